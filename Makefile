@@ -1,0 +1,70 @@
+# Two commands: `make demo` and `make test`. Each makes .venv if there is none, installs, and runs.
+# Another interpreter: make demo PYTHON=python3.12. Another environment: make demo VENV=/some/folder.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+# one thread each: the models are small, and the tests run side by side
+PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist worksteal
+
+.PHONY: help demo test lint types imports tests docs clean
+
+help:
+	@echo "make demo   install into $(VENV) and run the demo: a small model forgets a few facts"
+	@echo "make test   install into $(VENV) with the test extras and run every check:"
+	@echo "            make lint     ruff: rules and format"
+	@echo "            make types    mypy --strict"
+	@echo "            make imports  import-linter: imports go one way"
+	@echo "            make tests    pytest"
+	@echo "make docs   build the documentation into site/"
+	@echo "make clean  remove $(VENV), caches and builds"
+
+demo: $(VENV)/.installed
+	@echo "== demo: zu run demo"
+	@$(BIN)/zu run demo
+
+test: lint types imports tests
+	@echo "== all checks passed"
+
+lint: $(VENV)/.installed-test
+	@echo "== ruff: rules, then format"
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-test
+	@echo "== mypy --strict: zu_framework"
+	@$(BIN)/mypy
+
+imports: $(VENV)/.installed-test
+	@echo "== import-linter: imports go one way"
+	@$(BIN)/lint-imports
+
+tests: $(VENV)/.installed-test
+	@echo "== pytest"
+	@$(PYTEST)
+
+docs: $(VENV)/.installed-test
+	@echo "== mkdocs build --strict: into site/"
+	@$(BIN)/mkdocs build --strict --quiet
+
+clean:
+	rm -rf $(VENV) site dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+# An install is repeated only when what it depends on has changed; a stamp file remembers the last one.
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "== installing zu_framework into $(VENV) (minutes the first time: torch is large)"
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	@echo "== installing the extras test, docs and peft into $(VENV)"
+	@$(PIP) --editable '.[test,docs,peft]'
+	@touch $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "zu_framework needs Python 3.11 or newer; choose one: make PYTHON=python3.12"; exit 1; }
+	@echo "== making the virtual environment $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "this Python cannot make virtual environments (on Debian and Ubuntu: apt install python3-venv)"; exit 1; }

@@ -1,0 +1,76 @@
+"""The wheel, the lists in pyproject.toml that must agree, and the constraints file."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import zu_framework
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def project() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+
+
+def shipped_plugins() -> set[str]:
+    return {path.parent.name for path in (ROOT / "plugins").glob("*/plugin.py")}
+
+
+def test_every_plugin_is_registered_shipped_and_linted() -> None:
+    config = project()
+    points = config["project"]["entry-points"]["zu_framework"]
+    packages = config["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    roots = set(config["tool"]["importlinter"]["root_packages"])
+    assert shipped_plugins() == set(points)
+    assert {f"plugins/{name}" for name in points} | {"zu_framework"} == set(packages)
+    assert roots == set(points) | {"zu_framework"}
+    assert all(value == f"{name}.plugin" for name, value in points.items())
+    for contract in config["tool"]["importlinter"]["contracts"]:
+        for key in ("modules", "source_modules", "forbidden_modules"):
+            listed = {name for name in contract.get(key, []) if not name.startswith("zu_framework")}
+            assert listed in (set(), set(points)), f"{contract['name']}: {key}"
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_constraints_pin_every_requirement_for_any_build() -> None:
+    lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
+    pins = dict(line.split("==") for line in lines if line and not line.startswith("#"))
+    assert pins["torch"] == "2.13.0"
+    assert not any("+" in version or "--hash" in version for version in pins.values())
+    required = project()["project"]
+    wanted = [*required["dependencies"], *sum(required["optional-dependencies"].values(), [])]
+    names = {normal(re.match(r"[\w.-]+", line)[0]) for line in wanted}
+    assert names <= {normal(name) for name in pins}
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_the_framework_its_plugins_and_the_demo_models(tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    assert zu_framework.__version__ in wheel.name
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        metadata = next(n for n in names if n.endswith("entry_points.txt"))
+        assert "zu = zu_framework.cli:main" in archive.read(metadata).decode()
+    tops = {name.split("/")[0] for name in names}
+    assert tops == {"zu_framework", *shipped_plugins(), next(t for t in tops if t.endswith(".dist-info"))}
+    assert "zu_framework/py.typed" in names
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    for model in ("model", "twin"):
+        assert f"zu_framework/demo/{model}/model.safetensors" in names

@@ -1,0 +1,166 @@
+"""zu_framework: remove knowledge from the weights of a language model, and prove what was done.
+
+Everything that users and plugins import is named here; what needs torch is imported when first used, so that
+listing plugins or printing help stays instant.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from zu_framework.errors import (
+    ConfigError,
+    DataError,
+    DependentKeys,
+    DependentRows,
+    EmptyNullSpace,
+    ModelError,
+    PluginError,
+    RunFolderError,
+    SolverError,
+    UnknownName,
+    ZuError,
+)
+from zu_framework.hookspecs import hookimpl
+from zu_framework.specs import (
+    BackgroundSpec,
+    CollectorSpec,
+    DatasetSpec,
+    LocatorSpec,
+    MetricSpec,
+    NoOptions,
+    Register,
+    SolverSpec,
+    TargetSpec,
+)
+
+if TYPE_CHECKING:
+    from zu_framework import linalg, models
+    from zu_framework.engine.checkpoints import apply, export_lora, revert
+    from zu_framework.engine.edit import Edit
+    from zu_framework.engine.run import RunResult, run, unlearn
+    from zu_framework.engine.solving import solve
+    from zu_framework.evaluation import Scorer
+    from zu_framework.models import LanguageModel
+    from zu_framework.types import (
+        Architecture,
+        Background,
+        DataSplit,
+        EditProblem,
+        Measurement,
+        Probe,
+        ReadPlan,
+        ReadPrompt,
+        Representations,
+        Request,
+        RunContext,
+        Score,
+        Site,
+        TargetStates,
+        Update,
+    )
+
+__version__ = "0.1.0"
+
+_LAZY = {
+    "linalg": "zu_framework.linalg",
+    "models": "zu_framework.models",
+    "apply": "zu_framework.engine.checkpoints:apply",
+    "revert": "zu_framework.engine.checkpoints:revert",
+    "export_lora": "zu_framework.engine.checkpoints:export_lora",
+    "Edit": "zu_framework.engine.edit:Edit",
+    "RunResult": "zu_framework.engine.run:RunResult",
+    "run": "zu_framework.engine.run:run",
+    "unlearn": "zu_framework.engine.run:unlearn",
+    "solve": "zu_framework.engine.solving:solve",
+    "Scorer": "zu_framework.evaluation:Scorer",
+    "LanguageModel": "zu_framework.models:LanguageModel",
+    **{
+        name: f"zu_framework.types:{name}"
+        for name in (
+            "Architecture",
+            "Background",
+            "DataSplit",
+            "EditProblem",
+            "Measurement",
+            "Probe",
+            "ReadPlan",
+            "ReadPrompt",
+            "Representations",
+            "Request",
+            "RunContext",
+            "Score",
+            "Site",
+            "TargetStates",
+            "Update",
+        )
+    },
+}
+
+__all__ = [
+    "Architecture",
+    "Background",
+    "BackgroundSpec",
+    "CollectorSpec",
+    "ConfigError",
+    "DataError",
+    "DataSplit",
+    "DatasetSpec",
+    "DependentKeys",
+    "DependentRows",
+    "Edit",
+    "EditProblem",
+    "EmptyNullSpace",
+    "LanguageModel",
+    "LocatorSpec",
+    "Measurement",
+    "MetricSpec",
+    "ModelError",
+    "NoOptions",
+    "PluginError",
+    "Probe",
+    "ReadPlan",
+    "ReadPrompt",
+    "Register",
+    "Representations",
+    "Request",
+    "RunContext",
+    "RunFolderError",
+    "RunResult",
+    "Score",
+    "Scorer",
+    "Site",
+    "SolverError",
+    "SolverSpec",
+    "TargetSpec",
+    "TargetStates",
+    "UnknownName",
+    "Update",
+    "ZuError",
+    "__version__",
+    "apply",
+    "export_lora",
+    "hookimpl",
+    "linalg",
+    "models",
+    "revert",
+    "run",
+    "solve",
+    "unlearn",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name that needs torch on its first use."""
+    if name not in _LAZY:
+        raise AttributeError(f"module 'zu_framework' has no attribute {name!r}")
+    module, _, attribute = _LAZY[name].partition(":")
+    loaded = import_module(module)
+    value = getattr(loaded, attribute) if attribute else loaded
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

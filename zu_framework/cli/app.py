@@ -1,0 +1,148 @@
+"""The `zu` command: its subcommands and its exit codes (0 done, 1 our defect, 2 something the user can mend)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import click
+import typer
+
+from zu_framework import __version__
+from zu_framework.errors import ZuError
+
+app = typer.Typer(
+    name="zu",
+    help="Remove knowledge from the weights of a language model, and prove what was done.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Config = Annotated[str, typer.Argument(metavar="CONFIG", help="A ready-made config's name, or a YAML file.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, such as data.forget=8 or solver.name=zerounlearn-local."),
+]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+TrustRemoteCode = Annotated[bool, typer.Option(help="Run code that the checkpoint brings along.")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"zu_framework {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Remove knowledge from the weights of a language model, and prove what was done."""
+
+
+@app.command()
+def run(config: Config, overrides: Overrides = None) -> None:
+    """Forget facts: load, measure, edit, measure again, and leave a run folder with the edit and its exact undo.
+
+    Ready-made configs: demo (the embedded model), zerounlearn, zerounlearn-local, zerounlearn-gd.
+    """
+    from zu_framework.cli.progress import progress
+    from zu_framework.cli.tables import print_result
+    from zu_framework.engine.run import run as run_config
+
+    with progress() as report:
+        result = run_config(config, overrides or (), progress=report)
+    print_result(result)
+
+
+@app.command()
+def check(config: Config, overrides: Overrides = None) -> None:
+    """Check a config, its data and its model folder without loading weights."""
+    from zu_framework.cli.tables import print_checked
+    from zu_framework.engine.run import check as check_config
+
+    print_checked(check_config(config, overrides or ()))
+
+
+@app.command()
+def plugins(
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """List every component with its plugin, version, summary, options and defaults; and plugins that failed."""
+    from zu_framework.cli.listing import plugins_json, print_plugins
+    from zu_framework.engine.plugins import installed_plugins
+
+    found = installed_plugins()
+    if json:
+        typer.echo(plugins_json(found))
+    else:
+        print_plugins(found)
+
+
+@app.command()
+def apply(
+    run: RunFolder,
+    model_dir: Annotated[Path, typer.Argument(help="The checkpoint that the edit was made on.")],
+    out_dir: Annotated[Path, typer.Argument(help="Where the edited checkpoint goes; must not exist.")],
+    trust_remote_code: TrustRemoteCode = False,
+) -> None:
+    """Put a run's edit on a saved checkpoint."""
+    from zu_framework.engine.checkpoints import apply as apply_edit
+
+    for note in apply_edit(run, model_dir, out_dir, trust_remote_code=trust_remote_code):
+        typer.echo(f"note: {note}", err=True)
+    typer.echo(f"edited checkpoint: {out_dir}")
+
+
+@app.command()
+def revert(
+    run: RunFolder,
+    model_dir: Annotated[Path, typer.Argument(help="The edited checkpoint.")],
+    out_dir: Annotated[Path, typer.Argument(help="Where the original checkpoint goes; must not exist.")],
+    trust_remote_code: TrustRemoteCode = False,
+) -> None:
+    """Take a run's edit off a saved checkpoint: every tensor equals the original's byte for byte."""
+    from zu_framework.engine.checkpoints import revert as revert_edit
+
+    for note in revert_edit(run, model_dir, out_dir, trust_remote_code=trust_remote_code):
+        typer.echo(f"note: {note}", err=True)
+    typer.echo(f"original checkpoint: {out_dir}")
+
+
+@app.command()
+def export(
+    run: RunFolder,
+    lora: Annotated[Path, typer.Option("--lora", metavar="DIR", help="Write an exact PEFT LoRA adapter to DIR.")],
+) -> None:
+    """Export a run's edit as an adapter; refused where that would not be exact."""
+    from zu_framework.engine.checkpoints import export_lora
+
+    typer.echo(f"LoRA adapter: {export_lora(run, lora)}")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit. Errors that the user can mend are one message on stderr, without a traceback."""
+    # Only what the user should see: progress and reports are ours, the libraries' own bars would cut through them.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    try:
+        app(args=list(arguments) if arguments is not None else None, standalone_mode=False)
+    except ZuError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        typer.echo("stopped; the model and the run folder are as they were", err=True)
+        sys.exit(130)

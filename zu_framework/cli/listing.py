@@ -1,0 +1,77 @@
+"""`zu plugins`: what is installed, read from the specs alone."""
+
+from __future__ import annotations
+
+import json
+from enum import Enum
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from zu_framework.engine.plugins import Plugins
+from zu_framework.engine.registry import option_defaults
+from zu_framework.specs import SolverSpec
+
+
+def describe(plugins: Plugins) -> dict[str, Any]:
+    """All components and failures as plain values."""
+    components = []
+    for registered in plugins.registry:
+        spec = registered.spec
+        entry: dict[str, Any] = {
+            "kind": spec.kind,
+            "name": spec.name,
+            "summary": spec.summary,
+            "plugin": registered.plugin,
+            "distribution": registered.distribution,
+            "version": registered.version,
+            "target": spec.target,
+            "options": {k: _plain(v) for k, v in option_defaults(spec.options).items()},
+        }
+        if isinstance(spec, SolverSpec):
+            entry["needs"] = sorted(spec.needs_of(spec.options()))
+            entry["laws"] = sorted(spec.laws)
+            entry["group_size"] = spec.group_size
+        components.append(entry)
+    failures = [
+        {"plugin": f.plugin, "error": f.error, "traceback": f.traceback} for f in plugins.registry.failures.values()
+    ]
+    return {"components": components, "failed": failures, "collisions": plugins.registry.collisions()}
+
+
+def plugins_json(plugins: Plugins) -> str:
+    """`describe` as JSON."""
+    return json.dumps(describe(plugins), indent=2, ensure_ascii=False)
+
+
+def print_plugins(plugins: Plugins, console: Console | None = None) -> None:
+    """One table a kind; broken plugins and collisions after them, with their story."""
+    console = console or Console()
+    listed = describe(plugins)
+    for kind in dict.fromkeys(entry["kind"] for entry in listed["components"]):
+        table = Table(title=f"{kind}s", title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+        table.add_column("name", style="cyan", no_wrap=True)
+        table.add_column("summary, options and defaults", ratio=1)
+        table.add_column("plugin", no_wrap=True)
+        for entry in (e for e in listed["components"] if e["kind"] == kind):
+            options = ", ".join(f"{k}={json.dumps(v, ensure_ascii=False)}" for k, v in entry["options"].items())
+            source = f"{entry['plugin']} {entry['version']}".strip()
+            table.add_row(entry["name"], entry["summary"] + (f"\n[dim]{_escape(options)}[/dim]" if options else ""), source)
+        console.print(table)
+        console.print()
+    for failed in listed["failed"]:
+        console.print(f"[red]plugin {failed['plugin']!r} failed to load[/red] and is disabled:")
+        console.print(_escape((failed["traceback"] or failed["error"]).rstrip()), style="dim", highlight=False)
+    for collision in listed["collisions"]:
+        console.print(f"[red]collision[/red]: {_escape(collision)}")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return value.value
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _escape(text: str) -> str:
+    return text.replace("[", r"\[")

@@ -1,0 +1,52 @@
+"""What `zu run` and `zu check` print."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from zu_framework.engine.results import RunResult
+from zu_framework.engine.run import Checked
+from zu_framework.evaluation import before_after_table
+
+
+def print_result(result: RunResult, console: Console | None = None) -> None:
+    """Before and after, completions, cost, where the run folder is and how to revert."""
+    console = console or Console()
+    about = result.edit.about
+    console.print(
+        f"[bold]{about['solver']}[/bold] forgot {about['requests']} facts at "
+        f"{len(result.edit.sites)} site{'s' if len(result.edit.sites) != 1 else ''} of {escape(str(about['model']))}"
+    )
+    if result.before:
+        console.print(before_after_table(result.before, result.after, result.config.evaluate.text_label))
+    if result.completions:
+        table = Table(title="completions (greedy)", title_justify="left", box=None, padding=(0, 2, 0, 0))
+        for column in ("prompt", "true answer", "before", "after"):
+            table.add_column(column, overflow="fold")
+        for c in result.completions:
+            table.add_row(escape(c.prompt), escape(c.answer.strip()), escape(c.before.strip()), escape(c.after.strip()))
+        console.print(table)
+    seconds = ", ".join(f"{name} {took:.1f} s" for name, took in result.seconds.items())
+    console.print(f"[dim]{seconds}[/dim]")
+    sites = result.edit.report["sites"]
+    worst = max((step["rounding_loss"] for steps in sites.values() for step in steps), default=0.0)
+    console.print(f"[dim]largest relative rounding loss of a written weight: {worst:.1e}[/dim]")
+    folder = escape(str(result.folder))
+    console.print(f"run folder: [cyan]{folder}[/cyan]", soft_wrap=True)
+    model = escape(str(about["model"]))
+    if result.config.output.model:
+        console.print(f"to revert:  zu revert {folder} {folder}/model ORIGINAL_DIR", soft_wrap=True)
+    else:
+        console.print(f"to keep the edited model: zu apply {folder} {model} EDITED_DIR", soft_wrap=True)
+        console.print(f"to revert that:           zu revert {folder} EDITED_DIR ORIGINAL_DIR", soft_wrap=True)
+
+
+def print_checked(checked: Checked, console: Console | None = None) -> None:
+    """What a run of this config would do."""
+    console = console or Console()
+    console.print(f"[green]ok[/green]: {escape(checked.config.name)}")
+    console.print(f"model: {escape(checked.config.model.path)} ({checked.model_type}, {checked.num_layers} layers)")
+    console.print(f"facts: {checked.forget} to forget, {checked.retain} to keep")
+    console.print("components: " + ", ".join(f"{group} {escape(name)}" for group, name in checked.components.items()))

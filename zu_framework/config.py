@@ -1,0 +1,362 @@
+"""Configuration: a ready-made name, a YAML file or a mapping, plus `key=value` overrides, into typed groups.
+
+`model`, `evaluate`, `output` and `seed` are typed here. Each component group (`data`, `locator`, `collector`,
+`background`, `target`, `solver`) is `{name: ..., <options>}`; its options are the dataclass of the component that
+`name` chooses, so that they are checked once the registry is known (`options_from`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
+
+from zu_framework.errors import ConfigError, unknown_name
+from zu_framework.specs import Spec
+
+# group of the config -> kind of component
+COMPONENT_GROUPS: Mapping[str, str] = {
+    "data": "dataset",
+    "locator": "locator",
+    "collector": "collector",
+    "background": "background",
+    "target": "target",
+    "solver": "solver",
+}
+
+
+@dataclass
+class ModelConfig:
+    """Which model, and how it is loaded."""
+
+    path: str = field(default="", metadata={"help": "folder of a Hugging Face checkpoint, or a hub id"})
+    dtype: str = field(default="auto", metadata={"help": "auto (the checkpoint's own), float32, bfloat16 or float16"})
+    device: str = field(default="auto", metadata={"help": "auto (cuda where there is one), cpu, cuda, cuda:1 ..."})
+    revision: str | None = field(default=None, metadata={"help": "branch, tag or commit of a hub id"})
+    trust_remote_code: bool = field(default=False, metadata={"help": "run code that the checkpoint brings along"})
+    batch_size: int = field(default=64, metadata={"help": "rows that one forward pass may hold"})
+
+
+@dataclass
+class EvaluateConfig:
+    """What is measured before and after."""
+
+    metrics: list[str] = field(
+        default_factory=lambda: [
+            "efficacy",
+            "generalization",
+            "specificity",
+            "retained",
+            "answer_probability",
+            "perplexity",
+        ],
+        metadata={"help": "names of metrics, in the table's order; [] measures nothing"},
+    )
+    text: str | None = field(
+        default=None,
+        metadata={
+            "help": "text file for perplexity, one document a line; without it the data set's held-out text, "
+            "and where it has none every tenth document of the background, which is then kept out of the moments"
+        },
+    )
+    text_label: str = field(default="", metadata={"help": "what a reader must know of that text, shown in the table"})
+    documents: int = field(default=200, metadata={"help": "documents of that text that are read at most"})
+    max_tokens: int = field(default=256, metadata={"help": "tokens a document is cut into windows of"})
+    completions: int = field(default=3, metadata={"help": "facts whose completion is shown before and after"})
+
+
+@dataclass
+class OutputConfig:
+    """What the run leaves behind."""
+
+    folder: str = field(default="runs", metadata={"help": "folder that holds run folders"})
+    name: str | None = field(default=None, metadata={"help": "name of the run folder; default: config and time"})
+    undo: bool = field(default=True, metadata={"help": "keep the original tensors (without them revert is not exact)"})
+    intermediates: bool = field(default=False, metadata={"help": "write sites/<site>.safetensors"})
+    model: bool = field(default=False, metadata={"help": "write model/, a checkpoint that from_pretrained loads"})
+    adapter: bool = field(default=False, metadata={"help": "write adapter/, a PEFT LoRA adapter, where it is exact"})
+
+
+@dataclass(frozen=True)
+class Component:
+    """One component group as written: the name, its options, and core options taken out of them."""
+
+    group: str
+    name: str
+    options: Mapping[str, Any]
+    group_size: int | None = None
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole configuration, its core groups checked; `tree` is the plain mapping it came from."""
+
+    name: str
+    model: ModelConfig
+    evaluate: EvaluateConfig
+    output: OutputConfig
+    seed: int
+    components: Mapping[str, Component]
+    tree: Mapping[str, Any]
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+    def origin(self, key: str) -> str:
+        """Where a key was set: 'FILE, line N' or an override; '' when it is a default."""
+        return self.origins.get(key, "")
+
+    def to_yaml(self) -> str:
+        """The tree as YAML."""
+        text: str = yaml.safe_dump(dict(self.tree), sort_keys=False, allow_unicode=True)
+        return text
+
+
+def ready_made() -> dict[str, Path]:
+    """The configurations inside the package, by name."""
+    folder = Path(str(files("zu_framework") / "configs"))
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def load_config(source: str | Path | Mapping[str, Any] | Config, overrides: Sequence[str] = ()) -> Config:
+    """Read a ready-made config by name, a YAML file, or a mapping, and lay `key=value` overrides over it.
+
+    A layer that chooses another component for a group drops the options that lower layers gave that group: they
+    belonged to the other component. Raises `ConfigError` with file, line and key.
+    """
+    origins: dict[str, str] = {}
+    if isinstance(source, Config):
+        name, tree, origins = source.name, dict(source.tree), dict(source.origins)
+    elif isinstance(source, Mapping):
+        name, tree = "config", dict(source)
+        tree = _with_base(tree, origins)
+    else:
+        path = _find(str(source))
+        name, tree = path.stem, _with_base(_read_yaml(path, origins), origins)
+    upper: dict[str, Any] = {}
+    for override in overrides:  # gathered first: `solver.name=` may come before or after that solver's options
+        upper = _merged(upper, _parse_override(override, origins))
+    tree = _lay_over(tree, upper)
+    return _typed(name, tree, origins)
+
+
+def options_from(spec: Spec, given: Mapping[str, Any], *, where: str, config: Config | None = None) -> Any:
+    """The options dataclass of a component, merged by OmegaConf from plain values.
+
+    where: the config group, for messages (`solver.forget_weight`). Raises `ConfigError` for an unknown key (with close
+    matches), a wrong type, or whatever the dataclass itself refuses.
+    """
+    return _structured(spec.options, given, where, f"{spec.kind} {spec.name!r}", config.origins if config else {})
+
+
+def _find(source: str) -> Path:
+    named = ready_made()
+    if source in named:
+        return named[source]
+    path = Path(source)
+    if path.is_file():
+        return path
+    if path.suffix in {".yaml", ".yml"} or "/" in source:
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise ConfigError(f"config file {source!r} {what}; ready-made ones: {', '.join(named)}")
+    raise unknown_name("config", source, named, f"ready-made: {', '.join(named)}; or give the path of a YAML file")
+
+
+def _read_yaml(path: Path, origins: dict[str, str]) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as cause:
+        raise ConfigError(f"{path}: not UTF-8 text (byte {cause.start})") from cause
+    except OSError as cause:
+        raise ConfigError(f"{path}: cannot be read: {cause.strerror}") from cause
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as cause:
+        mark = getattr(cause, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"{path}{line}: not valid YAML: {getattr(cause, 'problem', None) or cause}") from cause
+    if tree is None:
+        tree = {}
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}, line 1: a config is a mapping of groups, found {type(tree).__name__}")
+    _lines(node, path, "", origins)
+    return tree
+
+
+def _lines(node: Any, path: Path, prefix: str, origins: dict[str, str]) -> None:
+    """Record at which line each key stands."""
+    if not isinstance(node, yaml.MappingNode):
+        return
+    for key, value in node.value:
+        full = f"{prefix}{key.value}"
+        if origins.get(full, "").startswith(f"{path}, "):
+            raise ConfigError(f"{path}, line {key.start_mark.line + 1}: key {full!r} stands twice")
+        origins[full] = f"{path}, line {key.start_mark.line + 1}"
+        _lines(value, path, f"{full}.", origins)
+
+
+def _with_base(tree: dict[str, Any], origins: dict[str, str]) -> dict[str, Any]:
+    """Resolve `base: NAME`, the config that this one starts from."""
+    base = tree.pop("base", None)
+    if base is None:
+        return tree
+    if not isinstance(base, str):
+        raise ConfigError(f"{origins.get('base', 'base')}: `base` names a config, got {base!r}")
+    lower_origins: dict[str, str] = {}
+    lower = _read_yaml(_find(base), lower_origins)
+    if "base" in lower:
+        lower = _with_base(lower, lower_origins)
+    for key, origin in lower_origins.items():
+        origins.setdefault(key, origin)
+    return _lay_over(lower, tree)
+
+
+def _parse_override(override: str, origins: dict[str, str]) -> dict[str, Any]:
+    key, equals, value = override.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"override {override!r}: write key=value, for example seed=1 or solver.name=zerounlearn-local")
+    key = key.strip()
+    try:
+        parsed = yaml.safe_load(value) if value.strip() else ""
+    except yaml.YAMLError as cause:
+        raise ConfigError(f"override {override!r}: the value is not valid YAML; quote it: '{key}=\"...\"'") from cause
+    origins[key] = f"override {override!r}"
+    tree: Any = parsed
+    for part in reversed(key.split(".")):
+        if not part:
+            raise ConfigError(f"override {override!r}: empty part in key {key!r}")
+        tree = {part: tree}
+    return dict(tree)
+
+
+def _merged(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(lower)
+    for key, value in upper.items():
+        below = merged.get(key)
+        both = isinstance(below, Mapping) and isinstance(value, Mapping)
+        merged[key] = _merged(below, value) if both else value
+    return merged
+
+
+def _lay_over(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
+    kept = dict(lower)
+    for group in COMPONENT_GROUPS:
+        old, new = _as_group(kept.get(group)), _as_group(upper.get(group))
+        if old is None or new is None:
+            continue
+        kept[group] = {} if new.get("name", old.get("name")) != old.get("name") else old
+        upper = {**upper, group: new}
+    return _merged(kept, upper)
+
+
+def _as_group(value: Any) -> Any:
+    """`solver: memit` is short for `solver: {name: memit}`."""
+    return {"name": value} if isinstance(value, str) else value if isinstance(value, Mapping) else None
+
+
+def _typed(name: str, tree: dict[str, Any], origins: Mapping[str, str]) -> Config:
+    known = {"model", "evaluate", "output", "seed", *COMPONENT_GROUPS}
+    for key in tree:
+        if key not in known:
+            close = get_close_matches(str(key), known, n=1)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            raise ConfigError(f"{_at(origins, str(key))}unknown group {key!r}: {hint}groups: {', '.join(sorted(known))}")
+    seed = tree.get("seed", 0)
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise ConfigError(f"{_at(origins, 'seed')}seed must be a whole number >= 0, got {seed!r}")
+    components = {
+        group: _component(group, tree[group], origins) for group in COMPONENT_GROUPS if tree.get(group) is not None
+    }
+    config = Config(
+        name=name,
+        model=_structured(ModelConfig, _mapping(tree, "model", origins), "model", "group `model`", origins),
+        evaluate=_structured(EvaluateConfig, _mapping(tree, "evaluate", origins), "evaluate", "group `evaluate`", origins),
+        output=_structured(OutputConfig, _mapping(tree, "output", origins), "output", "group `output`", origins),
+        seed=seed,
+        components=components,
+        tree=tree,
+        origins=origins,
+    )
+    for key, value, least in (
+        ("model.batch_size", config.model.batch_size, 1),
+        ("evaluate.documents", config.evaluate.documents, 1),
+        ("evaluate.max_tokens", config.evaluate.max_tokens, 2),
+        ("evaluate.completions", config.evaluate.completions, 0),
+    ):
+        if value < least:
+            raise ConfigError(f"{_at(origins, key)}{key} must be at least {least}, got {value}")
+    return config
+
+
+def _mapping(tree: Mapping[str, Any], group: str, origins: Mapping[str, str]) -> Mapping[str, Any]:
+    value = tree.get(group)
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{_at(origins, group)}group {group!r} is a mapping of keys, got {value!r}")
+    return value
+
+
+def _component(group: str, value: Any, origins: Mapping[str, str]) -> Component:
+    value = _as_group(value) or value
+    if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
+        raise ConfigError(
+            f"{_at(origins, group)}group {group!r} needs a `name`: {group}: {{name: ..., <its options>}}; got {value!r}"
+        )
+    options = {str(k): v for k, v in value.items() if k != "name"}
+    group_size = options.pop("group_size", None) if group == "solver" else None
+    if group_size is not None and (not isinstance(group_size, int) or isinstance(group_size, bool) or group_size < 0):
+        raise ConfigError(
+            f"{_at(origins, 'solver.group_size')}solver.group_size is the number of requests a pass takes "
+            f"(0: all), got {group_size!r}"
+        )
+    return Component(group, value["name"], options, group_size)
+
+
+def _structured(
+    options: type[Any], given: Mapping[str, Any], where: str, owner: str, origins: Mapping[str, str]
+) -> Any:
+    names = [f.name for f in fields(options)]
+    for key in given:
+        if key not in names:
+            close = get_close_matches(str(key), names, n=1)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            listing = f"{owner} has: {', '.join(names)}" if names else f"{owner} has no options"
+            raise ConfigError(f"{_at(origins, f'{where}.{key}')}unknown key '{where}.{key}': {hint}{listing}")
+    base = OmegaConf.structured(options)
+    for key, value in given.items():  # one key at a time, so that a message names the right one
+        full = f"{where}.{key}"
+        try:
+            layer = OmegaConf.create({key: value})
+            assert isinstance(layer, DictConfig)
+            OmegaConf.resolve(layer)
+            base = OmegaConf.merge(base, layer)
+        except (OmegaConfBaseException, ValueError) as cause:
+            reason = str(cause).splitlines()[0]
+            if isinstance(cause, ConfigKeyError):
+                reason = f"unknown key: {reason}"
+            raise ConfigError(f"{_at(origins, full)}'{full}' cannot be {value!r}: {reason}") from cause
+    try:
+        return OmegaConf.to_object(base)
+    except ConfigError as cause:  # an options dataclass refused a value in its __post_init__
+        at = next((_at(origins, f"{where}.{k}") for k in given if k in str(cause)), "")
+        raise ConfigError(f"{at}{owner}: {cause}") from cause
+    except OmegaConfBaseException as cause:
+        if isinstance(cause.__cause__, ConfigError):
+            raise ConfigError(f"{owner}: {cause.__cause__}") from cause
+        raise ConfigError(f"{owner}: {str(cause).splitlines()[0]}") from cause
+
+
+def _at(origins: Mapping[str, str], key: str) -> str:
+    """'FILE, line N: ' of a key, or of the nearest group above it; '' for values given in Python."""
+    while key:
+        if key in origins:
+            return f"{origins[key]}: "
+        key = key.rpartition(".")[0]
+    return ""

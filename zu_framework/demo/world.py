@@ -1,0 +1,306 @@
+"""The invented world: facts about people, places and companies in CounterFact's schema, and texts that state them.
+
+Everything is drawn by seeded generators in one fixed order, so two processes always see the same world. Nothing here
+needs more than the standard library.
+
+The texts teach three things about a prompt: the answer for a subject with a fact, " unknown." for others, and that a
+text may simply end there. The last two exist because a neutral state must be something that the model can say:
+without them no change at a site makes a small model answer neutrally.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from zu_framework.demo.lexicon import (
+    COMPANY_EMBLEMS,
+    COMPANY_KINDS,
+    COMPANY_QUALITIES,
+    FIRST_NAMES,
+    LAST_NAMES,
+    MENTIONS,
+    PLACE_ENDS,
+    PLACE_STARTS,
+    RELATIONS,
+    SENTENCES,
+    SLOTS,
+    Relation,
+)
+
+FORGET_COUNT = 10
+SEED = 20260518
+
+KNOWN_SUBJECTS = {"person": 160, "place": 104, "company": 104}
+UNKNOWN_SUBJECTS = {"person": 600, "place": 360, "company": 360}
+UNSEEN_SUBJECTS = {"person": 60, "place": 40, "company": 40}
+FACTS_PER_ANSWER = 8
+PHRASINGS_IN_TRAINING = 5
+NEIGHBOURS = 8
+GENERAL_DOCUMENTS = 3000
+HELD_OUT_DOCUMENTS = 200
+
+
+@dataclass(frozen=True)
+class _Fact:
+    subject: str
+    relation: Relation
+    answer: str
+    trained: tuple[str, ...]  # phrasings; the first is the rewrite prompt
+    held_out: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Document:
+    text: str
+    states: frozenset[int]  # case ids of the facts that it states
+
+
+def _generator(purpose: str) -> random.Random:
+    """One generator a purpose, so that changing how many draws one part makes leaves the others as they were."""
+    return random.Random(f"{SEED}/{purpose}")
+
+
+# Subjects and facts
+
+
+@cache
+def _subjects() -> dict[str, dict[str, list[str]]]:
+    """Names by kind, then by what the world knows of them: "known", "unknown" (said so in training) or "unseen"."""
+    names = {
+        "person": [f"{first} {last}" for first in FIRST_NAMES for last in LAST_NAMES],
+        "place": [start + end for start in PLACE_STARTS for end in PLACE_ENDS],
+        "company": [
+            f"{kind} of the {quality} {emblem}"
+            for kind in COMPANY_KINDS
+            for quality in COMPANY_QUALITIES
+            for emblem in COMPANY_EMBLEMS
+        ],
+    }
+    subjects = {}
+    for kind, pool in names.items():
+        known, unknown, unseen = KNOWN_SUBJECTS[kind], UNKNOWN_SUBJECTS[kind], UNSEEN_SUBJECTS[kind]
+        drawn = _generator(f"subjects/{kind}").sample(pool, known + unknown + unseen)
+        subjects[kind] = {
+            "known": drawn[:known],
+            "unknown": drawn[known : known + unknown],
+            "unseen": drawn[known + unknown :],
+        }
+    return subjects
+
+
+def _split_phrasings(relation: Relation, draw: random.Random) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Phrasings in training and held out; a name at the start of a text has other tokens, so training shows it once."""
+    while True:
+        order = draw.sample(relation.phrasings, len(relation.phrasings))
+        trained, held_out = tuple(order[:PHRASINGS_IN_TRAINING]), tuple(order[PHRASINGS_IN_TRAINING:])
+        if 1 <= sum(phrasing.startswith(("{}", "The {}")) for phrasing in trained) < PHRASINGS_IN_TRAINING:
+            return trained, held_out
+
+
+@cache
+def _facts() -> tuple[_Fact, ...]:
+    """The facts in the order of their case ids; of each relation and answer, either half of the order has as many."""
+    draw = _generator("facts")
+    halves: tuple[list[_Fact], list[_Fact]] = ([], [])
+    taken = dict.fromkeys(KNOWN_SUBJECTS, 0)
+    for relation in RELATIONS:
+        known = _subjects()[relation.kind]["known"]
+        count = FACTS_PER_ANSWER * len(relation.answers)
+        first = taken[relation.kind]
+        # The window runs on round the list: once every subject has a fact, some get a second, of another relation.
+        subjects = draw.sample([known[(first + j) % len(known)] for j in range(count)], count)
+        taken[relation.kind] = first + count
+        for j, subject in enumerate(subjects):
+            answer = relation.answers[j % len(relation.answers)]
+            fact = _Fact(subject, relation, answer, *_split_phrasings(relation, draw))
+            halves[j // len(relation.answers) % 2].append(fact)
+    for half in halves:
+        draw.shuffle(half)
+    return (*halves[0], *halves[1])
+
+
+# Records
+
+
+@cache
+def _answer_numbers() -> dict[str, str]:
+    answers = sorted({answer for relation in RELATIONS for answer in relation.answers})
+    return {answer: f"Z{j}" for j, answer in enumerate(answers, start=1)}
+
+
+def _prompts_about(facts: list[_Fact], count: int, draw: random.Random) -> list[str]:
+    """`count` training prompts about these facts; a fact gets its second prompt once each has its first."""
+    shuffled = draw.sample(facts, len(facts))
+    prompts = [fact.trained[j].format(fact.subject) for j in range(PHRASINGS_IN_TRAINING) for fact in shuffled]
+    return prompts[:count]
+
+
+def records() -> list[dict[str, Any]]:
+    """The facts in CounterFact's schema, a fresh list each call.
+
+    `paraphrase_prompts` are the phrasings that training never showed for that subject, some after an unrelated sentence.
+    `neighborhood_prompts` are about subjects of the first half with the same relation and answer, and
+    `attribute_prompts` about those that have the new target for an answer. Keeping both to the first half means that
+    no request drawn from the second one damages a neighbour by design.
+    """
+    facts = _facts()
+    numbers = _answer_numbers()
+    draw = _generator("records")
+    unrelated = iter(_sentences("records", 2 * len(facts)))
+    retained = facts[: len(facts) // 2]
+    rows = []
+    for case_id, fact in enumerate(facts):
+        relation = fact.relation
+        new = draw.choice([answer for answer in relation.answers if answer != fact.answer])
+        same = [f for f in retained if f.relation is relation and f.subject != fact.subject]
+        paraphrases = [phrasing.format(fact.subject) for phrasing in fact.held_out]
+        rows.append(
+            {
+                "case_id": case_id,
+                "pararel_idx": relation.phrasings.index(fact.trained[0]) + 100 * RELATIONS.index(relation),
+                "requested_rewrite": {
+                    "prompt": fact.trained[0],
+                    "relation_id": relation.number,
+                    "target_new": {"str": new, "id": numbers[new]},
+                    "target_true": {"str": fact.answer, "id": numbers[fact.answer]},
+                    "subject": fact.subject,
+                },
+                "paraphrase_prompts": [
+                    f"{next(unrelated)} {prompt}" if j else prompt for j, prompt in enumerate(paraphrases)
+                ],
+                "neighborhood_prompts": _prompts_about([f for f in same if f.answer == fact.answer], NEIGHBOURS, draw),
+                "attribute_prompts": _prompts_about([f for f in same if f.answer == new], NEIGHBOURS, draw),
+                "generation_prompts": [phrasing.format(fact.subject) for phrasing in fact.trained[1:]],
+            }
+        )
+    return rows
+
+
+def forget_case_ids() -> list[int]:
+    """The facts that the demo forgets and the twin never saw: a seeded sample of the second half of the records."""
+    count = len(_facts())
+    return random.Random(0).sample(range(count // 2, count), FORGET_COUNT)
+
+
+def unknown_prompts(*, seen: bool) -> list[str]:
+    """Prompts about subjects without a fact: some that training called unknown, or ones that it never mentioned."""
+    draw = _generator(f"unknown prompts/{seen}")
+    prompts = []
+    for relation in RELATIONS:
+        pool = _subjects()[relation.kind]["unknown" if seen else "unseen"]
+        prompts += [draw.choice(relation.phrasings).format(s) for s in draw.sample(pool, 30)]
+    return prompts
+
+
+# General language
+
+
+def _sentence(draw: random.Random) -> str:
+    def fill(slot: re.Match[str]) -> str:
+        words = SLOTS[slot[1]]
+        return draw.choice(words.split("|" if "|" in words else None))
+
+    text = re.sub(r"{(\w+)}", fill, draw.choice(SENTENCES))
+    return text[0].upper() + text[1:]
+
+
+@cache
+def _sentence_pool() -> dict[str, list[str]]:
+    """Distinct sentences by use, so that no sentence of a held-out text is ever trained on."""
+    sizes = {"held out": 2 * HELD_OUT_DOCUMENTS, "records": 1000, "training": 12000}
+    draw = _generator("sentences")
+    distinct: dict[str, None] = {}
+    while len(distinct) < sum(sizes.values()):
+        distinct[_sentence(draw)] = None
+    sentences = iter(distinct)
+    return {use: [next(sentences) for _ in range(size)] for use, size in sizes.items()}
+
+
+def _sentences(use: str, count: int) -> list[str]:
+    return _sentence_pool()[use][:count]
+
+
+# Texts
+
+
+def _fact_documents() -> Iterator[_Document]:
+    """Each fact in each of its training phrasings, alone and after another sentence: general, or another fact."""
+    facts = _facts()
+    draw = _generator("fact documents")
+    sentences = _sentence_pool()["training"]
+    for case_id, fact in enumerate(facts):
+        for phrasing in fact.trained:
+            statement = f"{phrasing.format(fact.subject)} {fact.answer}."
+            yield _Document(statement, frozenset([case_id]))
+            if draw.random() < 0.75:
+                yield _Document(f"{draw.choice(sentences)} {statement}", frozenset([case_id]))
+            else:
+                other_id = draw.randrange(len(facts))
+                other = facts[other_id]
+                before = f"{draw.choice(other.trained).format(other.subject)} {other.answer}."
+                yield _Document(f"{before} {statement}", frozenset([case_id, other_id]))
+
+
+def _neutral_documents() -> Iterator[_Document]:
+    """Subjects without a fact: two phrasings that end in " unknown.", and of every second subject one that just ends."""
+    draw = _generator("neutral documents")
+    sentences = _sentence_pool()["training"]
+    for kind, subjects in _subjects().items():
+        relations = [relation for relation in RELATIONS if relation.kind == kind]
+        for j, subject in enumerate(subjects["unknown"]):
+            for ending in (" unknown.", " unknown.", "")[: 2 + j % 2]:
+                prompt = draw.choice(draw.choice(relations).phrasings).format(subject)
+                before = f"{draw.choice(sentences)} " if draw.random() < 0.5 else ""
+                yield _Document(before + prompt + ending, frozenset())
+
+
+def _mentions(state: str) -> Iterator[_Document]:
+    """A sentence about each third subject of this state that tells no fact, so that a bare "X is a" means something."""
+    draw = _generator(f"mentions/{state}")
+    for kind, subjects in _subjects().items():
+        for subject in subjects[state][::3] if state == "unknown" else subjects[state]:
+            yield _Document(draw.choice(MENTIONS[kind]).format(subject), frozenset())
+
+
+def _general_texts(use: str, count: int) -> list[str]:
+    """`count` documents of one or two sentences each; a sentence is used once."""
+    draw = _generator(f"general/{use}")
+    sentences = iter(_sentence_pool()[use])
+    return [" ".join(next(sentences) for _ in range(draw.choice((1, 2)))) for _ in range(count)]
+
+
+def training_texts(exclude: Collection[int] = ()) -> list[str]:
+    """The training corpus, one document an entry, less every document that states a fact of these case ids.
+
+    Put BOS before and EOS after each: a prompt that ends there is one of the things the corpus teaches.
+    """
+    documents = [*_fact_documents(), *_neutral_documents(), *_mentions("known"), *_mentions("unknown")]
+    excluded = frozenset(exclude)
+    texts = [document.text for document in documents if not document.states & excluded]
+    return texts + _general_texts("training", GENERAL_DOCUMENTS)
+
+
+def background_texts() -> list[str]:
+    """About a thousand training documents that stand for text in general: the statistics of a background are of these.
+
+    Half are general sentences, the rest statements of facts, unknowns and mentions. The facts are every second one of
+    the first half of the records: none that a request may forget, and not every neighbour that is measured.
+    """
+    draw = _generator("background")
+    allowed = frozenset(range(0, len(_facts()) // 2, 2))
+    stated = [document.text for document in _fact_documents() if document.states <= allowed]
+    neutral = [document.text for document in _neutral_documents()]
+    mentions = [document.text for document in _mentions("unknown")]
+    general = _general_texts("training", GENERAL_DOCUMENTS)
+    texts = draw.sample(general, 500) + draw.sample(stated, 300) + draw.sample(neutral, 120) + draw.sample(mentions, 80)
+    return draw.sample(texts, len(texts))
+
+
+def heldout_texts() -> list[str]:
+    """General texts no sentence of which was trained on: perplexity is measured on these."""
+    return _general_texts("held out", HELD_OUT_DOCUMENTS)

@@ -1,0 +1,1 @@
+"""The core: plugins and their registry, the run loop, writing and undo, run folders."""

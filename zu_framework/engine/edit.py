@@ -1,0 +1,96 @@
+"""An edit that is in a model: what was done, how to take it back, how to keep it."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+import transformers
+import xxhash
+
+import zu_framework
+from zu_framework.engine.records import save_edit, save_undo
+from zu_framework.engine.writing import SiteEdit, Writer, tensor_hash
+from zu_framework.errors import RunFolderError
+from zu_framework.models import LanguageModel
+from zu_framework.types import Request
+
+
+@dataclass
+class Edit:
+    """The answer of `zu.unlearn`. As a context manager it reverts when the block ends.
+
+    report: per site what target builder, solver and writer measured, and seconds per phase.
+    """
+
+    lm: LanguageModel
+    requests: tuple[Request, ...]
+    report: dict[str, Any]
+    about: dict[str, Any]
+    writer: Writer = field(repr=False)
+    reverted: bool = False
+
+    @property
+    def sites(self) -> list[SiteEdit]:
+        """The edited weights, in the order written."""
+        return list(self.writer.edits.values())
+
+    def revert(self) -> None:
+        """Put every touched weight back, bit for bit. A second call does nothing.
+
+        Raises `RunFolderError`, the model untouched, where a weight is no longer what this edit wrote.
+        """
+        if self.reverted:
+            return
+        for edit in self.sites:
+            if tensor_hash(self.lm.weight(edit.site)) != edit.hash_after:
+                raise RunFolderError(
+                    f"site {edit.site.module!r} was written by something else after this edit: "
+                    "revert the later edit first"
+                )
+        self.writer.restore()
+        self.reverted = True
+
+    def save(self, folder: str | Path, *, undo: bool = True) -> Path:
+        """Write edit.safetensors and, with `undo`, undo.safetensors into `folder`; `zu apply` and `zu revert` read it."""
+        target = Path(folder)
+        try:
+            target.mkdir(parents=True, exist_ok=True)
+        except OSError as cause:
+            raise RunFolderError(f"{target}: cannot be made: {cause.strerror}") from cause
+        sites = [(e.site, e.hash_before, e.hash_after, e.steps) for e in self.sites]
+        save_edit(target, sites, self.about)
+        if undo:
+            originals = {e.site.module: (e.original, e.hash_before, e.hash_after) for e in self.sites}
+            save_undo(target, originals, self.about)
+        return target
+
+    def __enter__(self) -> Edit:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.revert()
+
+
+def request_digest(requests: Sequence[Request]) -> str:
+    """xxh3-128 of what was asked: prompts, subjects, answers, targets, in order."""
+    asked = [[r.prompt, r.subject, r.subject_start, r.answer, r.target] for r in requests]
+    return xxhash.xxh3_128_hexdigest(json.dumps(asked, ensure_ascii=False).encode())
+
+
+def versions() -> Mapping[str, str]:
+    """What made the edit."""
+    return {
+        "zu_framework": zu_framework.__version__,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "python": platform.python_version(),
+    }

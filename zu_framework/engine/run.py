@@ -1,0 +1,254 @@
+"""The three front doors: `run` (config to run folder), `unlearn` (a model in memory), `check` (everything but weights)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from zu_framework.config import COMPONENT_GROUPS, Config, load_config
+from zu_framework.engine.components import Parts, resolve
+from zu_framework.engine.edit import Edit
+from zu_framework.engine.journal import Journal
+from zu_framework.engine.pipeline import Pipeline, Progress, no_progress
+from zu_framework.engine.plugins import Plugins, installed_plugins
+from zu_framework.engine.results import Completion, RunResult, write_results
+from zu_framework.engine.run_folder import run_folder
+from zu_framework.errors import ConfigError, DataError, ModelError
+from zu_framework.evaluation import measure, read_texts
+from zu_framework.models import LanguageModel, check_folder
+from zu_framework.types import DataSplit, Measurement, Probe, Request
+
+HELD_OUT_EVERY = 10  # every tenth document of the background serves perplexity, where nothing else does
+
+__all__ = ["RunResult", "check", "run", "unlearn"]
+
+
+def run(
+    config: str | Path | Mapping[str, Any] | Config,
+    overrides: Sequence[str] = (),
+    *,
+    plugins: Plugins | None = None,
+    progress: Progress = no_progress,
+) -> RunResult:
+    """Everything, from a config to a run folder: load, measure, edit, measure, keep.
+
+    config: a ready-made name, a YAML file, or a mapping; overrides: `["data.forget=8", "solver.name=zerounlearn-local"]`.
+    Raises a `ZuError` that says what to mend; then no run folder is left behind.
+    """
+    plugins = plugins or installed_plugins()
+    config = load_config(config, overrides)
+    parts = resolve(config, plugins)
+    split = load_data(config, parts)
+    documents, texts = texts_of(config, parts, split)
+    with run_folder(config) as (partial, final), (partial / "log.jsonl").open("w", encoding="utf-8") as log:
+        journal = Journal(log)
+        journal.record("start", config=config.name, forget=len(split.forget), retain=len(split.retain), seed=config.seed)
+        with journal.phase("load"):
+            lm = load_model(config, plugins)
+        split = replace(split, heldout_texts=texts)
+        pipeline = Pipeline(
+            lm, config, parts, plugins, documents, journal, progress,
+            sites_folder=partial / "sites" if config.output.intermediates else None,
+        )  # fmt: skip
+        pipeline.locate(split.forget)  # a wrong layer is refused before anything slow
+        with journal.phase("measure"):
+            before = _measured(lm, split, parts, config, progress)
+            said = _completions(lm, split.forget, config)
+        edit = pipeline.edit(split.forget)
+        with journal.phase("measure"):
+            after = _measured(lm, split, parts, config, progress)
+            completions = [
+                Completion(request.prompt, request.answer, old, new)
+                for (request, old), (_, new) in zip(said, _completions(lm, split.forget, config), strict=True)
+            ]
+        result = RunResult(final, config, edit, before, after, completions, dict(journal.seconds))
+        with journal.phase("save"):
+            write_results(partial, result)
+        journal.record("done", seconds=journal.seconds)
+    plugins.hook.zu_run_finished(result=result)
+    return result
+
+
+def unlearn(
+    model: PreTrainedModel | LanguageModel,
+    tokenizer: Any,
+    requests: Sequence[Request | Mapping[str, Any]],
+    config: str | Path | Mapping[str, Any] | Config = "zerounlearn-local",
+    overrides: Sequence[str] = (),
+    *,
+    plugins: Plugins | None = None,
+    progress: Progress = no_progress,
+) -> Edit:
+    """Forget requests in a model that is in memory; `edit.revert()` takes it back, bit for bit.
+
+    requests: `Request`s, or mappings with prompt, answer and, where there is one, subject. The groups model, data,
+    evaluate and output of the config are not read. On any error the model is as it was.
+    """
+    plugins = plugins or installed_plugins()
+    config = load_config(config, overrides)
+    needed = ("locator", "collector", "background", "target", "solver")
+    config = replace(config, components={g: c for g, c in config.components.items() if g in needed})
+    parts = resolve(config, plugins, needed)
+    asked = tuple(r if isinstance(r, Request) else _request(r, number) for number, r in enumerate(requests))
+    lm = model if isinstance(model, LanguageModel) else wrap(model, tokenizer, plugins)
+    documents = _documents(parts) if parts.moments else None
+    return Pipeline(lm, config, parts, plugins, documents, progress=progress).edit(asked)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What `check` saw: enough to say that a run can start."""
+
+    config: Config
+    forget: int
+    retain: int
+    num_layers: int
+    model_type: str
+    components: Mapping[str, str] = field(default_factory=dict)
+
+
+def check(
+    config: str | Path | Mapping[str, Any] | Config, overrides: Sequence[str] = (), *, plugins: Plugins | None = None
+) -> Checked:
+    """Everything that can be checked without loading weights: keys, types, names, files, records, layers."""
+    plugins = plugins or installed_plugins()
+    config = load_config(config, overrides)
+    parts = resolve(config, plugins)
+    for chosen in parts.chosen.values():
+        chosen.load()
+    for metric in parts.metrics:
+        metric.load()
+    split = load_data(config, parts)
+    documents, _ = texts_of(config, parts, split)
+    if documents is not None and next(iter(documents()), None) is None:
+        raise DataError("the background holds no document")
+    info = check_folder(_model_path(config), trust_remote_code=config.model.trust_remote_code)
+    layers = getattr(parts["locator"].options, "layers", None)
+    for layer in layers or ():
+        if not 0 <= layer < info.num_layers:
+            raise ConfigError(
+                f"locator.layers names layer {layer}; {config.model.path!r} ({info.model_type}) has layers "
+                f"0 to {info.num_layers - 1}"
+            )
+    names = {group: chosen.spec.name for group, chosen in parts.chosen.items()}
+    return Checked(config, len(split.forget), len(split.retain), info.num_layers, info.model_type, names)
+
+
+def load_data(config: Config, parts: Parts) -> DataSplit:
+    """The data set's split. Raises `DataError` where nothing is to be forgotten."""
+    split: DataSplit = parts["data"].load()(parts["data"].options, config.seed)
+    if not split.forget:
+        raise DataError(f"data set {parts['data'].spec.name!r} yields no fact to forget: raise data.forget")
+    return split
+
+
+def load_model(config: Config, plugins: Plugins) -> LanguageModel:
+    """The model of the config, its structure found (by a plugin's hook first, then by the core's own search)."""
+    return LanguageModel.from_pretrained(
+        _model_path(config),
+        dtype=config.model.dtype,
+        device=device_of(config),
+        revision=config.model.revision,
+        trust_remote_code=config.model.trust_remote_code,
+        find_architecture=_architecture(plugins),
+    )
+
+
+def wrap(model: PreTrainedModel, tokenizer: Any, plugins: Plugins) -> LanguageModel:
+    """A model in memory, its structure found."""
+    return LanguageModel.wrap(model, tokenizer, _architecture(plugins)(model))
+
+
+def device_of(config: Config) -> str:
+    """The device of the config; auto is cuda where there is one. Raises `ConfigError` for one that is not there."""
+    name = config.model.device
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as cause:
+        raise ConfigError(f"model.device {name!r} is no device: use auto, cpu, cuda or cuda:N") from cause
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"model.device {name!r}: torch sees no CUDA device here; use model.device=cpu")
+    return name
+
+
+def texts_of(
+    config: Config, parts: Parts, split: DataSplit
+) -> tuple[Callable[[], Iterable[str]] | None, tuple[str, ...]]:
+    """The stream of background documents (None: not needed) and the texts that perplexity is measured on.
+
+    The latter are `evaluate.text`, else the data set's held-out texts, else every tenth background document, which
+    then takes no part in the moments.
+    """
+    documents = _documents(parts) if "background" in parts.chosen else None
+    limit = config.evaluate.documents
+    wanted = any(metric.spec.name == "perplexity" for metric in parts.metrics)
+    if config.evaluate.text is not None:
+        texts = tuple(islice(read_texts(config.evaluate.text), limit))
+        if not texts:
+            raise DataError(f"evaluate.text {config.evaluate.text!r} holds no text")
+        return documents, texts
+    if split.heldout_texts or documents is None or not wanted:
+        return documents, split.heldout_texts[:limit]
+    stream = documents
+    held = tuple(islice((d for i, d in enumerate(stream()) if i % HELD_OUT_EVERY == HELD_OUT_EVERY - 1), limit))
+    return lambda: (d for i, d in enumerate(stream()) if i % HELD_OUT_EVERY != HELD_OUT_EVERY - 1), held
+
+
+def _documents(parts: Parts) -> Callable[[], Iterable[str]]:
+    background = parts["background"]
+    implementation = background.load()
+    return lambda: implementation(background.options)
+
+
+def _architecture(plugins: Plugins) -> Callable[[Any], Any]:
+    def find(model: Any) -> Any:
+        return plugins.hook.zu_architecture(model_type=model.config.model_type, model=model)
+
+    return find
+
+
+def _model_path(config: Config) -> str:
+    if not config.model.path:
+        raise ConfigError("model.path is empty: give a checkpoint folder or a hub id, for example model.path=./my-model")
+    return config.model.path
+
+
+def _measured(
+    lm: LanguageModel, split: DataSplit, parts: Parts, config: Config, progress: Progress
+) -> dict[str, Measurement]:
+    return measure(
+        lm,
+        split,
+        {metric.spec.name: metric.load() for metric in parts.metrics},
+        batch_size=config.model.batch_size,
+        max_tokens=config.evaluate.max_tokens,
+        progress=progress,
+    )
+
+
+def _completions(lm: LanguageModel, requests: Sequence[Request], config: Config) -> list[tuple[Request, str]]:
+    shown = requests[: config.evaluate.completions]
+    said = lm.generate_greedy([r.prompt for r in shown], max_new_tokens=12) if shown else []
+    return list(zip(shown, said, strict=True))
+
+
+def _request(given: Mapping[str, Any], number: int) -> Request:
+    known = {"prompt", "answer", "subject", "subject_start", "id", "target", "paraphrases", "neighbours"}
+    unknown = sorted(set(given) - known)
+    if unknown or not {"prompt", "answer"} <= set(given):
+        what = f"unknown field {unknown[0]!r}" if unknown else "prompt and answer are needed"
+        raise DataError(f"request {number}: {what}; fields: {', '.join(sorted(known))}")
+    values = dict(given)
+    values["paraphrases"] = tuple(values.get("paraphrases", ()))
+    values["neighbours"] = tuple(
+        n if isinstance(n, Probe) else Probe(**n) for n in values.get("neighbours", ())
+    )
+    return Request(**values, source=f"request {number}")

@@ -1,0 +1,115 @@
+"""Registrations: what a plugin says of a component, without importing what implements it.
+
+A spec is light: a name, one line of summary, an options dataclass and `"module:attr"` of the implementation. Listing
+every component therefore imports neither torch nor transformers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
+
+Need = Literal["keys", "bare_keys", "sensitive", "key_moment", "value_moment"]
+NEEDS: frozenset[str] = frozenset({"keys", "bare_keys", "sensitive", "key_moment", "value_moment"})
+
+Law = Literal["objective", "order-free", "orthogonality"]
+LAWS: frozenset[str] = frozenset({"objective", "order-free", "orthogonality"})
+
+
+@dataclass
+class NoOptions:
+    """The options of a component that has none."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What every registration says.
+
+    name: unique among components of its kind. target: `"package.module:attribute"`, imported on first use.
+    options: a dataclass whose fields all have defaults; `{name: ..., <fields>}` is the component's config group.
+    """
+
+    name: str
+    target: str
+    summary: str
+    options: type[Any] = NoOptions
+
+    kind: ClassVar[str] = "component"
+
+
+@dataclass(frozen=True)
+class LocatorSpec(Spec):
+    """Implementation: `locate(lm, requests, options) -> list[Site]`, shallowest first."""
+
+    kind: ClassVar[str] = "locator"
+
+
+@dataclass(frozen=True)
+class CollectorSpec(Spec):
+    """Implementation: a class `C(options, context)` with `plan(lm, requests)` and `collect(lm, plan, site)`."""
+
+    kind: ClassVar[str] = "collector"
+
+
+@dataclass(frozen=True)
+class TargetSpec(Spec):
+    """Implementation: a class `T(options, context)` with `prepare(lm, plan, sites)` and `at_site(...)`.
+
+    needs: moments of the background that `at_site` reads, a subset of {"key_moment", "mean_value"}.
+    """
+
+    needs: frozenset[str] = frozenset()
+    kind: ClassVar[str] = "target"
+
+
+@dataclass(frozen=True)
+class SolverSpec(Spec):
+    """Implementation: `solve(problem, options) -> Update`.
+
+    needs: what the problem must carry beyond weight, values and targets; a set, or a function of the options.
+    laws: what the contract test checks. `objective`: the slope of its objective vanishes at the answer;
+    `order-free`: the order of requests does not matter; `orthogonality`: the answer on forget keys is orthogonal
+    to the sensitive values (up to its declared slack).
+    group_size: requests per complete pass (collect, solve, write); 0 means all at once.
+    """
+
+    needs: frozenset[str] | Callable[[Any], frozenset[str]] = frozenset({"keys"})
+    laws: frozenset[str] = frozenset()
+    group_size: int = 0
+    kind: ClassVar[str] = "solver"
+
+    def needs_of(self, options: Any) -> frozenset[str]:
+        """The needs under these options."""
+        return self.needs(options) if callable(self.needs) else self.needs
+
+
+@dataclass(frozen=True)
+class BackgroundSpec(Spec):
+    """Implementation: `documents(options) -> Iterator[str]`: general text, one document an item, streamed."""
+
+    kind: ClassVar[str] = "background"
+
+
+@dataclass(frozen=True)
+class DatasetSpec(Spec):
+    """Implementation: `load(options, seed) -> DataSplit`. Must not need a model."""
+
+    kind: ClassVar[str] = "dataset"
+
+
+@dataclass(frozen=True)
+class MetricSpec(Spec):
+    """Implementation: `measure(scorer, data) -> Measurement | None` (None: the data hold nothing to measure it on)."""
+
+    better: Literal["lower", "higher", "unchanged"] = "unchanged"
+    kind: ClassVar[str] = "metric"
+
+
+SpecT_contra = TypeVar("SpecT_contra", bound=Spec, contravariant=True)
+
+
+class Register(Protocol[SpecT_contra]):
+    """What a `zu_register_*` hook is handed: call it once a component."""
+
+    def __call__(self, spec: SpecT_contra) -> None: ...
