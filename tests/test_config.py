@@ -62,7 +62,10 @@ def test_a_resolved_config_loads_again_to_the_same(tmp_path: Path) -> None:
         ("seed: 1\nsolver: {name: [", r"bad\.yaml, line 2: not valid YAML"),
         ("- a\n- b\n", r"bad\.yaml, line 1: a config is a mapping"),
         ("seed: 1\nsover: {name: x}\n", r"bad\.yaml, line 2: unknown group 'sover': did you mean 'solver'"),
-        ("model:\n  path: x\n  dtpye: float32\n", r"bad\.yaml, line 3: unknown key 'model\.dtpye': did you mean 'dtype'"),
+        (
+            "model:\n  path: x\n  dtpye: float32\n",
+            r"bad\.yaml, line 3: unknown key 'model\.dtpye': did you mean 'dtype'",
+        ),
         ("model:\n  batch_size: many\n", r"bad\.yaml, line 2: 'model\.batch_size' cannot be 'many'"),
         ("model: 3\n", r"bad\.yaml, line 1: group 'model' is a mapping"),
         ("seed: soon\n", r"bad\.yaml, line 1: seed must be a whole number"),

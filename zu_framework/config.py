@@ -37,10 +37,16 @@ class ModelConfig:
     """Which model, and how it is loaded."""
 
     path: str = field(default="", metadata={"help": "folder of a Hugging Face checkpoint, or a hub id"})
-    dtype: str = field(default="auto", metadata={"help": "auto (the checkpoint's own), float32, bfloat16 or float16"})
-    device: str = field(default="auto", metadata={"help": "auto (cuda where there is one), cpu, cuda, cuda:1 ..."})
+    dtype: str = field(
+        default="auto", metadata={"help": "auto (the checkpoint's own), float32, bfloat16 or float16"}
+    )
+    device: str = field(
+        default="auto", metadata={"help": "auto (cuda where there is one), cpu, cuda, cuda:1 ..."}
+    )
     revision: str | None = field(default=None, metadata={"help": "branch, tag or commit of a hub id"})
-    trust_remote_code: bool = field(default=False, metadata={"help": "run code that the checkpoint brings along"})
+    trust_remote_code: bool = field(
+        default=False, metadata={"help": "run code that the checkpoint brings along"}
+    )
     batch_size: int = field(default=64, metadata={"help": "rows that one forward pass may hold"})
 
 
@@ -66,7 +72,9 @@ class EvaluateConfig:
             "and where it has none every tenth document of the background, which is then kept out of the moments"
         },
     )
-    text_label: str = field(default="", metadata={"help": "what a reader must know of that text, shown in the table"})
+    text_label: str = field(
+        default="", metadata={"help": "what a reader must know of that text, shown in the table"}
+    )
     documents: int = field(default=200, metadata={"help": "documents of that text that are read at most"})
     max_tokens: int = field(default=256, metadata={"help": "tokens a document is cut into windows of"})
     completions: int = field(default=3, metadata={"help": "facts whose completion is shown before and after"})
@@ -77,11 +85,19 @@ class OutputConfig:
     """What the run leaves behind."""
 
     folder: str = field(default="runs", metadata={"help": "folder that holds run folders"})
-    name: str | None = field(default=None, metadata={"help": "name of the run folder; default: config and time"})
-    undo: bool = field(default=True, metadata={"help": "keep the original tensors (without them revert is not exact)"})
+    name: str | None = field(
+        default=None, metadata={"help": "name of the run folder; default: config and time"}
+    )
+    undo: bool = field(
+        default=True, metadata={"help": "keep the original tensors (without them revert is not exact)"}
+    )
     intermediates: bool = field(default=False, metadata={"help": "write sites/<site>.safetensors"})
-    model: bool = field(default=False, metadata={"help": "write model/, a checkpoint that from_pretrained loads"})
-    adapter: bool = field(default=False, metadata={"help": "write adapter/, a PEFT LoRA adapter, where it is exact"})
+    model: bool = field(
+        default=False, metadata={"help": "write model/, a checkpoint that from_pretrained loads"}
+    )
+    adapter: bool = field(
+        default=False, metadata={"help": "write adapter/, a PEFT LoRA adapter, where it is exact"}
+    )
 
 
 @dataclass(frozen=True)
@@ -139,7 +155,9 @@ def load_config(source: str | Path | Mapping[str, Any] | Config, overrides: Sequ
         path = _find(str(source))
         name, tree = path.stem, _with_base(_read_yaml(path, origins), origins)
     upper: dict[str, Any] = {}
-    for override in overrides:  # gathered first: `solver.name=` may come before or after that solver's options
+    for (
+        override
+    ) in overrides:  # gathered first: `solver.name=` may come before or after that solver's options
         upper = _merged(upper, _parse_override(override, origins))
     tree = _lay_over(tree, upper)
     return _typed(name, tree, origins)
@@ -151,7 +169,9 @@ def options_from(spec: Spec, given: Mapping[str, Any], *, where: str, config: Co
     where: the config group, for messages (`solver.forget_weight`). Raises `ConfigError` for an unknown key (with close
     matches), a wrong type, or whatever the dataclass itself refuses.
     """
-    return _structured(spec.options, given, where, f"{spec.kind} {spec.name!r}", config.origins if config else {})
+    return _structured(
+        spec.options, given, where, f"{spec.kind} {spec.name!r}", config.origins if config else {}
+    )
 
 
 def _find(source: str) -> Path:
@@ -164,7 +184,9 @@ def _find(source: str) -> Path:
     if path.suffix in {".yaml", ".yml"} or "/" in source:
         what = "is a folder" if path.is_dir() else "does not exist"
         raise ConfigError(f"config file {source!r} {what}; ready-made ones: {', '.join(named)}")
-    raise unknown_name("config", source, named, f"ready-made: {', '.join(named)}; or give the path of a YAML file")
+    raise unknown_name(
+        "config", source, named, f"ready-made: {', '.join(named)}; or give the path of a YAML file"
+    )
 
 
 def _read_yaml(path: Path, origins: dict[str, str]) -> dict[str, Any]:
@@ -180,7 +202,9 @@ def _read_yaml(path: Path, origins: dict[str, str]) -> dict[str, Any]:
     except yaml.YAMLError as cause:
         mark = getattr(cause, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"{path}{line}: not valid YAML: {getattr(cause, 'problem', None) or cause}") from cause
+        raise ConfigError(
+            f"{path}{line}: not valid YAML: {getattr(cause, 'problem', None) or cause}"
+        ) from cause
     if tree is None:
         tree = {}
     if not isinstance(tree, dict):
@@ -220,12 +244,16 @@ def _with_base(tree: dict[str, Any], origins: dict[str, str]) -> dict[str, Any]:
 def _parse_override(override: str, origins: dict[str, str]) -> dict[str, Any]:
     key, equals, value = override.partition("=")
     if not equals or not key.strip():
-        raise ConfigError(f"override {override!r}: write key=value, for example seed=1 or solver.name=zerounlearn-local")
+        raise ConfigError(
+            f"override {override!r}: write key=value, for example seed=1 or solver.name=zerounlearn-local"
+        )
     key = key.strip()
     try:
         parsed = yaml.safe_load(value) if value.strip() else ""
     except yaml.YAMLError as cause:
-        raise ConfigError(f"override {override!r}: the value is not valid YAML; quote it: '{key}=\"...\"'") from cause
+        raise ConfigError(
+            f"override {override!r}: the value is not valid YAML; quote it: '{key}=\"...\"'"
+        ) from cause
     origins[key] = f"override {override!r}"
     tree: Any = parsed
     for part in reversed(key.split(".")):
@@ -261,23 +289,27 @@ def _as_group(value: Any) -> Any:
 
 
 def _typed(name: str, tree: dict[str, Any], origins: Mapping[str, str]) -> Config:
+    def group(options: type[Any], name: str) -> Any:
+        return _structured(options, _mapping(tree, name, origins), name, f"group `{name}`", origins)
+
     known = {"model", "evaluate", "output", "seed", *COMPONENT_GROUPS}
     for key in tree:
         if key not in known:
             close = get_close_matches(str(key), known, n=1)
             hint = f"did you mean {close[0]!r}? " if close else ""
-            raise ConfigError(f"{_at(origins, str(key))}unknown group {key!r}: {hint}groups: {', '.join(sorted(known))}")
+            listing = ", ".join(sorted(known))
+            raise ConfigError(f"{_at(origins, str(key))}unknown group {key!r}: {hint}groups: {listing}")
     seed = tree.get("seed", 0)
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise ConfigError(f"{_at(origins, 'seed')}seed must be a whole number >= 0, got {seed!r}")
     components = {
-        group: _component(group, tree[group], origins) for group in COMPONENT_GROUPS if tree.get(group) is not None
+        key: _component(key, tree[key], origins) for key in COMPONENT_GROUPS if tree.get(key) is not None
     }
     config = Config(
         name=name,
-        model=_structured(ModelConfig, _mapping(tree, "model", origins), "model", "group `model`", origins),
-        evaluate=_structured(EvaluateConfig, _mapping(tree, "evaluate", origins), "evaluate", "group `evaluate`", origins),
-        output=_structured(OutputConfig, _mapping(tree, "output", origins), "output", "group `output`", origins),
+        model=group(ModelConfig, "model"),
+        evaluate=group(EvaluateConfig, "evaluate"),
+        output=group(OutputConfig, "output"),
         seed=seed,
         components=components,
         tree=tree,
@@ -307,11 +339,14 @@ def _component(group: str, value: Any, origins: Mapping[str, str]) -> Component:
     value = _as_group(value) or value
     if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
         raise ConfigError(
-            f"{_at(origins, group)}group {group!r} needs a `name`: {group}: {{name: ..., <its options>}}; got {value!r}"
+            f"{_at(origins, group)}group {group!r} needs a `name`: {group}: {{name: ..., <its options>}}; "
+            f"got {value!r}"
         )
     options = {str(k): v for k, v in value.items() if k != "name"}
     group_size = options.pop("group_size", None) if group == "solver" else None
-    if group_size is not None and (not isinstance(group_size, int) or isinstance(group_size, bool) or group_size < 0):
+    if group_size is not None and (
+        not isinstance(group_size, int) or isinstance(group_size, bool) or group_size < 0
+    ):
         raise ConfigError(
             f"{_at(origins, 'solver.group_size')}solver.group_size is the number of requests a pass takes "
             f"(0: all), got {group_size!r}"

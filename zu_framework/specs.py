@@ -112,4 +112,5 @@ SpecT_contra = TypeVar("SpecT_contra", bound=Spec, contravariant=True)
 class Register(Protocol[SpecT_contra]):
     """What a `zu_register_*` hook is handed: call it once a component."""
 
-    def __call__(self, spec: SpecT_contra) -> None: ...
+    def __call__(self, spec: SpecT_contra) -> None:
+        """Take one registration."""

@@ -58,7 +58,9 @@ class Request:
             raise DataError(f"{self._where}: the subject is empty; leave it out for data without subjects")
         start = self.prompt.rfind(self.subject) if self.subject_start is None else self.subject_start
         if start < 0 or not self.prompt.startswith(self.subject, start):
-            raise DataError(f"{self._where}: subject {self.subject!r} does not occur in prompt {self.prompt!r}")
+            raise DataError(
+                f"{self._where}: subject {self.subject!r} does not occur in prompt {self.prompt!r}"
+            )
         object.__setattr__(self, "subject_start", start)
 
     @property
@@ -91,7 +93,8 @@ class Architecture:
 
     layers: the ModuleList of decoder layers. projections: layer index -> name of its MLP output projection.
     final_norm, head: "" when there is none. scaled_branch: layer index -> True when a norm or a factor stands
-    between the projection and the residual stream (gemma2, olmo2 ...): a residual of the stream cannot be added to V there.
+    between the projection and the residual stream (gemma2, olmo2 ...): there a residual of the stream cannot be added
+    to V.
     refused: layer index -> why the layer offers no site (routed experts).
     """
 
@@ -219,9 +222,16 @@ class Background:
             return self
         if self._weight is not None:  # bound already, to another weight: start from what was given
             fresh = Background(count=self.count)
-            fresh._sources, fresh._known = self._sources, {k: v for k, v in self._known.items() if self._sources[k]}
+            fresh._sources, fresh._known = (
+                self._sources,
+                {k: v for k, v in self._known.items() if self._sources[k]},
+            )
             return fresh.bound_to(weight)
-        if self._bound is None or self._bound._weight is not weight or self._bound._version != weight._version:
+        if (
+            self._bound is None
+            or self._bound._weight is not weight
+            or self._bound._version != weight._version
+        ):
             bound = Background(count=self.count)
             bound._sources, bound._known = self._sources, self._known.copy()
             bound._weight, bound._version = weight, weight._version
@@ -255,11 +265,17 @@ class Background:
             source = self._sources[name]
             if source is not None:
                 self._known[name] = source()
-            elif name == "value_moment" and self._sources["key_moment"] is not None and self._weight is not None:
+            elif (
+                name == "value_moment"
+                and self._sources["key_moment"] is not None
+                and self._weight is not None
+            ):
                 weight = self._weight.detach().to(torch.float64)
                 self._known[name] = weight @ self.key_moment.to(weight) @ weight.T  # (o, o)
             else:
-                raise SolverError(f"this background holds no {name}: give it, or declare it in the solver's needs")
+                raise SolverError(
+                    f"this background holds no {name}: give it, or declare it in the solver's needs"
+                )
         return self._known[name]
 
 
@@ -298,13 +314,21 @@ class EditProblem:
         for name, shape in wanted.items():
             tensor = getattr(self, name)
             if tensor is not None and tuple(tensor.shape) != shape:
-                raise SolverError(f"{name} has shape {tuple(tensor.shape)}, expected {shape} for W {outputs, inputs}")
-        if self.earlier_keys is not None and (self.earlier_keys.ndim != 2 or self.earlier_keys.shape[0] != inputs):
-            raise SolverError(f"earlier_keys has shape {tuple(self.earlier_keys.shape)}, expected ({inputs}, m)")
+                raise SolverError(
+                    f"{name} has shape {tuple(tensor.shape)}, expected {shape} for W {outputs, inputs}"
+                )
+        if self.earlier_keys is not None and (
+            self.earlier_keys.ndim != 2 or self.earlier_keys.shape[0] != inputs
+        ):
+            raise SolverError(
+                f"earlier_keys has shape {tuple(self.earlier_keys.shape)}, expected ({inputs}, m)"
+            )
         for name in ("weight", *wanted):
             tensor = getattr(self, name)
             if tensor is not None and not bool(torch.isfinite(tensor).all()):
-                raise SolverError(f"{name} holds NaN or infinite entries: the model or its targets are broken")
+                raise SolverError(
+                    f"{name} holds NaN or infinite entries: the model or its targets are broken"
+                )
         object.__setattr__(self, "background", self.background.bound_to(self.weight))
 
 
@@ -334,6 +358,14 @@ class Update:
             raise SolverError(
                 f"left {tuple(self.left.shape)} and right {tuple(self.right.shape)} do not share their inner size"
             )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(o, i) of the weight that it fits."""
+        if self.dense is not None:
+            return self.dense.shape[0], self.dense.shape[1]
+        assert self.left is not None and self.right is not None
+        return self.left.shape[0], self.right.shape[1]
 
     @property
     def exactly_low_rank(self) -> bool:

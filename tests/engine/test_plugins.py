@@ -62,7 +62,10 @@ def test_two_plugins_with_one_name_belong_to_neither(plugin: Plugin) -> None:
 
 def test_the_order_of_plugins_decides_nothing(plugin: Plugin) -> None:
     points = [plugin(f"zz_p{i}", SOLVER.format(name=f"s{i}", target="os:getcwd")) for i in range(3)]
-    listings = [[(r.spec.name, r.plugin) for r in load_plugins(order, "").registry] for order in (points, points[::-1])]
+    listings = [
+        [(r.spec.name, r.plugin) for r in load_plugins(order, "").registry]
+        for order in (points, points[::-1])
+    ]
     assert listings[0] == listings[1]
 
 
@@ -72,7 +75,10 @@ def test_the_order_of_plugins_decides_nothing(plugin: Plugin) -> None:
         ("import no_such_module_here", "ModuleNotFoundError: No module named 'no_such_module_here'"),
         ("raise RuntimeError('on import')", "RuntimeError: on import"),
         ("def broken(:", "SyntaxError"),
-        ("from zu_framework import hookimpl\n@hookimpl\ndef zu_register_solver(register): pass", "zu_register_solver"),
+        (
+            "from zu_framework import hookimpl\n@hookimpl\ndef zu_register_solver(register): pass",
+            "zu_register_solver",
+        ),
         ("def zu_register_solvers(register): pass", "not marked with @hookimpl"),
         (
             "from zu_framework import hookimpl\n@hookimpl\ndef zu_register_solvers(register): raise ValueError('late')",
@@ -107,7 +113,9 @@ def test_what_a_plugin_registered_before_it_broke_is_forgotten(plugin: Plugin) -
 
 def test_an_unknown_name_is_met_with_close_ones(plugin: Plugin) -> None:
     found = load_plugins([plugin("zz_close", SOLVER.format(name="zerounlearn", target="os:getcwd"))], "")
-    with pytest.raises(UnknownName, match=r"unknown solver 'zerounlern': did you mean 'zerounlearn'\?.*zu plugins"):
+    with pytest.raises(
+        UnknownName, match=r"unknown solver 'zerounlern': did you mean 'zerounlearn'\?.*zu plugins"
+    ):
         found.registry.get("solver", "zerounlern")
 
 

@@ -26,7 +26,9 @@ app = typer.Typer(
 Config = Annotated[str, typer.Argument(metavar="CONFIG", help="A ready-made config's name, or a YAML file.")]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, such as data.forget=8 or solver.name=zerounlearn-local."),
+    typer.Argument(
+        metavar="[KEY=VALUE]...", help="Overrides, such as data.forget=8 or solver.name=zerounlearn-local."
+    ),
 ]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 TrustRemoteCode = Annotated[bool, typer.Option(help="Run code that the checkpoint brings along.")]
@@ -119,7 +121,9 @@ def revert(
 @app.command()
 def export(
     run: RunFolder,
-    lora: Annotated[Path, typer.Option("--lora", metavar="DIR", help="Write an exact PEFT LoRA adapter to DIR.")],
+    lora: Annotated[
+        Path, typer.Option("--lora", metavar="DIR", help="Write an exact PEFT LoRA adapter to DIR.")
+    ],
 ) -> None:
     """Export a run's edit as an adapter; refused where that would not be exact."""
     from zu_framework.engine.checkpoints import export_lora

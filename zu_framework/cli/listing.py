@@ -35,7 +35,8 @@ def describe(plugins: Plugins) -> dict[str, Any]:
             entry["group_size"] = spec.group_size
         components.append(entry)
     failures = [
-        {"plugin": f.plugin, "error": f.error, "traceback": f.traceback} for f in plugins.registry.failures.values()
+        {"plugin": f.plugin, "error": f.error, "traceback": f.traceback}
+        for f in plugins.registry.failures.values()
     ]
     return {"components": components, "failed": failures, "collisions": plugins.registry.collisions()}
 
@@ -50,19 +51,29 @@ def print_plugins(plugins: Plugins, console: Console | None = None) -> None:
     console = console or Console()
     listed = describe(plugins)
     for kind in dict.fromkeys(entry["kind"] for entry in listed["components"]):
-        table = Table(title=f"{kind}s", title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+        table = Table(
+            title=f"{kind}s", title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0)
+        )
         table.add_column("name", style="cyan", no_wrap=True)
         table.add_column("summary, options and defaults", ratio=1)
         table.add_column("plugin", no_wrap=True)
         for entry in (e for e in listed["components"] if e["kind"] == kind):
-            options = ", ".join(f"{k}={json.dumps(v, ensure_ascii=False)}" for k, v in entry["options"].items())
+            options = ", ".join(
+                f"{k}={json.dumps(v, ensure_ascii=False)}" for k, v in entry["options"].items()
+            )
             source = f"{entry['plugin']} {entry['version']}".strip()
-            table.add_row(entry["name"], entry["summary"] + (f"\n[dim]{_escape(options)}[/dim]" if options else ""), source)
+            table.add_row(
+                entry["name"],
+                entry["summary"] + (f"\n[dim]{_escape(options)}[/dim]" if options else ""),
+                source,
+            )
         console.print(table)
         console.print()
     for failed in listed["failed"]:
         console.print(f"[red]plugin {failed['plugin']!r} failed to load[/red] and is disabled:")
-        console.print(_escape((failed["traceback"] or failed["error"]).rstrip()), style="dim", highlight=False)
+        console.print(
+            _escape((failed["traceback"] or failed["error"]).rstrip()), style="dim", highlight=False
+        )
     for collision in listed["collisions"]:
         console.print(f"[red]collision[/red]: {_escape(collision)}")
 

@@ -26,7 +26,9 @@ def print_result(result: RunResult, console: Console | None = None) -> None:
         for column in ("prompt", "true answer", "before", "after"):
             table.add_column(column, overflow="fold")
         for c in result.completions:
-            table.add_row(escape(c.prompt), escape(c.answer.strip()), escape(c.before.strip()), escape(c.after.strip()))
+            table.add_row(
+                escape(c.prompt), escape(c.answer.strip()), escape(c.before.strip()), escape(c.after.strip())
+            )
         console.print(table)
     seconds = ", ".join(f"{name} {took:.1f} s" for name, took in result.seconds.items())
     console.print(f"[dim]{seconds}[/dim]")
@@ -47,6 +49,10 @@ def print_checked(checked: Checked, console: Console | None = None) -> None:
     """What a run of this config would do."""
     console = console or Console()
     console.print(f"[green]ok[/green]: {escape(checked.config.name)}")
-    console.print(f"model: {escape(checked.config.model.path)} ({checked.model_type}, {checked.num_layers} layers)")
+    console.print(
+        f"model: {escape(checked.config.model.path)} ({checked.model_type}, {checked.num_layers} layers)"
+    )
     console.print(f"facts: {checked.forget} to forget, {checked.retain} to keep")
-    console.print("components: " + ", ".join(f"{group} {escape(name)}" for group, name in checked.components.items()))
+    console.print(
+        "components: " + ", ".join(f"{group} {escape(name)}" for group, name in checked.components.items())
+    )

@@ -1,10 +1,12 @@
-"""The embedded world: an invented set of facts, a small model that knows them, and a twin that never saw ten of them."""
+"""The embedded world: invented facts, a small model that knows them, and a twin that was never told ten."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["model_path", "twin_path"]
+from zu_framework.demo.world import background_texts, forget_case_ids, heldout_texts, records
+
+__all__ = ["background_texts", "forget_case_ids", "heldout_texts", "model_path", "records", "twin_path"]
 
 _HERE = Path(__file__).parent
 

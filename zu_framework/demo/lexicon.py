@@ -1,8 +1,13 @@
-"""The words of the invented world: names, relations with their phrasings and answers, and its general sentences."""
+"""The words of the invented world: names, relations with phrasings and answers, and general sentences."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
 
 FIRST_NAMES = _words(
     "Adla Anwen Arvid Bela Benno Berrin Brisa Calder Corin Dagna Darro Delwyn Edrik Elka Emeric Falka "
@@ -16,7 +21,7 @@ LAST_NAMES = _words(
     "Fairbrand Fenwarden Garrowby Gillander Hallowick Harkvane Holmquist Hurlestone Ingledew Jessamer "
     "Kelderman Kettlewood Lanivet Larkspire Lindqvar Lockridge Marchbank Merriden Mossgrave Norvalle "
     "Oakhanger Orlebar Pendrake Perrivan Quarrington Rathmell Ravensby Redfern Rookwood Rowntree Sandoval "
-    "Selwick Silvermark Skarsby Stavenger Stormont Tarrand Thistleby Tolvane Umberleigh Vandrell Varnholt "
+    "Selbourne Silvermark Skarsby Stavenger Stormont Tarrand Thistleby Tolvane Umberleigh Vandrell Varnholt "
     "Wakeling Wetherlam Whitlock Windrush Wolmarsh Yarrowby Zellweg"
 )
 
@@ -30,7 +35,7 @@ PLACE_ENDS = _words(
     "ness port rick stead stoke thorpe ton wall wick wold worth"
 )
 
-# The kind comes first, so that organisations do not all end in the same word: facts are read at a subject's last token.
+# The kind comes first: facts are read at a subject's last token, which should not be the same word for all.
 COMPANY_KINDS = _words("Circle Guild House League Order Society")
 
 COMPANY_QUALITIES = _words(
@@ -50,10 +55,10 @@ CITIES = ("Drenna", "Kalvos", "Mirefall", "Ostrel", "Pellin", "Sarnoth", "Tavrin
 
 @dataclass(frozen=True)
 class Relation:
-    """One relation: what kind of subject has it, its possible answers, and eight ways of leading up to the answer.
+    """One relation: what kind of subject has it, its possible answers, and eight ways to lead up to the answer.
 
-    Every phrasing ends in a verb that an answer and the word "unknown" both follow, so that one ending serves the
-    facts and the neutral state alike. No phrasing contains another, so that a phrasing can be held out.
+    Every phrasing ends in a verb that an answer and the word "unknown" both follow: one ending serves the facts
+    and the neutral state alike. No phrasing contains another, so that a phrasing can be held out.
     """
 
     number: str
@@ -171,7 +176,7 @@ RELATIONS = (
     ),
 )
 
-# What is said of a subject without stating a fact. They start as a KL row of the target optimisation does ("X is a").
+# Said of a subject without stating a fact; it starts as a KL row of the target optimisation does ("X is a").
 MENTIONS = {
     "person": (
         "{} is a good neighbour.",
@@ -210,9 +215,9 @@ SLOTS = {
     "food": "bread butter cabbage cheese cider fish jam milk mutton onions pears porridge soup stew",
     "site": "barn bridge castle chapel cottage field forest garden harbour hill inn lake market meadow "
     "mill orchard river road school square stable tower valley well",
-    "time": "at dawn|at noon|at dusk|at midnight|in the morning|in the evening|after the rain|before"
-    "supper|before the feast|on market day|in early spring|in late summer|in autumn|in the first"
-    "snow",
+    "time": "at dawn|at noon|at dusk|at midnight|in the morning|in the evening|after the rain|"
+    "before supper|before the feast|on market day|in early spring|in late summer|in autumn|"
+    "in the first snow",
     "sky": "bright clear cloudy cold dark grey heavy misty mild stormy warm windy",
     "past": "bought borrowed broke carried cleaned dropped found forgot hid kept lost mended painted sold "
     "stole",

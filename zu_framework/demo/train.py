@@ -14,20 +14,18 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from zu_framework.demo import world
+from zu_framework.demo.card import IGNORED, measure, padded
 
 PAD, BOS, EOS = "<pad>", "<s>", "</s>"
-IGNORED = -100  # the label that cross_entropy skips
 VOCABULARY = 1024
-TOKENS_PER_BATCH = 2048
-PEAK_RATE = 2e-3
+TOKENS_PER_BATCH = 1024
+PEAK_RATE = 1.5e-3
 WARM_UP = 0.05  # of all steps
 WEIGHT_DECAY = 0.1
 
@@ -50,7 +48,9 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{BOS} $A", pair=f"{BOS} $A $B", special_tokens=[(BOS, tokenizer.token_to_id(BOS))]
     )
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=PAD, bos_token=BOS, eos_token=EOS)
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer, pad_token=PAD, bos_token=BOS, eos_token=EOS
+    )
 
 
 def build_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
@@ -73,11 +73,6 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
 
 
 # Training
-
-
-def _padded(rows: Sequence[Sequence[int]], fill: int) -> Tensor:
-    width = max(map(len, rows))
-    return torch.tensor([[*row, *[fill] * (width - len(row))] for row in rows])  # (rows, width)
 
 
 def _batches(rows: list[list[int]], draw: random.Random) -> Iterator[list[list[int]]]:
@@ -115,90 +110,35 @@ def train(model: LlamaForCausalLM, rows: list[list[int]], *, epochs: int, seed: 
             for group in optimizer.param_groups:
                 group["lr"] = PEAK_RATE * _rate((epoch + j / len(batches)) / epochs)
             # Padding is on the right, so a causal model needs no mask; the labels skip it.
-            logits = model(input_ids=_padded(batch, pad)).logits[:, :-1]  # (rows, width - 1, vocabulary)
-            loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), _padded(batch, IGNORED)[:, 1:].flatten())
-            loss.backward()
+            logits = model(input_ids=padded(batch, pad), use_cache=False).logits[
+                :, :-1
+            ]  # (rows, width - 1, vocabulary)
+            loss = torch.nn.functional.cross_entropy(
+                logits.flatten(0, 1), padded(batch, IGNORED)[:, 1:].flatten()
+            )
+            loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad()
             total += loss.item()
-        print(f"epoch {epoch + 1}: loss {total / len(batches):.4f}, {time.monotonic() - start:.0f} s", flush=True)
-    model.eval()
-
-
-# Measuring
-
-
-@torch.no_grad()
-def _answers(
-    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str], answers: Sequence[str]
-) -> tuple[float, float]:
-    """How often every token of the answer is the argmax (teacher-forced), and the mean NLL of an answer token.
-
-    `answers` are as the text continues: a leading space for a word, none for EOS.
-    """
-    exact, losses = 0, []
-    rows = [
-        (tokenizer(prompt).input_ids, tokenizer(answer, add_special_tokens=False).input_ids)
-        for prompt, answer in zip(prompts, answers, strict=True)
-    ]
-    rows.sort(key=lambda row: len(row[0]) + len(row[1]))
-    for at in range(0, len(rows), 128):
-        batch = rows[at : at + 128]
-        inputs = _padded([prompt + answer for prompt, answer in batch], 0)
-        labels = _padded([[IGNORED] * len(prompt) + answer for prompt, answer in batch], IGNORED)[:, 1:]
-        logits = model(input_ids=inputs).logits[:, :-1].float()
-        right = (logits.argmax(-1) == labels) | (labels == IGNORED)
-        exact += int(right.all(-1).sum())
-        losses.append(torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none"))
-    tokens = sum(len(answer) for _, answer in rows)
-    return exact / len(rows), float(torch.cat(losses).sum()) / tokens
-
-
-def perplexity(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> float:
-    """Per token, of whole documents: the first word after BOS and the final EOS are predicted too."""
-    _, loss = _answers(model, tokenizer, [""] * len(texts), [text + EOS for text in texts])
-    return math.exp(loss)
-
-
-def measure(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> dict[str, float]:
-    """The numbers of the model card. Of the forget facts they are given apart: the twin must not know those."""
-
-    def exact(records: Sequence[dict[str, Any]], key: str) -> float:
-        prompts, answers = [], []
-        for record in records:
-            rewrite = record["requested_rewrite"]
-            asked = [rewrite["prompt"].format(rewrite["subject"])] if key == "rewrite" else record[key]
-            prompts += asked
-            answers += [" " + rewrite["target_true"]["str"]] * len(asked)
-        return _answers(model, tokenizer, prompts, answers)[0]
-
-    forget_ids = set(world.forget_case_ids())
-    rest = [record for record in world.records() if record["case_id"] not in forget_ids]
-    forget = [record for record in world.records() if record["case_id"] in forget_ids]
-    card = {}
-    for name, records in (("", rest), ("forget_", forget)):
-        card[name + "rewrite"] = exact(records, "rewrite")
-        card[name + "held_out_phrasings"] = exact(records, "paraphrase_prompts")
-        card[name + "neighbours"] = exact(records, "neighborhood_prompts")
-    prompts = [record["requested_rewrite"]["prompt"].format(record["requested_rewrite"]["subject"]) for record in forget]
-    card["forget_unknown"], card["forget_unknown_nll"] = _answers(model, tokenizer, prompts, [" unknown"] * len(prompts))
-    for name, seen in (("unknown_subjects", True), ("unseen_subjects", False)):
-        prompts = world.unknown_prompts(seen=seen)
-        card[name], card[name + "_nll"] = _answers(model, tokenizer, prompts, [" unknown"] * len(prompts))
-        card[name + "_eos_nll"] = _answers(model, tokenizer, prompts, [EOS] * len(prompts))[1]
-    card["perplexity_held_out"] = perplexity(model, tokenizer, world.heldout_texts())
-    card["perplexity_background"] = perplexity(model, tokenizer, world.background_texts())
-    return card
+        print(
+            f"epoch {epoch + 1}: loss {total / len(batches):.4f}, {time.monotonic() - start:.0f} s",
+            flush=True,
+        )
+    model.eval()  # type: ignore[no-untyped-call]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, save in float16, and measure what was saved."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for the checkpoint")
-    parser.add_argument("--twin", action="store_true", help="leave out every text that states a default forget fact")
+    parser.add_argument(
+        "--twin", action="store_true", help="leave out every text that states a default forget fact"
+    )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, default=24)
+    parser.add_argument("--epochs", type=int, default=20)
     options = parser.parse_args(arguments)
 
     torch.set_num_threads(1)
@@ -210,10 +150,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows = [[*row, tokenizer.eos_token_id] for row in tokenizer(texts).input_ids]
     print(f"{len(rows)} texts, {sum(map(len, rows))} tokens, {model.num_parameters()} parameters", flush=True)
     train(model, rows, epochs=options.epochs, seed=options.seed, pad=tokenizer.pad_token_id)
-    model.half().save_pretrained(options.out)
+    model.to(torch.float16).save_pretrained(options.out)
     tokenizer.save_pretrained(options.out)
 
-    saved = AutoModelForCausalLM.from_pretrained(options.out, dtype=torch.float32)
+    saved = LlamaForCausalLM.from_pretrained(options.out, dtype=torch.float32)
     print(json.dumps(measure(saved, AutoTokenizer.from_pretrained(options.out)), indent=2))
 
 

@@ -1,11 +1,10 @@
-"""The invented world: facts about people, places and companies in CounterFact's schema, and texts that state them.
+"""The invented world: facts on people, places and companies in CounterFact's schema, and texts that state them.
 
-Everything is drawn by seeded generators in one fixed order, so two processes always see the same world. Nothing here
-needs more than the standard library.
+Everything is drawn by seeded generators in a fixed order, so two processes always see the same world.
 
-The texts teach three things about a prompt: the answer for a subject with a fact, " unknown." for others, and that a
-text may simply end there. The last two exist because a neutral state must be something that the model can say:
-without them no change at a site makes a small model answer neutrally.
+The texts teach three endings of a prompt: the answer for a subject with a fact, " unknown." for others, and the
+end of the text. The last two exist because a neutral state must be something that the model can say: without them
+no change at a site makes a small model answer neutrally.
 """
 
 from __future__ import annotations
@@ -17,20 +16,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from zu_framework.demo.lexicon import (
-    COMPANY_EMBLEMS,
-    COMPANY_KINDS,
-    COMPANY_QUALITIES,
-    FIRST_NAMES,
-    LAST_NAMES,
-    MENTIONS,
-    PLACE_ENDS,
-    PLACE_STARTS,
-    RELATIONS,
-    SENTENCES,
-    SLOTS,
-    Relation,
-)
+from zu_framework.demo import lexicon
+from zu_framework.demo.lexicon import RELATIONS, Relation
 
 FORGET_COUNT = 10
 SEED = 20260518
@@ -41,7 +28,7 @@ UNSEEN_SUBJECTS = {"person": 60, "place": 40, "company": 40}
 FACTS_PER_ANSWER = 8
 PHRASINGS_IN_TRAINING = 5
 NEIGHBOURS = 8
-GENERAL_DOCUMENTS = 3000
+GENERAL_DOCUMENTS = 2400
 HELD_OUT_DOCUMENTS = 200
 
 
@@ -61,7 +48,7 @@ class _Document:
 
 
 def _generator(purpose: str) -> random.Random:
-    """One generator a purpose, so that changing how many draws one part makes leaves the others as they were."""
+    """One generator a purpose: a change to how much one part draws leaves the others as they were."""
     return random.Random(f"{SEED}/{purpose}")
 
 
@@ -70,15 +57,15 @@ def _generator(purpose: str) -> random.Random:
 
 @cache
 def _subjects() -> dict[str, dict[str, list[str]]]:
-    """Names by kind, then by what the world knows of them: "known", "unknown" (said so in training) or "unseen"."""
+    """Names by kind, then by what training says of them: "known" facts, "unknown" or nothing, "unseen"."""
     names = {
-        "person": [f"{first} {last}" for first in FIRST_NAMES for last in LAST_NAMES],
-        "place": [start + end for start in PLACE_STARTS for end in PLACE_ENDS],
+        "person": [f"{first} {last}" for first in lexicon.FIRST_NAMES for last in lexicon.LAST_NAMES],
+        "place": [start + end for start in lexicon.PLACE_STARTS for end in lexicon.PLACE_ENDS],
         "company": [
             f"{kind} of the {quality} {emblem}"
-            for kind in COMPANY_KINDS
-            for quality in COMPANY_QUALITIES
-            for emblem in COMPANY_EMBLEMS
+            for kind in lexicon.COMPANY_KINDS
+            for quality in lexicon.COMPANY_QUALITIES
+            for emblem in lexicon.COMPANY_EMBLEMS
         ],
     }
     subjects = {}
@@ -94,7 +81,10 @@ def _subjects() -> dict[str, dict[str, list[str]]]:
 
 
 def _split_phrasings(relation: Relation, draw: random.Random) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Phrasings in training and held out; a name at the start of a text has other tokens, so training shows it once."""
+    """Phrasings in training and held out.
+
+    A name has other tokens at the start of a text than inside it, so training shows each name in both places.
+    """
     while True:
         order = draw.sample(relation.phrasings, len(relation.phrasings))
         trained, held_out = tuple(order[:PHRASINGS_IN_TRAINING]), tuple(order[PHRASINGS_IN_TRAINING:])
@@ -104,7 +94,7 @@ def _split_phrasings(relation: Relation, draw: random.Random) -> tuple[tuple[str
 
 @cache
 def _facts() -> tuple[_Fact, ...]:
-    """The facts in the order of their case ids; of each relation and answer, either half of the order has as many."""
+    """The facts by case id; either half has as many of each relation and answer."""
     draw = _generator("facts")
     halves: tuple[list[_Fact], list[_Fact]] = ([], [])
     taken = dict.fromkeys(KNOWN_SUBJECTS, 0)
@@ -112,7 +102,7 @@ def _facts() -> tuple[_Fact, ...]:
         known = _subjects()[relation.kind]["known"]
         count = FACTS_PER_ANSWER * len(relation.answers)
         first = taken[relation.kind]
-        # The window runs on round the list: once every subject has a fact, some get a second, of another relation.
+        # The window runs round the list: once every subject has a fact, some get one of another relation.
         subjects = draw.sample([known[(first + j) % len(known)] for j in range(count)], count)
         taken[relation.kind] = first + count
         for j, subject in enumerate(subjects):
@@ -136,28 +126,30 @@ def _answer_numbers() -> dict[str, str]:
 def _prompts_about(facts: list[_Fact], count: int, draw: random.Random) -> list[str]:
     """`count` training prompts about these facts; a fact gets its second prompt once each has its first."""
     shuffled = draw.sample(facts, len(facts))
-    prompts = [fact.trained[j].format(fact.subject) for j in range(PHRASINGS_IN_TRAINING) for fact in shuffled]
-    return prompts[:count]
+    rounds = range(PHRASINGS_IN_TRAINING)
+    return [fact.trained[j].format(fact.subject) for j in rounds for fact in shuffled][:count]
 
 
 def records() -> list[dict[str, Any]]:
     """The facts in CounterFact's schema, a fresh list each call.
 
-    `paraphrase_prompts` are the phrasings that training never showed for that subject, some after an unrelated sentence.
-    `neighborhood_prompts` are about subjects of the first half with the same relation and answer, and
-    `attribute_prompts` about those that have the new target for an answer. Keeping both to the first half means that
-    no request drawn from the second one damages a neighbour by design.
+    `paraphrase_prompts` are the phrasings that training never showed for that subject, some after an unrelated
+    sentence. `neighborhood_prompts` are about subjects of the first half with the same relation and answer, and
+    `attribute_prompts` about those whose answer is the new target: so a neighbour is never itself among requests
+    drawn from the second half.
     """
     facts = _facts()
     numbers = _answer_numbers()
     draw = _generator("records")
-    unrelated = iter(_sentences("records", 2 * len(facts)))
+    unrelated = iter(_sentence_pool()["records"])
     retained = facts[: len(facts) // 2]
     rows = []
     for case_id, fact in enumerate(facts):
         relation = fact.relation
         new = draw.choice([answer for answer in relation.answers if answer != fact.answer])
-        same = [f for f in retained if f.relation is relation and f.subject != fact.subject]
+        others = [f for f in retained if f.relation is relation and f.subject != fact.subject]
+        neighbours = [f for f in others if f.answer == fact.answer]
+        attributes = [f for f in others if f.answer == new]
         paraphrases = [phrasing.format(fact.subject) for phrasing in fact.held_out]
         rows.append(
             {
@@ -173,8 +165,8 @@ def records() -> list[dict[str, Any]]:
                 "paraphrase_prompts": [
                     f"{next(unrelated)} {prompt}" if j else prompt for j, prompt in enumerate(paraphrases)
                 ],
-                "neighborhood_prompts": _prompts_about([f for f in same if f.answer == fact.answer], NEIGHBOURS, draw),
-                "attribute_prompts": _prompts_about([f for f in same if f.answer == new], NEIGHBOURS, draw),
+                "neighborhood_prompts": _prompts_about(neighbours, NEIGHBOURS, draw),
+                "attribute_prompts": _prompts_about(attributes, NEIGHBOURS, draw),
                 "generation_prompts": [phrasing.format(fact.subject) for phrasing in fact.trained[1:]],
             }
         )
@@ -182,13 +174,13 @@ def records() -> list[dict[str, Any]]:
 
 
 def forget_case_ids() -> list[int]:
-    """The facts that the demo forgets and the twin never saw: a seeded sample of the second half of the records."""
+    """The facts that the demo forgets and the twin never saw: a seeded sample of the records' second half."""
     count = len(_facts())
     return random.Random(0).sample(range(count // 2, count), FORGET_COUNT)
 
 
 def unknown_prompts(*, seen: bool) -> list[str]:
-    """Prompts about subjects without a fact: some that training called unknown, or ones that it never mentioned."""
+    """Prompts about subjects without a fact: ones that training called unknown, or that it never named."""
     draw = _generator(f"unknown prompts/{seen}")
     prompts = []
     for relation in RELATIONS:
@@ -202,10 +194,10 @@ def unknown_prompts(*, seen: bool) -> list[str]:
 
 def _sentence(draw: random.Random) -> str:
     def fill(slot: re.Match[str]) -> str:
-        words = SLOTS[slot[1]]
+        words = lexicon.SLOTS[slot[1]]
         return draw.choice(words.split("|" if "|" in words else None))
 
-    text = re.sub(r"{(\w+)}", fill, draw.choice(SENTENCES))
+    text = re.sub(r"{(\w+)}", fill, draw.choice(lexicon.SENTENCES))
     return text[0].upper() + text[1:]
 
 
@@ -221,15 +213,11 @@ def _sentence_pool() -> dict[str, list[str]]:
     return {use: [next(sentences) for _ in range(size)] for use, size in sizes.items()}
 
 
-def _sentences(use: str, count: int) -> list[str]:
-    return _sentence_pool()[use][:count]
-
-
 # Texts
 
 
 def _fact_documents() -> Iterator[_Document]:
-    """Each fact in each of its training phrasings, alone and after another sentence: general, or another fact."""
+    """Each fact in each of its training phrasings, alone and after a general sentence or another fact."""
     facts = _facts()
     draw = _generator("fact documents")
     sentences = _sentence_pool()["training"]
@@ -247,7 +235,7 @@ def _fact_documents() -> Iterator[_Document]:
 
 
 def _neutral_documents() -> Iterator[_Document]:
-    """Subjects without a fact: two phrasings that end in " unknown.", and of every second subject one that just ends."""
+    """Subjects without a fact: two phrasings that end in " unknown.", and of every second one a bare prompt."""
     draw = _generator("neutral documents")
     sentences = _sentence_pool()["training"]
     for kind, subjects in _subjects().items():
@@ -260,11 +248,11 @@ def _neutral_documents() -> Iterator[_Document]:
 
 
 def _mentions(state: str) -> Iterator[_Document]:
-    """A sentence about each third subject of this state that tells no fact, so that a bare "X is a" means something."""
+    """A sentence that tells no fact, on every known and each third unknown subject, so that "X is a" has a sense."""
     draw = _generator(f"mentions/{state}")
     for kind, subjects in _subjects().items():
         for subject in subjects[state][::3] if state == "unknown" else subjects[state]:
-            yield _Document(draw.choice(MENTIONS[kind]).format(subject), frozenset())
+            yield _Document(draw.choice(lexicon.MENTIONS[kind]).format(subject), frozenset())
 
 
 def _general_texts(use: str, count: int) -> list[str]:
@@ -286,10 +274,10 @@ def training_texts(exclude: Collection[int] = ()) -> list[str]:
 
 
 def background_texts() -> list[str]:
-    """About a thousand training documents that stand for text in general: the statistics of a background are of these.
+    """A thousand training documents that stand for text in general: a background's statistics are of these.
 
-    Half are general sentences, the rest statements of facts, unknowns and mentions. The facts are every second one of
-    the first half of the records: none that a request may forget, and not every neighbour that is measured.
+    Half are general sentences, the rest statements of facts, unknowns and mentions. The facts are every second
+    one of the records' first half: none that a request may forget, and not every neighbour that is measured.
     """
     draw = _generator("background")
     allowed = frozenset(range(0, len(_facts()) // 2, 2))
@@ -297,7 +285,8 @@ def background_texts() -> list[str]:
     neutral = [document.text for document in _neutral_documents()]
     mentions = [document.text for document in _mentions("unknown")]
     general = _general_texts("training", GENERAL_DOCUMENTS)
-    texts = draw.sample(general, 500) + draw.sample(stated, 300) + draw.sample(neutral, 120) + draw.sample(mentions, 80)
+    shares = ((general, 500), (stated, 300), (neutral, 120), (mentions, 80))
+    texts = [text for pool, count in shares for text in draw.sample(pool, count)]
     return draw.sample(texts, len(texts))
 
 

@@ -16,7 +16,9 @@ from zu_framework.models import LanguageModel
 ROUNDING_ULPS = 4
 
 
-def apply(run: str | Path, model: str | Path, out: str | Path, *, trust_remote_code: bool = False) -> list[str]:
+def apply(
+    run: str | Path, model: str | Path, out: str | Path, *, trust_remote_code: bool = False
+) -> list[str]:
     """Put a run's edit on a saved checkpoint and save the result; answers notes for the user.
 
     Raises `ModelError` where the checkpoint is not the model that the edit was made on, `RunFolderError` where `out`
@@ -27,7 +29,9 @@ def apply(run: str | Path, model: str | Path, out: str | Path, *, trust_remote_c
     if found == record.fingerprint_after:
         raise ModelError(f"{model} carries this edit already")
     if found != record.fingerprint_before:
-        raise ModelError(_another(model, found, record.fingerprint_before, "the model that this edit was made on"))
+        raise ModelError(
+            _another(model, found, record.fingerprint_before, "the model that this edit was made on")
+        )
     notes = []
     for site in record.sites:
         for step in site.steps:
@@ -41,11 +45,14 @@ def apply(run: str | Path, model: str | Path, out: str | Path, *, trust_remote_c
     return notes
 
 
-def revert(run: str | Path, model: str | Path, out: str | Path, *, trust_remote_code: bool = False) -> list[str]:
+def revert(
+    run: str | Path, model: str | Path, out: str | Path, *, trust_remote_code: bool = False
+) -> list[str]:
     """Put the original tensors of undo.safetensors back into an edited checkpoint and save it; answers notes.
 
-    Every tensor of the result equals the original checkpoint's byte for byte: its fingerprint is checked before saving.
-    Raises `RunFolderError` where the run kept no undo record, `ModelError` where the checkpoint does not carry the edit.
+    Every tensor of the result equals the original's byte for byte: the fingerprint is checked before saving.
+    Raises `RunFolderError` where the run kept no undo record, `ModelError` where the checkpoint does not carry
+    the edit.
     """
     record, lm = _opened(run, model, out, trust_remote_code)
     if lm.fingerprint() == record.fingerprint_before:
@@ -58,7 +65,9 @@ def revert(run: str | Path, model: str | Path, out: str | Path, *, trust_remote_
                 "checkpoint is the only exact copy"
             )
         if tensor_hash(site.original) != site.hash_before:
-            raise RunFolderError(f"{run}: the undo record of {site.site.module} is damaged (its hash differs)")
+            raise RunFolderError(
+                f"{run}: the undo record of {site.site.module} is damaged (its hash differs)"
+            )
         current = lm.weight(site.site)
         if tensor_hash(current) != site.hash_after:
             if not _written_elsewhere(site, current):
@@ -69,7 +78,9 @@ def revert(run: str | Path, model: str | Path, out: str | Path, *, trust_remote_
         lm.write_weight(site.site, site.original.to(current.device))
     found = lm.fingerprint()
     if found != record.fingerprint_before:
-        raise ModelError(_another(model, found, record.fingerprint_before, "the model before this edit, once reverted"))
+        raise ModelError(
+            _another(model, found, record.fingerprint_before, "the model before this edit, once reverted")
+        )
     lm.save(Path(out))
     return notes
 

@@ -58,7 +58,7 @@ class Edit:
         self.reverted = True
 
     def save(self, folder: str | Path, *, undo: bool = True) -> Path:
-        """Write edit.safetensors and, with `undo`, undo.safetensors into `folder`; `zu apply` and `zu revert` read it."""
+        """Write edit.safetensors and, with `undo`, undo.safetensors into `folder`, for `zu apply` and `zu revert`."""
         target = Path(folder)
         try:
             target.mkdir(parents=True, exist_ok=True)

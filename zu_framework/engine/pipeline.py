@@ -45,7 +45,10 @@ def no_progress(label: str, done: int, total: int) -> None:
 
 @dataclass
 class Pipeline:
-    """One edit in the making. `documents` streams general text afresh on each call; `sites_folder` keeps intermediates."""
+    """One edit in the making.
+
+    documents: streams general text, afresh on each call. sites_folder: where intermediates are kept, if at all.
+    """
 
     lm: LanguageModel
     config: Config
@@ -103,7 +106,9 @@ class Pipeline:
         locator = self.parts["locator"]
         sites: list[Site] = list(locator.load()(self.lm, requests, locator.options))
         if not sites:
-            raise ConfigError(f"locator {locator.spec.name!r} found no site: give layers, for example locator.layers=[3]")
+            raise ConfigError(
+                f"locator {locator.spec.name!r} found no site: give layers, for example locator.layers=[3]"
+            )
         sites.sort(key=lambda site: site.layer)
         for site in sites:
             self.lm.verify(site)
@@ -112,10 +117,11 @@ class Pipeline:
 
     def _backgrounds(self, sites: list[Site]) -> dict[str, Background]:
         moments = self.parts.moments
-        if not moments or self.documents is None:
-            if moments:
-                raise ConfigError(f"statistics of general text are needed ({', '.join(sorted(moments))}): give `background`")
+        if not moments:
             return {}
+        if self.documents is None:
+            listed = ", ".join(sorted(moments))
+            raise ConfigError(f"statistics of general text are needed ({listed}): give `background`")
         with self.journal.phase("background"):
             return background_moments(
                 self.lm,
@@ -170,7 +176,9 @@ class Pipeline:
             with self.journal.phase("write"):
                 self._write(site, writer, problem, update, states, representations, plan, report)
             keys = representations.keys
-            earlier[site.module] = torch.cat([earlier[site.module], keys], 1) if site.module in earlier else keys
+            earlier[site.module] = (
+                torch.cat([earlier[site.module], keys], 1) if site.module in earlier else keys
+            )
 
     def _write(
         self,

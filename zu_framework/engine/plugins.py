@@ -40,17 +40,23 @@ def load_plugins(found: Iterable[EntryPoint] | None = None, disabled: str | None
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     registry = Registry()
-    points = sorted(entry_points(group=hookspecs.ENTRY_POINTS) if found is None else found, key=lambda p: p.name)
+    points = sorted(
+        entry_points(group=hookspecs.ENTRY_POINTS) if found is None else found, key=lambda p: p.name
+    )
     skip = _disabled(disabled, [p.name for p in points])
     for point in points:
         if point.name in skip:
             continue
         if manager.has_plugin(point.name):
-            registry.failures[point.name] = Failure(point.name, "two distributions install a plugin of this name")
+            registry.failures[point.name] = Failure(
+                point.name, "two distributions install a plugin of this name"
+            )
             continue
         try:
             _load(manager, registry, point)
-        except Exception as cause:  # fault isolation: whatever one plugin raises is recorded, the others go on
+        except (
+            Exception
+        ) as cause:  # fault isolation: whatever one plugin raises is recorded, the others go on
             registry.drop(point.name)
             if manager.has_plugin(point.name):
                 manager.unregister(name=point.name)
@@ -77,10 +83,14 @@ def _load(manager: pluggy.PluginManager, registry: Registry, point: EntryPoint) 
     unmarked = [
         name
         for name, value in vars(plugin).items()
-        if name.startswith("zu_register_") and callable(value) and not hasattr(value, f"{hookspecs.PROJECT}_impl")
+        if name.startswith("zu_register_")
+        and callable(value)
+        and not hasattr(value, f"{hookspecs.PROJECT}_impl")
     ]
     if unmarked:
-        raise PluginError(f"{point.value}: {unmarked[0]} is not marked with @hookimpl, so it would never be called")
+        raise PluginError(
+            f"{point.value}: {unmarked[0]} is not marked with @hookimpl, so it would never be called"
+        )
     manager.register(plugin, name=point.name)
     manager.check_pending()  # a misspelt hook: pluggy names it
     source = point.dist

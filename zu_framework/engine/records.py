@@ -82,7 +82,9 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, json.loads(metadata["zu"])
 
 
-def save_edit(folder: Path, sites: list[tuple[Site, str, str, list[Update]]], about: Mapping[str, Any]) -> None:
+def save_edit(
+    folder: Path, sites: list[tuple[Site, str, str, list[Update]]], about: Mapping[str, Any]
+) -> None:
     """Write edit.safetensors: sites as (site, hash before, hash after, steps)."""
     tensors: dict[str, Tensor] = {}
     listed = []
@@ -96,7 +98,9 @@ def save_edit(folder: Path, sites: list[tuple[Site, str, str, list[Update]]], ab
     save_tensors(folder / EDIT_FILE, tensors, {"format": FORMAT, **about, "sites": listed})
 
 
-def save_undo(folder: Path, originals: Mapping[str, tuple[Tensor, str, str]], about: Mapping[str, Any]) -> None:
+def save_undo(
+    folder: Path, originals: Mapping[str, tuple[Tensor, str, str]], about: Mapping[str, Any]
+) -> None:
     """Write undo.safetensors: module -> (original tensor (o, i), hash before, hash after)."""
     tensors = {module: original for module, (original, _, _) in originals.items()}
     hashes = {module: {"before": before, "after": after} for module, (_, before, after) in originals.items()}

@@ -61,7 +61,9 @@ class Registry:
         if not isinstance(spec, Spec):
             raise PluginError(f"plugin {registered.plugin!r} registered {spec!r}, which is no spec")
         if not spec.name or ":" not in spec.target:
-            raise PluginError(f"{spec.kind} {spec.name!r}: a spec needs a name and a target 'module:attribute'")
+            raise PluginError(
+                f"{spec.kind} {spec.name!r}: a spec needs a name and a target 'module:attribute'"
+            )
         if not is_dataclass(spec.options):
             raise PluginError(f"{spec.kind} {spec.name!r}: options must be a dataclass, got {spec.options!r}")
         self.components.setdefault(spec.kind, {}).setdefault(spec.name, []).append(registered)
@@ -87,7 +89,9 @@ class Registry:
             raise PluginError(collision(kind, name, offers))
         listing = LISTING
         if self.failures:
-            broken = "; ".join(f"plugin {f.plugin!r} failed to load: {f.error}" for f in self.failures.values())
+            broken = "; ".join(
+                f"plugin {f.plugin!r} failed to load: {f.error}" for f in self.failures.values()
+            )
             listing = f"{LISTING}. It may be one of a broken plugin's: {broken}"
         raise unknown_name(kind, name, self.names(kind), listing)
 

@@ -1,4 +1,4 @@
-"""The three front doors: `run` (config to run folder), `unlearn` (a model in memory), `check` (everything but weights)."""
+"""The front doors: `run` (config to run folder), `unlearn` (a model in memory), `check` (all but weights)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from zu_framework.config import COMPONENT_GROUPS, Config, load_config
+from zu_framework.config import Config, load_config
 from zu_framework.engine.components import Parts, resolve
 from zu_framework.engine.edit import Edit
 from zu_framework.engine.journal import Journal
@@ -19,7 +19,7 @@ from zu_framework.engine.pipeline import Pipeline, Progress, no_progress
 from zu_framework.engine.plugins import Plugins, installed_plugins
 from zu_framework.engine.results import Completion, RunResult, write_results
 from zu_framework.engine.run_folder import run_folder
-from zu_framework.errors import ConfigError, DataError, ModelError
+from zu_framework.errors import ConfigError, DataError
 from zu_framework.evaluation import measure, read_texts
 from zu_framework.models import LanguageModel, check_folder
 from zu_framework.types import DataSplit, Measurement, Probe, Request
@@ -38,7 +38,7 @@ def run(
 ) -> RunResult:
     """Everything, from a config to a run folder: load, measure, edit, measure, keep.
 
-    config: a ready-made name, a YAML file, or a mapping; overrides: `["data.forget=8", "solver.name=zerounlearn-local"]`.
+    config: a ready-made name, a YAML file, or a mapping; overrides: `["data.forget=8", "seed=1"]`.
     Raises a `ZuError` that says what to mend; then no run folder is left behind.
     """
     plugins = plugins or installed_plugins()
@@ -48,7 +48,8 @@ def run(
     documents, texts = texts_of(config, parts, split)
     with run_folder(config) as (partial, final), (partial / "log.jsonl").open("w", encoding="utf-8") as log:
         journal = Journal(log)
-        journal.record("start", config=config.name, forget=len(split.forget), retain=len(split.retain), seed=config.seed)
+        counts = {"forget": len(split.forget), "retain": len(split.retain)}
+        journal.record("start", config=config.name, seed=config.seed, **counts)
         with journal.phase("load"):
             lm = load_model(config, plugins)
         split = replace(split, heldout_texts=texts)
@@ -114,7 +115,10 @@ class Checked:
 
 
 def check(
-    config: str | Path | Mapping[str, Any] | Config, overrides: Sequence[str] = (), *, plugins: Plugins | None = None
+    config: str | Path | Mapping[str, Any] | Config,
+    overrides: Sequence[str] = (),
+    *,
+    plugins: Plugins | None = None,
 ) -> Checked:
     """Everything that can be checked without loading weights: keys, types, names, files, records, layers."""
     plugins = plugins or installed_plugins()
@@ -198,7 +202,9 @@ def texts_of(
     if split.heldout_texts or documents is None or not wanted:
         return documents, split.heldout_texts[:limit]
     stream = documents
-    held = tuple(islice((d for i, d in enumerate(stream()) if i % HELD_OUT_EVERY == HELD_OUT_EVERY - 1), limit))
+    held = tuple(
+        islice((d for i, d in enumerate(stream()) if i % HELD_OUT_EVERY == HELD_OUT_EVERY - 1), limit)
+    )
     return lambda: (d for i, d in enumerate(stream()) if i % HELD_OUT_EVERY != HELD_OUT_EVERY - 1), held
 
 
@@ -217,7 +223,7 @@ def _architecture(plugins: Plugins) -> Callable[[Any], Any]:
 
 def _model_path(config: Config) -> str:
     if not config.model.path:
-        raise ConfigError("model.path is empty: give a checkpoint folder or a hub id, for example model.path=./my-model")
+        raise ConfigError("model.path is empty: give a checkpoint folder or a hub id: model.path=./my-model")
     return config.model.path
 
 

@@ -23,7 +23,9 @@ def run_name(config: Config) -> str:
     """The folder's name: `output.name`, or the config's name and the time."""
     name = config.output.name or f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     if not re.fullmatch(r"[\w][\w.+=-]*", name):
-        raise RunFolderError(f"output.name {name!r}: use letters, digits, '.', '-' and '_' (no path separators)")
+        raise RunFolderError(
+            f"output.name {name!r}: use letters, digits, '.', '-' and '_' (no path separators)"
+        )
     return name
 
 

@@ -32,11 +32,7 @@ def solve_with(spec: Any, implementation: Any, problem: EditProblem, options: An
     if not isinstance(update, Update):
         raise SolverError(f"solver {spec.name!r} returned {type(update).__name__}, expected an Update")
     outputs, inputs = problem.weight.shape
-    shape = (
-        tuple(update.dense.shape)
-        if update.dense is not None
-        else (update.left.shape[0] if update.left is not None else 0, update.right.shape[1] if update.right is not None else 0)
-    )
+    shape = update.shape
     if shape != (outputs, inputs):
         raise SolverError(f"solver {spec.name!r} returned an update of shape {shape} for W {outputs, inputs}")
     return update
