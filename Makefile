@@ -64,7 +64,7 @@ $(VENV)/.installed-test: $(VENV)/.installed
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-		echo "zu_framework needs Python 3.11 or newer; choose one: make PYTHON=python3.12"; exit 1; }
+		echo "zu_framework needs Python 3.11 or newer; choose one: make PYTHON=python3.12" >&2; exit 1; }
 	@echo "== making the virtual environment $(VENV) with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
-		echo "this Python cannot make virtual environments (on Debian and Ubuntu: apt install python3-venv)"; exit 1; }
+		echo "this Python cannot make virtual environments (on Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; }

@@ -21,7 +21,9 @@ def project() -> dict:
 
 
 def shipped_plugins() -> set[str]:
-    return {path.parent.name for path in (ROOT / "plugins").glob("*/plugin.py")}
+    """The plugin packages that are no distribution of their own."""
+    found = [path.parent for path in (ROOT / "plugins").glob("*/plugin.py")]
+    return {folder.name for folder in found if not (folder / "pyproject.toml").exists()}
 
 
 def test_every_plugin_is_registered_shipped_and_linted() -> None:

@@ -150,7 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows = [[*row, tokenizer.eos_token_id] for row in tokenizer(texts).input_ids]
     print(f"{len(rows)} texts, {sum(map(len, rows))} tokens, {model.num_parameters()} parameters", flush=True)
     train(model, rows, epochs=options.epochs, seed=options.seed, pad=tokenizer.pad_token_id)
-    model.to(torch.float16).save_pretrained(options.out)
+    model.half().save_pretrained(options.out)  # type: ignore[no-untyped-call]
     tokenizer.save_pretrained(options.out)
 
     saved = LlamaForCausalLM.from_pretrained(options.out, dtype=torch.float32)

@@ -10,13 +10,13 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from zu_framework.errors import DataError
-from zu_framework.models import LanguageModel, answer_ids, encode
+from zu_framework.models import LanguageModel, Row, answer_ids, batch, encode
 from zu_framework.types import Probe, Score
 
 Progress = Callable[[str, int, int], None]
@@ -26,14 +26,6 @@ LOGITS_AT_ONCE = 2**27  # numbers: half a gigabyte in float32, whatever the voca
 
 def no_progress(label: str, done: int, total: int) -> None:
     """Report nothing."""
-
-
-@dataclass(frozen=True)
-class _Row:
-    """Token ids; the last `scored` of them are predicted from what stands before each."""
-
-    ids: tuple[int, ...]
-    scored: int
 
 
 class Scorer:
@@ -63,12 +55,12 @@ class Scorer:
         """One score a probe, in order; a probe met before is not scored again.
 
         A model that answers NaN or infinities gives an answer no probability: exact is False, log_probability -inf.
-        Raises `DataError` for an answer without tokens, or a probe longer than the model's positions.
+        Raises `DataError` for a probe longer than the model's positions.
         """
         new = [probe for probe in dict.fromkeys(probes) if probe not in self._scores]
         rows = [self._probe_row(probe) for probe in new]
         for index, exact, log_probability in self._forward(rows, "scoring answers"):
-            self._scores[new[index]] = Score(exact, log_probability, rows[index].scored)
+            self._scores[new[index]] = Score(exact, log_probability, len(rows[index].continuation))
         return [self._scores[probe] for probe in probes]
 
     def perplexity(self, texts: Sequence[str]) -> tuple[float, int]:
@@ -81,97 +73,77 @@ class Scorer:
         key = tuple(texts)
         if key not in self._texts:
             rows = [row for text in texts for row in self._text_rows(text)]
-            losses = [0.0] * len(
-                rows
-            )  # by place, so that the sum does not depend on the order of the batches
+            losses = [0.0] * len(rows)
             for index, _, log_probability in self._forward(rows, "scoring text"):
                 losses[index] = -log_probability
-            self._texts[key] = math.fsum(losses), sum(row.scored for row in rows)
+            self._texts[key] = math.fsum(losses), sum(len(row.continuation) for row in rows)
         return self._texts[key]
 
-    def _probe_row(self, probe: Probe) -> _Row:
-        prompt, answer = (
-            encode(self.lm.tokenizer, probe.prompt).ids,
-            answer_ids(self.lm.tokenizer, probe.answer),
-        )
-        if not prompt or not answer:
-            raise DataError(
-                f"probe {probe.prompt!r} -> {probe.answer!r}: prompt and answer must have a token each"
-            )
+    def _probe_row(self, probe: Probe) -> Row:
+        prompt = encode(self.lm.tokenizer, probe.prompt).ids
+        answer = answer_ids(self.lm.tokenizer, probe.answer)
         if len(prompt) + len(answer) > self._longest:
             raise DataError(
                 f"probe {probe.prompt[:60]!r}... has {len(prompt) + len(answer)} tokens, the model takes "
                 f"{self._longest}: shorten it, or leave it out"
             )
-        return _Row((*prompt, *answer), len(answer))
+        return Row(prompt, len(prompt) - 1, answer)
 
-    def _text_rows(self, text: str) -> Iterator[_Row]:
+    def _text_rows(self, text: str) -> Iterator[Row]:
         ids = encode(self.lm.tokenizer, text).ids
-        begins = ids[:1] == [self.lm.tokenizer.bos_token_id]
+        begins = ids[0] == self.lm.tokenizer.bos_token_id
         step = self._window - 1
         for start in range(0, len(ids) - 1, step):
-            first = ids[0] if begins else ids[start]
-            predicted = ids[start + 1 : start + 1 + step]
-            yield _Row((first, *predicted), len(predicted))
+            yield Row([ids[0 if begins else start]], 0, ids[start + 1 : start + 1 + step])
 
-    def _forward(self, rows: Sequence[_Row], label: str) -> Iterator[tuple[int, bool, float]]:
+    def _forward(self, rows: Sequence[Row], label: str) -> Iterator[tuple[int, bool, float]]:
         """Index, whether every scored token is the argmax, and their summed log-probability, for each row."""
         done = 0
         for indices in self._batches(rows):
             chosen = [rows[index] for index in indices]
-            for index, (exact, log_probability) in zip(indices, self._batch(chosen), strict=True):
+            for index, (exact, log_probability) in zip(indices, self._score(chosen), strict=True):
                 yield index, exact, log_probability
             done += len(indices)
             self.progress(label, done, len(rows))
 
-    def _batches(self, rows: Sequence[_Row]) -> Iterator[list[int]]:
+    def _batches(self, rows: Sequence[Row]) -> Iterator[list[int]]:
         """Rows of like length together, as many as the batch size and the memory for logits allow."""
         vocabulary = self.lm.model.get_output_embeddings().weight.shape[0]
-        batch: list[int] = []
-        for index in sorted(range(len(rows)), key=lambda index: (len(rows[index].ids), rows[index].scored)):
-            full = (len(batch) + 1) * len(rows[index].ids) * vocabulary > LOGITS_AT_ONCE
-            if batch and (full or len(batch) == self.batch_size):
-                yield batch
-                batch = []
-            batch.append(index)
-        if batch:
-            yield batch
+        lengths = [len(row.ids) + len(row.continuation) for row in rows]
+        together: list[int] = []
+        for index in sorted(range(len(rows)), key=lambda index: (lengths[index], len(rows[index].ids))):
+            full = (len(together) + 1) * lengths[index] * vocabulary > LOGITS_AT_ONCE
+            if together and (full or len(together) == self.batch_size):
+                yield together
+                together = []
+            together.append(index)
+        if together:
+            yield together
 
     @torch.no_grad()
-    def _batch(self, rows: Sequence[_Row]) -> list[tuple[bool, float]]:
-        logits, wanted = self._logits(
-            rows
-        )  # (m, vocabulary), (m,): scored tokens of all rows, one after another
+    def _score(self, rows: Sequence[Row]) -> list[tuple[bool, float]]:
+        logits, wanted = self._logits(rows)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         found = logits.gather(1, wanted[:, None])[:, 0] - logits.logsumexp(1)  # (m,)
         sound = found.isfinite()  # NaN has an argmax too
         exact = ((logits.argmax(1) == wanted) & sound).cpu()
         found = found.cpu().double().masked_fill(~sound.cpu(), -math.inf)
-        counts = [row.scored for row in rows]
+        counts = [len(row.continuation) for row in rows]
         return [
             (bool(hit.all()), float(part.sum()))
-            for hit, part in zip(exact.split(counts), found.split(counts), strict=True)
+            for hit, part in zip(torch.split(exact, counts), torch.split(found, counts), strict=True)
         ]
 
-    def _logits(self, rows: Sequence[_Row]) -> tuple[Tensor, Tensor]:
-        """Logits (m, vocabulary) that predict the rows' scored tokens, and those tokens (m,)."""
-        device = self.lm.device
-        lengths = [len(row.ids) for row in rows]
-        ids = torch.zeros(len(rows), max(lengths), dtype=torch.long)  # padding: any id, it is masked
-        mask = torch.zeros_like(ids)
-        for index, row in enumerate(rows):
-            ids[index, : len(row.ids)] = torch.tensor(row.ids)
-            mask[index, : len(row.ids)] = 1
-        places = [
-            (i, t - 1) for i, row in enumerate(rows) for t in range(lengths[i] - row.scored, lengths[i])
-        ]
-        row_of, column_of = torch.tensor(places).T  # (m,), (m,)
-        wanted = ids[row_of, column_of + 1].to(device)
-        inputs = {"input_ids": ids.to(device), "attention_mask": mask.to(device), "use_cache": False}
+    def _logits(self, rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
+        """Logits (m, vocabulary) that predict the rows' continuations, row by row, and the tokens (m,) they should."""
+        made = batch(rows, self.lm.device)
+        row_of, column_of = (made.targets >= 0).nonzero(as_tuple=True)  # (m,), (m,)
+        wanted = made.targets[row_of, column_of]
+        options: dict[str, Any] = {"use_cache": False}
         if self._takes_positions:
-            kept, column_of = column_of.unique(return_inverse=True)  # columns that any row needs
-            inputs["logits_to_keep"] = kept.to(device)
-        logits: Tensor = self.lm.model(**inputs).logits  # (b, columns kept, vocabulary)
+            # the columns that any row needs, and where in them each place is found
+            options["logits_to_keep"], column_of = torch.unique(column_of, return_inverse=True)
+        logits: Tensor = self.lm.model(made.input_ids, attention_mask=made.attention_mask, **options).logits
         return logits[row_of.to(logits.device), column_of.to(logits.device)], wanted.to(logits.device)
 
 

@@ -1,0 +1,42 @@
+"""Options of the collectors; no torch here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from zu_framework import ConfigError
+
+KINDS = ("none", "fixed", "generated")
+
+
+@dataclass
+class ContextOptions:
+    """Which contexts a prompt is read in besides alone."""
+
+    contexts: str = field(default="generated", metadata={"help": "none, fixed (`templates`) or generated"})
+    templates: list[str] = field(
+        default_factory=list, metadata={"help": "for fixed: texts with one {}, where the prompt goes"}
+    )
+    starts: list[str] = field(
+        default_factory=lambda: ["The", "Therefore", "Because", "I", "You"],
+        metadata={"help": "for generated: what each sampled context begins with"},
+    )
+    length: int = field(default=10, metadata={"help": "for generated: tokens sampled after each start"})
+    bare_weight: float = field(
+        default=0.5, metadata={"help": "weight of the prompt alone; the contexts share the rest equally"}
+    )
+
+    def __post_init__(self) -> None:
+        if self.contexts not in KINDS:
+            raise ConfigError(f"contexts {self.contexts!r}: use {', '.join(KINDS)}")
+        if self.contexts == "fixed" and not self.templates:
+            raise ConfigError("contexts 'fixed' needs `templates`: texts with one {} each")
+        for template in self.templates:
+            if template.count("{}") != 1:
+                raise ConfigError(f"templates: {template!r} must hold {{}} once, where the prompt goes")
+        if self.contexts == "generated" and not self.starts:
+            raise ConfigError("contexts 'generated' needs `starts`: words that the contexts begin with")
+        if self.length < 1:
+            raise ConfigError(f"length must be at least 1, got {self.length}")
+        if not 0 <= self.bare_weight <= 1:
+            raise ConfigError(f"bare_weight must be between 0 and 1, got {self.bare_weight}")

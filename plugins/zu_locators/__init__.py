@@ -1,0 +1,1 @@
+"""Layer locators: which layers of a model are edited."""

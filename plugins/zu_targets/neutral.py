@@ -1,0 +1,120 @@
+"""The neutral target: where the last edited layer should bring the residual stream, spread over the sites.
+
+Source: arXiv 2605.18879 and its implementation (target at the output of the last edited layer, text EOS); the spreading
+of the residual is MEMIT's (Meng et al. 2023, eq. 20).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+from zu_targets.optimise import Optimised, optimise
+from zu_targets.options import NeutralOptions
+
+from zu_framework import (
+    ConfigError,
+    LanguageModel,
+    ReadPlan,
+    Representations,
+    RunContext,
+    Site,
+    TargetStates,
+)
+from zu_framework.models import answer_ids, read_states
+
+UNREACHED_NLL = 1.0  # nats a token: above it the text is not what the model would say
+
+
+@dataclass(frozen=True)
+class NeutralState:
+    """What `prepare` found: one state at the last block for all sites, or one at each site's own output."""
+
+    plan: ReadPlan
+    sites: tuple[Site, ...]
+    shared: Tensor | None  # (o, n)
+    own: Mapping[str, Tensor]  # site -> (o, n)
+    report: Mapping[str, Any]
+
+
+class Neutral:
+    """Builds neutral targets, and sensitive values where the solver wants them."""
+
+    def __init__(self, options: NeutralOptions, context: RunContext) -> None:
+        self.options = options
+        self.context = context
+
+    def prepare(self, lm: LanguageModel, plan: ReadPlan, sites: Sequence[Site]) -> NeutralState:
+        """Optimise the neutral states on the model as it is, before any write."""
+        texts = [answer_ids(lm.tokenizer, r.target or self._text(lm)) for r in plan.requests]
+        if all(site.residual_stream for site in sites):
+            found = self._optimise(lm, sites[-1].block, plan, texts, "neutral targets")
+            return NeutralState(plan, tuple(sites), found.states, {}, self._report(found, "neutral"))
+        own, report = {}, {}
+        for site in sites:
+            # a norm or a factor stands between this site and the stream: a residual there means nothing here
+            found = self._optimise(lm, site.module, plan, texts, f"neutral targets, layer {site.layer}")
+            own[site.module] = found.states
+            report[site.module] = self._report(found, "neutral")
+        return NeutralState(plan, tuple(sites), None, own, report)
+
+    def at_site(
+        self, state: NeutralState, lm: LanguageModel, site: Site, index: int, representations: Representations
+    ) -> TargetStates:
+        """Targets (o, n), sensitive values (o, n) and `z` (o, n), without the bias."""
+        values, bias = representations.values, lm.bias(site)
+        report = dict(state.report) if state.shared is not None else dict(state.report[site.module])
+        if state.shared is not None:
+            block = state.sites[-1].block
+            bare = [prompts[0] for prompts in state.plan.prompts]
+            hidden = read_states(lm, [block], bare, self._batch_size, inputs=False)[block][1]
+            assert hidden is not None
+            z = state.shared
+            targets = values + (z - hidden).to(values) / (len(state.sites) - index)
+        else:
+            z = state.own[site.module]
+            targets = values + (_without(z, bias) - representations.bare_values)
+        sensitive = None
+        if "sensitive" in self.context.needs:
+            texts = [answer_ids(lm.tokenizer, r.answer) for r in state.plan.requests]
+            found = self._optimise(lm, site.module, state.plan, texts, f"sensitive values, layer {site.layer}")
+            sensitive = _without(found.states, bias).to(values)
+            report |= self._report(found, "sensitive")
+        return TargetStates(targets, sensitive, report, {"z": z})
+
+    @property
+    def _batch_size(self) -> int:
+        return self.options.batch_size or self.context.batch_size
+
+    def _text(self, lm: LanguageModel) -> str:
+        text = self.options.text or lm.tokenizer.eos_token
+        if not text:
+            raise ConfigError('this tokenizer has no EOS token: give the neutral text, for example target.text=" unknown"')
+        return str(text)
+
+    def _optimise(
+        self, lm: LanguageModel, module: str, plan: ReadPlan, texts: Sequence[Sequence[int]], label: str
+    ) -> Optimised:
+        return optimise(lm, module, plan, texts, self.options, self._batch_size, self.context.progress, label)
+
+    def _report(self, found: Optimised, kind: str) -> dict[str, Any]:
+        report: dict[str, Any] = {
+            f"{kind}_first_loss": found.first_loss,
+            f"{kind}_last_loss": found.last_loss,
+            f"{kind}_last_nll": found.last_nll,
+            f"{kind}_evaluations": found.evaluations,
+        }
+        missed = sum(not nll <= UNREACHED_NLL for nll in found.last_nll)
+        if missed:
+            report["notes"] = [
+                f"{missed} of {len(found.last_nll)} {kind} states were not reached (NLL a token above "
+                f"{UNREACHED_NLL:g}): try another target.text, a larger target.lr or more target.steps"
+            ]
+        return report
+
+
+def _without(states: Tensor, bias: Tensor | None) -> Tensor:
+    """Outputs (o, n) without the site's bias."""
+    return states if bias is None else states - bias.to(states)[:, None]

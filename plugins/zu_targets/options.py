@@ -1,0 +1,53 @@
+"""Options of the target builders; no torch here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from zu_framework import ConfigError
+
+
+@dataclass
+class NeutralOptions:
+    """The optimisation of a target state. Defaults: the published implementation's hyperparameters."""
+
+    text: str | None = field(
+        default=None, metadata={"help": "what the model should say instead; default: the tokenizer's EOS"}
+    )
+    lr: float = field(default=0.1, metadata={"help": "Adam's learning rate"})
+    steps: int = field(default=25, metadata={"help": "evaluations at most; the last takes no step"})
+    loss_threshold: float = field(default=0.05, metadata={"help": "a request stops when its loss is below"})
+    weight_decay: float = field(default=0.5, metadata={"help": "weight of ||delta|| / ||init||^2"})
+    kl_weight: float = field(
+        default=0.0625, metadata={"help": "weight of the divergence after '<subject> is a'"}
+    )
+    clamp: float = field(default=0.75, metadata={"help": "||delta|| stays within this share of ||init||"})
+    batch_size: int | None = field(
+        default=None, metadata={"help": "rows a forward pass holds; default: model.batch_size"}
+    )
+
+    def __post_init__(self) -> None:
+        for name, least in (("lr", 0.0), ("loss_threshold", 0.0), ("weight_decay", 0.0), ("kl_weight", 0.0)):
+            if not getattr(self, name) >= least:
+                raise ConfigError(f"{name} must not be negative, got {getattr(self, name)}")
+        if not self.clamp > 0:
+            raise ConfigError(f"clamp must be positive, got {self.clamp}")
+        if self.steps < 1:
+            raise ConfigError(f"steps must be at least 1, got {self.steps}")
+        if self.batch_size is not None and self.batch_size < 1:
+            raise ConfigError(f"batch_size must be at least 1, got {self.batch_size}")
+        if self.text is not None and not self.text.strip():
+            raise ConfigError("text is empty: give the words that the model should say, or leave it out for EOS")
+
+
+@dataclass
+class FixedOptions:
+    """A target without optimisation."""
+
+    value: str = field(
+        default="mean", metadata={"help": "mean: the site's mean output on general text; zero: no output"}
+    )
+
+    def __post_init__(self) -> None:
+        if self.value not in ("mean", "zero"):
+            raise ConfigError(f"value {self.value!r}: use mean or zero")

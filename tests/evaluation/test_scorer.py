@@ -1,0 +1,196 @@
+"""Scores: computed by hand, against transformers' own loss, and independent of how they are batched."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from tests.evaluation.bigram import WORDS, bigram, probability, tokenizer
+from zu_framework import DataError, Probe
+from zu_framework.evaluation import Scorer, scorer
+
+SENTENCE = st.lists(st.sampled_from(WORDS[1:]), min_size=1, max_size=12)
+
+
+@pytest.fixture(scope="module")
+def llama() -> LlamaForCausalLM:
+    """Random weights, large enough ones that its argmax is no accident of rounding."""
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(WORDS), hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, max_position_embeddings=64, initializer_range=0.5,
+    )  # fmt: skip
+    return LlamaForCausalLM(config).eval()
+
+
+def language_model(model: Any, *, bos: bool = True, padding_side: str = "right") -> Any:
+    words = tokenizer(bos)
+    words.padding_side = padding_side
+    return SimpleNamespace(model=model, tokenizer=words, device=torch.device("cpu"))
+
+
+def many_probes(count: int) -> list[Probe]:
+    draw = random.Random(0)
+
+    def words(longest: int) -> str:
+        return " ".join(draw.choices(WORDS[1:], k=draw.randint(1, longest)))
+
+    return [Probe(words(20), words(4)) for _ in range(count)]
+
+
+def test_scores_are_those_computed_by_hand() -> None:
+    first, second, third = Scorer(bigram()).score(
+        [Probe("the", "cat sat"), Probe("the cat", "sat home"), Probe("x the dog", "ran home")]
+    )
+    assert first.exact and first.tokens == 2
+    assert math.exp(first.log_probability) == pytest.approx(0.5 * 0.5)
+    assert not second.exact  # after "sat", "x" is the most likely
+    assert math.exp(second.log_probability) == pytest.approx(0.5 * 0.25)
+    assert third.exact and math.exp(third.log_probability) == pytest.approx(0.75 * 0.875)
+
+
+@given(prompt=SENTENCE, answer=SENTENCE)
+def test_an_answer_is_as_likely_as_its_tokens_together(prompt: list[str], answer: list[str]) -> None:
+    (score,) = Scorer(bigram()).score([Probe(" ".join(prompt), " ".join(answer))])
+    pairs = list(zip([prompt[-1], *answer], answer, strict=False))
+    assert score.tokens == len(answer)
+    assert score.log_probability == pytest.approx(
+        sum(math.log(probability(*pair)) for pair in pairs), rel=1e-5
+    )
+    assert score.exact == all(
+        probability(last, word) == max(probability(last, other) for other in WORDS) for last, word in pairs
+    )
+
+
+def test_a_probe_is_scored_once_and_answers_keep_their_order() -> None:
+    lm = bigram()
+    scores = Scorer(lm, 2)
+    probes = [Probe("the", "cat"), Probe("the cat", "ran"), Probe("the", "cat"), Probe("the", "dog")]
+    found = scores.score(probes)
+    assert lm.model.rows == 3
+    assert found[0] == found[2] and scores.score(probes[::-1]) == found[::-1]
+    assert lm.model.rows == 3
+    assert scores.score([]) == []
+
+
+@pytest.mark.parametrize("padding_side", ["left", "right"])
+@pytest.mark.parametrize("batch_size", [1, 3, 7, 64])
+def test_batches_and_padding_do_not_matter(
+    llama: LlamaForCausalLM, batch_size: int, padding_side: str
+) -> None:
+    probes = many_probes(40)
+    alone = [Scorer(language_model(llama)).score([probe])[0] for probe in probes]
+    shuffled = random.Random(batch_size).sample(probes, len(probes))
+    scored = Scorer(language_model(llama, padding_side=padding_side), batch_size)
+    found = dict(zip(shuffled, scored.score(shuffled), strict=True))
+    for probe, expected in zip(probes, alone, strict=True):
+        assert found[probe].exact == expected.exact and found[probe].tokens == expected.tokens
+        assert found[probe].log_probability == pytest.approx(expected.log_probability, abs=1e-4)
+    assert any(score.exact for score in alone) and not all(score.exact for score in alone)
+
+
+def test_a_small_memory_for_logits_does_not_matter(
+    llama: LlamaForCausalLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probes = many_probes(10)
+    expected = Scorer(language_model(llama)).score(probes)
+    sizes = []
+    monkeypatch.setattr(scorer, "LOGITS_AT_ONCE", 2 * 25 * len(WORDS))
+    handle = llama.register_forward_pre_hook(lambda _, arguments: sizes.append(len(arguments[0])))
+    found = Scorer(language_model(llama)).score(probes)
+    handle.remove()
+    assert max(sizes) > 1 and len(sizes) > 1
+    assert [s.log_probability for s in found] == pytest.approx(
+        [s.log_probability for s in expected], abs=1e-4
+    )
+
+
+def test_an_answer_costs_what_transformers_says(llama: LlamaForCausalLM) -> None:
+    lm = language_model(llama)
+    probes = many_probes(8)
+    for probe, score in zip(probes, Scorer(lm).score(probes), strict=True):
+        ids = torch.tensor([lm.tokenizer(f"{probe.prompt} {probe.answer}").input_ids])
+        labels = ids.clone()
+        labels[:, : -score.tokens] = -100
+        loss = llama(input_ids=ids, labels=labels).loss.item()
+        assert -score.log_probability == pytest.approx(loss * score.tokens, rel=1e-4)
+
+
+@pytest.mark.parametrize("bos", [True, False])
+def test_a_text_costs_what_transformers_says(llama: LlamaForCausalLM, bos: bool) -> None:
+    lm = language_model(llama, bos=bos)
+    text = "the cat sat home the dog ran home x"
+    ids = torch.tensor([lm.tokenizer(text).input_ids])
+    nll, tokens = Scorer(lm).perplexity([text])
+    assert tokens == ids.shape[1] - 1 == 8 + bos
+    assert nll == pytest.approx(llama(input_ids=ids, labels=ids).loss.item() * tokens, rel=1e-4)
+
+
+@given(texts=st.lists(SENTENCE, max_size=4), window=st.integers(2, 14), batch_size=st.integers(1, 5))
+def test_windows_predict_every_token_once(texts: list[list[str]], window: int, batch_size: int) -> None:
+    """Without a BOS, a model that looks one word back cannot tell how its text was cut."""
+    lm = bigram(bos=False)
+    nll, tokens = Scorer(lm, batch_size, max_tokens=window).perplexity([" ".join(words) for words in texts])
+    pairs = [pair for words in texts for pair in itertools.pairwise(words)]
+    assert tokens == len(pairs)
+    assert nll == pytest.approx(-sum(math.log(probability(*pair)) for pair in pairs), rel=1e-5)
+
+
+def test_windows_start_with_the_bos() -> None:
+    nll, tokens = Scorer(bigram(), max_tokens=3).perplexity(["the cat sat"])  # <s> the cat | <s> sat
+    pairs = [("<s>", "the"), ("the", "cat"), ("<s>", "sat")]
+    assert tokens == 3
+    assert nll == pytest.approx(-sum(math.log(probability(*pair)) for pair in pairs), rel=1e-5)
+
+
+def test_windows_fit_into_the_model() -> None:
+    text = " ".join(["the"] * 40)
+    assert Scorer(bigram(positions=8), max_tokens=100).perplexity([text])[1] == 40
+
+
+def test_texts_are_read_once_and_none_has_no_tokens() -> None:
+    lm = bigram()
+    scores = Scorer(lm)
+    assert scores.perplexity(["the cat", "x"]) == scores.perplexity(["the cat", "x"])
+    assert lm.model.rows == 2
+    assert scores.perplexity([]) == (0.0, 0)
+
+
+@pytest.mark.parametrize("spoil", [math.nan, math.inf])
+def test_a_broken_model_gives_no_probability(spoil: float) -> None:
+    lm = bigram(spoil=spoil)
+    broken, sound = Scorer(lm).score([Probe("the dog", "ran"), Probe("the", "cat")])
+    assert not broken.exact and broken.log_probability == -math.inf
+    assert sound.exact and math.exp(sound.log_probability) == pytest.approx(0.5)
+    assert Scorer(lm).perplexity(["dog ran"])[0] == math.inf
+
+
+def test_half_precision_logits_are_normalised_in_float32(llama: LlamaForCausalLM) -> None:
+    half = LlamaForCausalLM(llama.config).to(torch.bfloat16).eval()
+    half.load_state_dict(llama.state_dict())
+    lm = language_model(half)
+    probe = Probe("the cat sat", "home")
+    ids = torch.tensor([lm.tokenizer("the cat sat").input_ids])
+    expected = half(input_ids=ids).logits[0, -1].float().log_softmax(0)[WORDS.index("home")].item()
+    assert Scorer(lm).score([probe])[0].log_probability == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_probe_longer_than_the_model_is_refused() -> None:
+    with pytest.raises(DataError, match="has 9 tokens, the model takes 8"):
+        Scorer(bigram(positions=8)).score([Probe("the " * 7, "cat")])
+
+
+def test_progress_reaches_its_total() -> None:
+    seen: list[tuple[str, int, int]] = []
+    Scorer(bigram(), 2, progress=lambda *step: seen.append(step)).score(many_probes(5))
+    assert [done for _, done, _ in seen] == [2, 4, 5]
+    assert {(label, total) for label, _, total in seen} == {("scoring answers", 5)}

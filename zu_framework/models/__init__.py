@@ -1,0 +1,26 @@
+"""What knows transformers: structure, tokens, tracing, loading and saving."""
+
+from zu_framework.models.architecture import find_architecture
+from zu_framework.models.language_model import LanguageModel
+from zu_framework.models.loading import CheckpointInfo, check_folder
+from zu_framework.models.tokens import Batch, Encoding, Row, answer_ids, batch, encode, token_at
+from zu_framework.models.tracing import add_at, read_states, row_of, run_until, stream_inputs
+
+__all__ = [
+    "Batch",
+    "CheckpointInfo",
+    "Encoding",
+    "LanguageModel",
+    "Row",
+    "add_at",
+    "answer_ids",
+    "batch",
+    "check_folder",
+    "encode",
+    "find_architecture",
+    "read_states",
+    "row_of",
+    "run_until",
+    "stream_inputs",
+    "token_at",
+]

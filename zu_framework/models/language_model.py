@@ -1,0 +1,213 @@
+"""A causal language model with its tokenizer and its known structure: sites, weights, fingerprints, generation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import xxhash
+from torch import Tensor
+
+from zu_framework.errors import ModelError
+from zu_framework.models.architecture import find_architecture, first, is_linear, transposed
+from zu_framework.models.loading import load_checkpoint, save_checkpoint
+from zu_framework.models.tokens import batch
+from zu_framework.models.tracing import row_of, run_until
+from zu_framework.types import Architecture, ReadPrompt, Site
+
+CHUNK = 1 << 24  # entries hashed at a time
+
+# config entries that say where a model was loaded from or by what, not what it computes
+_NOT_IDENTITY = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures", "use_cache"}
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """A model in evaluation mode, its fast tokenizer, and where its parts are."""
+
+    model: Any
+    tokenizer: Any
+    architecture: Architecture
+
+    @classmethod
+    def wrap(cls, model: Any, tokenizer: Any, architecture: Architecture | None = None) -> LanguageModel:
+        """A model in memory. Raises `ModelError` for a slow tokenizer or where no decoder structure is found."""
+        if not getattr(tokenizer, "is_fast", False):
+            raise ModelError(
+                f"tokenizer {type(tokenizer).__name__} gives no character offsets: load the fast one (tokenizer.json)"
+            )
+        model.eval()
+        return cls(model, tokenizer, architecture or find_architecture(model))
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path: str,
+        *,
+        dtype: str = "auto",
+        device: str = "cpu",
+        revision: str | None = None,
+        trust_remote_code: bool = False,
+        find_architecture: Callable[[Any], Architecture | None] | None = None,
+    ) -> LanguageModel:
+        """Load a checkpoint folder or hub id, safetensors only. Raises `ModelError` that says what to mend."""
+        model, tokenizer = load_checkpoint(
+            path, dtype=dtype, device=device, revision=revision, trust_remote_code=trust_remote_code
+        )
+        return cls.wrap(model, tokenizer, find_architecture(model) if find_architecture else None)
+
+    @property
+    def device(self) -> torch.device:
+        """Of the input embeddings."""
+        device: torch.device = self.model.get_input_embeddings().weight.device
+        return device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the input embeddings."""
+        dtype: torch.dtype = self.model.get_input_embeddings().weight.dtype
+        return dtype
+
+    @property
+    def model_type(self) -> str:
+        """As the model's config names it."""
+        return str(self.model.config.model_type)
+
+    @property
+    def num_layers(self) -> int:
+        """Decoder layers."""
+        return len(self.model.get_submodule(self.architecture.layers))
+
+    def site(self, layer: int) -> Site:
+        """The MLP output projection of a layer. Raises `ModelError` where there is none to edit."""
+        if not 0 <= layer < self.num_layers:
+            raise ModelError(f"layer {layer} does not exist: this {self.model_type} has layers 0 to {self.num_layers - 1}")
+        if layer in self.architecture.refused:
+            dense = sorted(self.architecture.projections)
+            rest = f"; choose among layers {dense}" if dense else "; no layer of this model has a dense MLP"
+            raise ModelError(f"{self.architecture.refused[layer]}{rest}")
+        return Site(
+            module=self.architecture.projections[layer],
+            layer=layer,
+            block=f"{self.architecture.layers}.{layer}",
+            residual_stream=not self.architecture.scaled_branch.get(layer, False),
+        )
+
+    def weight(self, site: Site) -> Tensor:
+        """W (o, i): a view of the parameter, detached."""
+        module = self._projection(site)
+        data: Tensor = module.weight.data
+        return data.T if transposed(module) else data
+
+    def bias(self, site: Site) -> Tensor | None:
+        """b (o,), or None."""
+        bias = getattr(self._projection(site), "bias", None)
+        return None if bias is None else bias.data
+
+    def write_weight(self, site: Site, new: Tensor) -> None:
+        """Overwrite W in place with (o, i) of its own dtype. For `engine.writing` alone."""
+        with torch.no_grad():
+            self.weight(site).copy_(new)
+
+    def verify(self, site: Site, text: str = "The capital of France is") -> None:
+        """Check on a real forward pass that the module computes W k + b. Raises `ModelError` that names it."""
+        made = batch([row_of(self, ReadPrompt(text, len(text)))], self.device)
+        seen: list[tuple[Tensor, Tensor]] = []
+        run_until(self, [site.module], made.input_ids, made.attention_mask, lambda n, k, v: seen.append((k, v)))
+        keys, values = (t[0].T.to(torch.float64) for t in seen[0])  # (i, t), (o, t)
+        weight, bias = self.weight(site).to(torch.float64), self.bias(site)
+        if weight.shape != (values.shape[0], keys.shape[0]):
+            raise ModelError(f"module {site.module!r} maps {keys.shape[0]} to {values.shape[0]}, its weight does not")
+        expected = weight @ keys + (0 if bias is None else bias.to(torch.float64)[:, None])
+        tolerance = 1e-4 if self.dtype in (torch.float32, torch.float64) else 3e-2
+        error = float((expected - values).norm() / values.norm().clamp_min(1e-30))
+        if not error <= tolerance:
+            raise ModelError(
+                f"module {site.module!r} does not compute W k + b (relative error {error:.1e}): it is quantised, carries "
+                "an adapter, or is no plain linear map; merge the adapter, load the model unquantised, or choose "
+                "another layer"
+            )
+
+    def fingerprint(self) -> str:
+        """xxh3-128 of the config and of every parameter and buffer that is saved: name, shape, dtype and bytes."""
+        digest = self._config_digest()
+        _hash_tensors(digest, self.model.state_dict())
+        return digest.hexdigest()
+
+    def weights_below_fingerprint(self, layer: int) -> str:
+        """xxh3-128 of all that the layer's output depends on: config, embeddings, layers up to and with this one."""
+        digest = self._config_digest()
+        above = tuple(f"{self.architecture.layers}.{i}." for i in range(layer + 1, self.num_layers))
+        later = (*above, f"{self.architecture.final_norm}.", f"{self.architecture.head}.")
+        kept = {n: t for n, t in self.model.state_dict().items() if not n.startswith(later)}
+        _hash_tensors(digest, kept)
+        return digest.hexdigest()
+
+    def tokenizer_fingerprint(self) -> str:
+        """xxh3-128 of the tokenizer's whole state."""
+        return xxhash.xxh3_128_hexdigest(self.tokenizer.backend_tokenizer.to_str())
+
+    def save(self, folder: str | Path) -> None:
+        """Write a checkpoint that `from_pretrained` loads; the folder appears whole or not at all."""
+        save_checkpoint(self.model, self.tokenizer, Path(folder))
+
+    def generate_greedy(self, prompts: Sequence[str], max_new_tokens: int) -> list[str]:
+        """What the model says next, most likely token by most likely token, one prompt at a time."""
+        return [self._continue(prompt, max_new_tokens, None) for prompt in prompts]
+
+    def sample(self, prompts: Sequence[str], max_new_tokens: int, seed: int, top_k: int = 5) -> list[str]:
+        """Continuations drawn among the `top_k` likeliest tokens; the same seed draws the same, whatever ran before."""
+        generator = torch.Generator().manual_seed(seed)
+        return [self._continue(prompt, max_new_tokens, generator, top_k) for prompt in prompts]
+
+    def _continue(self, prompt: str, limit: int, generator: torch.Generator | None, top_k: int = 5) -> str:
+        ids = list(row_of(self, ReadPrompt(prompt, len(prompt))).ids)
+        said: list[int] = []
+        with torch.no_grad():
+            for _ in range(limit):
+                logits = self.model(input_ids=torch.tensor([ids + said], device=self.device), use_cache=False).logits
+                last = logits[0, -1].float().cpu()
+                if generator is None:
+                    token = int(last.argmax())
+                else:
+                    best = last.topk(min(top_k, len(last)))
+                    token = int(best.indices[torch.multinomial(best.values.softmax(0), 1, generator=generator)])
+                if token == self.tokenizer.eos_token_id:
+                    break
+                said.append(token)
+        text: str = self.tokenizer.decode(said, skip_special_tokens=True)
+        return text
+
+    def _config_digest(self) -> Any:
+        identity = _identity(self.model.config.to_dict())
+        return xxhash.xxh3_128(json.dumps(identity, sort_keys=True, default=str).encode())
+
+    def _projection(self, site: Site) -> Any:
+        module = self.model.get_submodule(site.module)
+        if not is_linear(module):
+            raise ModelError(f"module {site.module!r} is a {type(module).__name__}, not a linear map")
+        return module
+
+
+def _identity(config: dict[str, Any]) -> dict[str, Any]:
+    return {k: _identity(v) if isinstance(v, dict) else v for k, v in config.items() if k not in _NOT_IDENTITY}
+
+
+def _hash_tensors(digest: Any, tensors: dict[str, Tensor]) -> None:
+    seen: set[int] = set()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach()
+        if tensor.data_ptr() in seen and tensor.numel():  # tied: the same storage under a second name
+            continue
+        seen.add(tensor.data_ptr())
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        flat = tensor.reshape(-1)
+        for start in range(0, flat.numel(), CHUNK):
+            digest.update(flat[start : start + CHUNK].cpu().contiguous().view(torch.uint8).numpy().data)
+
+
+__all__ = ["LanguageModel", "first"]

@@ -1,0 +1,145 @@
+"""Checkpoints from and to disk: safetensors only, no remote code unless asked for, errors that say the way out."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from zu_framework.errors import ModelError
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """What a checkpoint says of itself without its weights."""
+
+    model_type: str
+    num_layers: int
+    hidden_size: int
+
+
+def check_folder(path: str, *, trust_remote_code: bool = False, revision: str | None = None) -> CheckpointInfo:
+    """Config, tokenizer and weight files of a checkpoint, weights unread. Raises `ModelError`."""
+    config = _config(path, trust_remote_code, revision)
+    folder = Path(path)
+    if folder.is_dir():
+        _check_weights(folder)
+        _check_tokenizer(folder)
+    text = config.get_text_config()
+    return CheckpointInfo(str(config.model_type), int(text.num_hidden_layers), int(text.hidden_size))
+
+
+def load_checkpoint(
+    path: str, *, dtype: str, device: str, revision: str | None, trust_remote_code: bool
+) -> tuple[Any, Any]:
+    """Model and fast tokenizer. dtype: auto (the checkpoint's own) or a key of `DTYPES`."""
+    if dtype != "auto" and dtype not in DTYPES:
+        raise ModelError(f"model.dtype {dtype!r}: use auto, {', '.join(DTYPES)}")
+    check_folder(path, trust_remote_code=trust_remote_code, revision=revision)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, revision=revision, trust_remote_code=trust_remote_code)
+    except Exception as cause:  # transformers raises many kinds; each means that this tokenizer cannot be used
+        raise ModelError(f"{path}: its tokenizer cannot be loaded: {_brief(cause)}") from cause
+    had_bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()  # progress is reported by us, once, and only where it takes long
+    try:
+        model, report = AutoModelForCausalLM.from_pretrained(
+            path,
+            dtype="auto" if dtype == "auto" else DTYPES[dtype],
+            revision=revision,
+            trust_remote_code=trust_remote_code,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    except Exception as cause:  # as above: a checkpoint that transformers refuses is the user's to mend
+        raise ModelError(f"{path}: its weights cannot be loaded: {_brief(cause)}") from cause
+    finally:
+        if had_bars:
+            transformers_logging.enable_progress_bar()
+    missing = sorted(report.get("missing_keys", ()))
+    if missing:
+        raise ModelError(f"{path}: the safetensors lack {len(missing)} tensors of the model, {missing[0]!r} first")
+    return model.to(device), tokenizer
+
+
+def save_checkpoint(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Write model and tokenizer beside `folder`, then rename. Raises `ModelError` where it exists or cannot be made."""
+    if folder.exists():
+        raise ModelError(f"{folder} exists: choose another folder, or remove it")
+    partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
+    try:
+        partial.mkdir(parents=True)
+        model.save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
+        os.rename(partial, folder)
+    except OSError as cause:
+        raise ModelError(f"{folder}: cannot be written: {cause.strerror or cause}") from cause
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _config(path: str, trust_remote_code: bool, revision: str | None) -> Any:
+    folder = Path(path)
+    if folder.exists() and not folder.is_dir():
+        raise ModelError(f"model.path {path!r} is a file: give the folder that holds config.json")
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        raise ModelError(f"{path}: no config.json: this is not a checkpoint folder")
+    if not folder.exists() and (path.startswith((".", "/", "~")) or path.count("/") > 1):
+        raise ModelError(f"model.path {path!r}: no such folder")
+    if folder.is_dir():
+        try:
+            raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        except (ValueError, OSError) as cause:
+            raise ModelError(f"{folder / 'config.json'}: not valid JSON: {cause}") from cause
+        if "auto_map" in raw and not trust_remote_code:
+            raise ModelError(
+                f"{path} brings code of its own ({next(iter(raw['auto_map'].values()))}): read it, and if you trust it "
+                "run with model.trust_remote_code=true"
+            )
+    try:
+        config = AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=trust_remote_code)
+    except Exception as cause:  # transformers raises many kinds here; each means that the config cannot be used
+        raise ModelError(f"model.path {path!r}: its config cannot be loaded: {_brief(cause)}") from cause
+    known = config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or hasattr(config, "auto_map")
+    if not known or getattr(config, "is_encoder_decoder", False):
+        raise ModelError(f"{path}: model type {config.model_type!r} is not a causal language model")
+    return config
+
+
+def _check_weights(folder: Path) -> None:
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        pickles = [*folder.glob("*.bin"), *folder.glob("*.pt"), *folder.glob("*.pth")]
+        if pickles:
+            raise ModelError(
+                f"{folder}: only pickled weights ({pickles[0].name}), which are never loaded: convert the checkpoint "
+                "with save_pretrained in a place that you trust, then use the safetensors"
+            )
+        raise ModelError(f"{folder}: no *.safetensors file: the weights are missing")
+    for file in files:
+        try:
+            with safe_open(file, "pt") as opened:
+                opened.keys()
+        except (SafetensorError, OSError) as cause:
+            raise ModelError(f"{file}: damaged or no safetensors file: {cause}; download or copy it again") from cause
+
+
+def _check_tokenizer(folder: Path) -> None:
+    if not (folder / "tokenizer.json").is_file() and not list(folder.glob("tokenizer*")):
+        raise ModelError(f"{folder}: no tokenizer.json: copy the model's tokenizer files into this folder")
+
+
+def _brief(cause: BaseException) -> str:
+    lines = str(cause).strip().splitlines()
+    return f"{type(cause).__name__}: {lines[0] if lines else cause}"

@@ -1,0 +1,100 @@
+"""Texts to tokens, and which token is read: positions come from the tokenizer's offsets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zu_framework.errors import ModelError
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """ids and, for each, its character span in the text (special tokens have an empty span)."""
+
+    ids: list[int]
+    offsets: list[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a batch. position: the token that is read; continuation: answer tokens that follow the prompt."""
+
+    ids: list[int]
+    position: int
+    continuation: Sequence[int] = ()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows padded on the right. positions (b,); targets (b, t): the token each position should predict, or -100."""
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    positions: Tensor
+    targets: Tensor
+
+
+def encode(tokenizer: Any, text: str) -> Encoding:
+    """Tokens as the tokenizer makes them for a whole text, its BOS (if it has one) included once."""
+    encoded = tokenizer(text, return_offsets_mapping=True, add_special_tokens=True)
+    ids, offsets = list(encoded["input_ids"]), [(int(a), int(b)) for a, b in encoded["offset_mapping"]]
+    bos = tokenizer.bos_token_id
+    while bos is not None and len(ids) > 1 and ids[0] == bos and ids[1] == bos and offsets[1][0] == offsets[1][1]:
+        ids, offsets = ids[1:], offsets[1:]
+    eos = tokenizer.eos_token_id
+    while len(ids) > 1 and ids[-1] == eos and offsets[-1][0] == offsets[-1][1]:  # a text that goes on has no end yet
+        ids, offsets = ids[:-1], offsets[:-1]
+    if not ids:
+        raise ModelError(f"text {text!r} has no token")
+    return Encoding(ids, offsets)
+
+
+def token_at(encoding: Encoding, text: str, read_end: int) -> int:
+    """Index of the token that holds the last character before `read_end`.
+
+    A character outside the byte-level range may be spread over several tokens: the last of them has read it whole.
+    """
+    wanted = read_end - 1
+    for index in range(len(encoding.ids) - 1, -1, -1):
+        start, end = encoding.offsets[index]
+        if start <= wanted < end:
+            return index
+    raise ModelError(f"no token of {text!r} holds character {wanted} ({text[wanted : wanted + 1]!r})")
+
+
+def answer_ids(tokenizer: Any, text: str) -> list[int]:
+    """Tokens of an answer that follows a prompt: a special token as it is, any other text after exactly one space."""
+    special = tokenizer.get_added_vocab()
+    if text in special and text in tokenizer.all_special_tokens:
+        return [int(special[text])]
+    word = text.lstrip(" ")
+    bare = list(tokenizer(word, add_special_tokens=False)["input_ids"])
+    spaced = list(tokenizer(" " + word, add_special_tokens=False)["input_ids"])
+    # sentencepiece adds a prefix space of its own: then the bare word is the spaced one already
+    first = tokenizer.convert_ids_to_tokens(bare[:1])
+    ids = bare if first and first[0].startswith("\u2581") else spaced
+    if not ids:
+        raise ModelError(f"answer {text!r} has no token")
+    return ids
+
+
+def batch(rows: Sequence[Row], device: torch.device | str = "cpu") -> Batch:
+    """Pad rows on the right: causal attention never looks there, whatever the tokenizer's own side or pad token."""
+    width = max(len(row.ids) + len(row.continuation) for row in rows)
+    ids = torch.zeros(len(rows), width, dtype=torch.long)
+    mask = torch.zeros(len(rows), width, dtype=torch.long)
+    targets = torch.full((len(rows), width), -100, dtype=torch.long)
+    for number, row in enumerate(rows):
+        whole = [*row.ids, *row.continuation]
+        ids[number, : len(whole)] = torch.tensor(whole)
+        mask[number, : len(whole)] = 1
+        if row.continuation:
+            start = len(row.ids) - 1
+            targets[number, start : start + len(row.continuation)] = torch.tensor(list(row.continuation))
+    positions = torch.tensor([row.position for row in rows])
+    return Batch(ids.to(device), mask.to(device), positions.to(device), targets.to(device))

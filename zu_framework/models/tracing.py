@@ -1,0 +1,134 @@
+"""Reading and steering modules at token positions while the model runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from zu_framework.models.architecture import first
+from zu_framework.models.tokens import Row, batch, encode, token_at
+from zu_framework.types import ReadPrompt, Site
+
+if TYPE_CHECKING:
+    from zu_framework.models.language_model import LanguageModel
+
+
+class _Stop(Exception):
+    """Ends a forward pass above the last module that is read."""
+
+
+def read_states(
+    lm: LanguageModel,
+    modules: Sequence[str],
+    prompts: Sequence[ReadPrompt],
+    batch_size: int = 32,
+    *,
+    inputs: bool = True,
+    outputs: bool = True,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> dict[str, tuple[Tensor | None, Tensor | None]]:
+    """Inputs (i, m) and outputs (o, m) of modules at the read position of each prompt, one forward pass a batch.
+
+    In float32 (float64 for float64 models), on the model's device. The pass ends above the last module.
+    """
+    rows = [row_of(lm, prompt) for prompt in prompts]
+    got: dict[str, tuple[list[Tensor], list[Tensor]]] = {m: ([], []) for m in modules}
+    work = torch.float64 if lm.dtype == torch.float64 else torch.float32
+    for start in range(0, len(rows), batch_size):
+        made = batch(rows[start : start + batch_size], lm.device)
+        at = torch.arange(len(made.positions), device=lm.device), made.positions
+
+        def keep(name: str, entered: Tensor, left: Tensor, at: Any = at) -> None:
+            if inputs:
+                got[name][0].append(entered[at].to(work).T)  # (i, b)
+            if outputs:
+                got[name][1].append(left[at].to(work).T)  # (o, b)
+
+        run_until(lm, modules, made.input_ids, made.attention_mask, keep)
+        if progress is not None:
+            progress("reading states", min(start + batch_size, len(rows)), len(rows))
+    return {
+        m: (torch.cat(i, 1) if inputs else None, torch.cat(o, 1) if outputs else None) for m, (i, o) in got.items()
+    }
+
+
+def row_of(lm: LanguageModel, prompt: ReadPrompt, continuation: Sequence[int] = ()) -> Row:
+    """A prompt's tokens, its read position, and what follows it."""
+    encoding = encode(lm.tokenizer, prompt.text)
+    return Row(encoding.ids, token_at(encoding, prompt.text, prompt.read_end), continuation)
+
+
+def run_until(
+    lm: LanguageModel,
+    modules: Sequence[str],
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    consume: Callable[[str, Tensor, Tensor], None],
+) -> None:
+    """One forward pass without gradients; `consume(module, input (b, t, i), output (b, t, o))` as each module runs.
+
+    The pass ends once every module has run.
+    """
+    waiting = set(modules)
+
+    def hook(name: str) -> Callable[[Any, Any, Any], None]:
+        def seen(module: Any, arguments: Any, output: Any) -> None:
+            consume(name, arguments[0] if arguments else torch.empty(0), first(output))
+            waiting.discard(name)
+            if not waiting:
+                raise _Stop
+
+        return seen
+
+    with ExitStack() as stack, torch.no_grad():
+        for name in modules:
+            stack.callback(lm.model.get_submodule(name).register_forward_hook(hook(name)).remove)
+        try:
+            lm.model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False)
+        except _Stop:
+            return
+
+
+@contextmanager
+def add_at(lm: LanguageModel, module: str, positions: Tensor, delta: Tensor) -> Iterator[None]:
+    """Add delta[b] (b, o) to a module's output at (b, positions[b]); gradients flow to delta."""
+
+    def add(_: Any, __: Any, output: Any) -> Any:
+        hidden = first(output)
+        here = torch.zeros(hidden.shape[:2], dtype=hidden.dtype, device=hidden.device)
+        here[torch.arange(len(positions), device=hidden.device), positions] = 1
+        changed = hidden + here[:, :, None] * delta.to(hidden.dtype)[:, None, :]
+        return (changed, *output[1:]) if isinstance(output, tuple) else changed
+
+    handle = lm.model.get_submodule(module).register_forward_hook(add)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def stream_inputs(
+    lm: LanguageModel,
+    sites: Sequence[Site],
+    rows: Sequence[Row],
+    consume: Callable[[Site, Tensor, Tensor], None],
+) -> int:
+    """Run one batch and hand on, for each site, inputs (tokens, i) and outputs without bias (tokens, o), no padding.
+
+    Answers the number of tokens.
+    """
+    made = batch(rows, lm.device)
+    real = made.attention_mask.bool()
+    by_name = {site.module: site for site in sites}
+
+    def take(name: str, entered: Tensor, left: Tensor) -> None:
+        bias = lm.bias(by_name[name])
+        out = left[real]
+        consume(by_name[name], entered[real], out if bias is None else out - bias)
+
+    run_until(lm, list(by_name), made.input_ids, made.attention_mask, take)
+    return int(real.sum())
