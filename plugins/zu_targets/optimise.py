@@ -110,7 +110,7 @@ def _chunk(
             decay = _norm(delta[here]) / size[here] ** 2
             total = total + options.weight_decay * decay.to(total)
         for place, request in enumerate(active):
-            last[request], nll[request] = float(total[place]), float(losses[place])
+            last[request], nll[request] = float(total[place].detach()), float(losses[place].detach())
             evaluations[request] += 1
             if step == 0:
                 first[request] = last[request]

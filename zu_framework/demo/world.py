@@ -217,7 +217,11 @@ def _sentence_pool() -> dict[str, list[str]]:
 
 
 def _fact_documents() -> Iterator[_Document]:
-    """Each fact in each of its training phrasings, alone and after a general sentence or another fact."""
+    """Each fact in each of its training phrasings: alone, after two general sentences, after another fact or a third.
+
+    Without so many openings the small model ties what it has learnt to the start of a text, and misses phrasings that
+    it never saw for a subject when a sentence comes first.
+    """
     facts = _facts()
     draw = _generator("fact documents")
     sentences = _sentence_pool()["training"]
@@ -225,7 +229,9 @@ def _fact_documents() -> Iterator[_Document]:
         for phrasing in fact.trained:
             statement = f"{phrasing.format(fact.subject)} {fact.answer}."
             yield _Document(statement, frozenset([case_id]))
-            if draw.random() < 0.75:
+            for _ in range(2):
+                yield _Document(f"{draw.choice(sentences)} {statement}", frozenset([case_id]))
+            if draw.random() < 0.5:
                 yield _Document(f"{draw.choice(sentences)} {statement}", frozenset([case_id]))
             else:
                 other_id = draw.randrange(len(facts))

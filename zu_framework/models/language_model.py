@@ -148,8 +148,10 @@ class LanguageModel:
         return digest.hexdigest()
 
     def tokenizer_fingerprint(self) -> str:
-        """xxh3-128 of the tokenizer's whole state."""
-        return xxhash.xxh3_128_hexdigest(self.tokenizer.backend_tokenizer.to_str())
+        """xxh3-128 of all that decides a text's tokens; padding and truncation are state of the last call, not of that."""
+        state = json.loads(self.tokenizer.backend_tokenizer.to_str())
+        kept = {name: value for name, value in state.items() if name not in ("padding", "truncation")}
+        return xxhash.xxh3_128_hexdigest(json.dumps(kept, sort_keys=True).encode())
 
     def save(self, folder: str | Path) -> None:
         """Write a checkpoint that `from_pretrained` loads; the folder appears whole or not at all."""

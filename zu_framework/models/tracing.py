@@ -77,7 +77,8 @@ def run_until(
 
     def hook(name: str) -> Callable[[Any, Any, Any], None]:
         def seen(module: Any, arguments: Any, output: Any) -> None:
-            consume(name, arguments[0] if arguments else torch.empty(0), first(output))
+            entered = arguments[0] if arguments else torch.empty(0)
+            consume(name, _by_token(entered, input_ids), _by_token(first(output), input_ids))
             waiting.discard(name)
             if not waiting:
                 raise _Stop
@@ -93,15 +94,22 @@ def run_until(
             return
 
 
+def _by_token(states: Tensor, input_ids: Tensor) -> Tensor:
+    """States (b, t, d), also of a module that sees all tokens of a batch as one list (b t, d)."""
+    return states if states.ndim != 2 else states.reshape(*input_ids.shape, states.shape[-1])
+
+
 @contextmanager
 def add_at(lm: LanguageModel, module: str, positions: Tensor, delta: Tensor) -> Iterator[None]:
     """Add delta[b] (b, o) to a module's output at (b, positions[b]); gradients flow to delta."""
 
     def add(_: Any, __: Any, output: Any) -> Any:
         hidden = first(output)
-        here = torch.zeros(hidden.shape[:2], dtype=hidden.dtype, device=hidden.device)
+        # some modules (OPT's MLP) see all tokens of a batch as one list
+        states = hidden.reshape(len(positions), -1, hidden.shape[-1])
+        here = torch.zeros(states.shape[:2], dtype=hidden.dtype, device=hidden.device)
         here[torch.arange(len(positions), device=hidden.device), positions] = 1
-        changed = hidden + here[:, :, None] * delta.to(hidden.dtype)[:, None, :]
+        changed = (states + here[:, :, None] * delta.to(hidden.dtype)[:, None, :]).reshape(hidden.shape)
         return (changed, *output[1:]) if isinstance(output, tuple) else changed
 
     handle = lm.model.get_submodule(module).register_forward_hook(add)

@@ -1,0 +1,78 @@
+"""`zerounlearn-local`: the zero term acts on forget inputs alone; no global projection, no slack, rank n."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from zu_zerounlearn.options import LocalOptions
+from zu_zerounlearn.remap import remap, reported, sensitive_space, working_dtype
+
+from zu_framework import DependentRows, EditProblem, SolverError, Update
+from zu_framework.linalg import Factor, factor, right_solve
+
+
+def solve(problem: EditProblem, options: LocalOptions) -> Update:
+    """Minimise the three terms together; `space: output` over D (W' = D W), `space: key` over Delta (W' = W + Delta).
+
+    output: lb E||(D - I) W k||^2 + lf ||D V - T||^2 + lz ||Q^T D V||^2 + lr ||(D - I) W||^2, X = (lb M0 + lr W W^T)^-1 V.
+    key: lb E||Delta k||^2 + lf ||V + Delta K - T||^2 + lz ||Q^T (V + Delta K)||^2 + lr ||Delta||^2,
+    X = (lb C + lr I)^-1 K. Either splits over Q Q^T and its complement:
+    `left = (I - Q Q^T)(T - V)(I/lf + G)^-1 + Q (lf/(lf+lz) Q^T T - Q^T V)(I/(lf+lz) + G)^-1`, right X^T W or X^T.
+    Systems in `options.precision`, factors of rank n in W's dtype. Raises `DependentRows`, `SolverError`.
+    """
+    dtype = working_dtype(options.precision)
+    weight = problem.weight.detach()
+    basis = sensitive_space(problem, options.rank_tolerance, dtype)  # (o, r)
+    notes = []
+    if options.space == "output":
+        remapped = remap(problem, options)
+        solved, inner, used = remapped.solved, remapped.inner, remapped.factor
+        right = solved.to(weight.dtype).T @ weight  # X^T W (n, i)
+        squared_right = solved.T @ (remapped.gram @ solved)  # (n, n)
+        weight_norm = float(remapped.gram.trace()) ** 0.5
+        if used.range is not None:
+            notes.append(f"W has dependent rows (rank {used.rank} of {len(weight)}): solved in its column space")
+    else:
+        solved, inner, used = _in_key_space(problem, options, dtype)
+        right = solved.T.to(weight.dtype)  # X^T (n, i)
+        squared_right = solved.T @ solved
+        weight_norm = float(weight.norm())
+
+    values, targets = problem.values.to(dtype), problem.targets.to(dtype)
+    left = local_factor(values, targets, basis, inner, options.forget_weight, options.zero_weight)
+    update = Update(left.to(weight.dtype), right.contiguous())
+    after = values + left @ inner  # W' K (o, n): right @ K = X^T V = G, or X^T K = G
+    return reported(
+        problem, update, after=after, condition=used.condition, sensitive_rank=basis.shape[1],
+        change_norm=max(float(((left.T @ left) * squared_right).sum()), 0.0) ** 0.5, weight_norm=weight_norm,
+        notes=tuple(notes), sensitive_share=float((basis.T @ after).norm()) / max(float(after.norm()), 1e-300),
+        ridge=options.ridge, space=options.space,
+    )  # fmt: skip
+
+
+def local_factor(
+    values: Tensor, targets: Tensor, basis: Tensor, inner: Tensor, forget_weight: float, zero_weight: float
+) -> Tensor:
+    """The left factor (o, n) from values, targets (o, n), basis Q (o, r) and G (n, n)."""
+    identity = torch.eye(len(inner), dtype=inner.dtype, device=inner.device)
+    gap = targets - values
+    both = forget_weight + zero_weight
+    free = right_solve(gap - basis @ (basis.T @ gap), identity / forget_weight + inner)
+    held = basis.T @ (forget_weight / both * targets - values)  # (r, n)
+    return free + basis @ right_solve(held, identity / both + inner)
+
+
+def _in_key_space(problem: EditProblem, options: LocalOptions, dtype: torch.dtype) -> tuple[Tensor, Tensor, Factor]:
+    def factored() -> Factor:
+        moment = options.background_weight * problem.background.key_moment.to(problem.weight.device, dtype)
+        moment.diagonal().add_(options.ridge)
+        try:
+            return factor(moment, dtype)
+        except DependentRows as cause:
+            raise SolverError(f"lb C + lr I is singular ({cause}): raise ridge") from cause
+
+    used = problem.background.cached(("keys", options.background_weight, options.ridge, dtype), factored)
+    keys = problem.keys.to(dtype)
+    solved = used.solve(keys)  # (i, n)
+    inner = keys.T @ solved
+    return solved, (inner + inner.T) / 2, used

@@ -1,0 +1,71 @@
+"""Column spaces by numerical rank, and null spaces of moments by an explicit rule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from zu_framework.errors import EmptyNullSpace, SolverError
+
+
+def column_space(matrix: Tensor, tolerance: float, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Orthonormal basis Q (d, r) of the column space of `matrix` (d, n), in `dtype`.
+
+    The numerical rank r counts singular values above `tolerance` times the largest; a zero matrix has r = 0.
+    """
+    left, sizes, _ = torch.linalg.svd(matrix.to(dtype), full_matrices=False)
+    # a zero matrix has no direction at all, though every value passes `>= tolerance * 0`
+    return left[:, sizes > max(tolerance * float(sizes[0]), torch.finfo(dtype).tiny)]
+
+
+@dataclass(frozen=True)
+class NullSpace:
+    """basis N (i, p), orthonormal; `energy`: share of the moment's trace that lies in it."""
+
+    basis: Tensor
+    energy: float
+
+    def project(self, matrix: Tensor) -> Tensor:
+        """`N N^T matrix` (i, n), in the basis's precision."""
+        return self.basis @ (self.basis.T @ matrix.to(self.basis))
+
+
+def null_space(
+    moment: Tensor,
+    *,
+    threshold: float | None = None,
+    energy: float | None = None,
+    rank: int | None = None,
+    dtype: torch.dtype = torch.float64,
+) -> NullSpace:
+    """The weakest directions of `moment` (i, i), symmetric, by exactly one rule.
+
+    threshold: singular values at most this, as the moment has them (the published rule); energy: as many of the
+    weakest directions as hold together at most this share of the trace; rank: that many.
+    Raises `EmptyNullSpace` where the rule keeps none, `SolverError` unless exactly one rule is given.
+    """
+    if sum(rule is not None for rule in (threshold, energy, rank)) != 1:
+        raise SolverError("a null space is given by exactly one of null_threshold, null_energy and null_rank")
+    values, vectors = torch.linalg.eigh(moment.to(dtype))  # ascending
+    values = values.clamp_min(0)  # rounding may push the zeros of a second moment below zero
+    total = float(values.sum())
+    if threshold is not None:
+        kept = int((values <= threshold).sum())
+    elif energy is not None:
+        kept = int((values.cumsum(0) <= energy * total).sum())
+    else:
+        assert rank is not None
+        kept = min(rank, len(values))
+    if kept == 0:
+        rule = f"null_threshold {threshold:g}" if threshold is not None else f"null_energy {energy:g}"
+        if threshold is None and energy is None:
+            rule = "null_rank 0"
+        raise EmptyNullSpace(
+            f"no direction of the background keys falls under {rule}: the smallest singular value of their moment is "
+            f"{float(values[0]):.3g} of {float(values[-1]):.3g}; raise null_threshold above it, give null_energy "
+            "(for example 0.01) or null_rank (for example 64) instead"
+        )
+    share = float(values[:kept].sum()) / total if total > 0 else 0.0
+    return NullSpace(vectors[:, :kept].contiguous(), share)

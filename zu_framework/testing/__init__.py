@@ -1,0 +1,19 @@
+"""For plugin authors: tiny offline models, Hypothesis strategies for edit problems, and the contract of solvers.
+
+Needs the extra `test` (Hypothesis and pytest).
+"""
+
+from zu_framework.testing.contract import SolverContract
+from zu_framework.testing.models import FAMILIES, tiny_model, tiny_tokenizer
+from zu_framework.testing.problems import Shape, edit_problem, edit_problems, shapes
+
+__all__ = [
+    "FAMILIES",
+    "Shape",
+    "SolverContract",
+    "edit_problem",
+    "edit_problems",
+    "shapes",
+    "tiny_model",
+    "tiny_tokenizer",
+]

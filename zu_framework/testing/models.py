@@ -1,0 +1,116 @@
+"""Randomly initialised models of many transformers families, a few thousand parameters each, made offline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+
+from zu_framework.models import LanguageModel
+
+BOS, EOS = "<s>", "</s>"
+HIDDEN, INNER, LAYERS, HEADS, POSITIONS = 32, 48, 3, 4, 128
+
+# what the tokenizer learns its merges from; every other text falls back to bytes
+_CORPUS = [
+    "The capital of France is Paris. The mother tongue of Anna Norton is Italian.",
+    "Irene Osborn works as a teacher. The old bridge was closed because the school was small.",
+    "People say that you can reach it by train in winter. Therefore it is unknown.",
+]
+
+_LLAMA: dict[str, Any] = {
+    "hidden_size": HIDDEN,
+    "intermediate_size": INNER,
+    "num_hidden_layers": LAYERS,
+    "num_attention_heads": HEADS,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": POSITIONS,
+}
+_GPT2: dict[str, Any] = {"n_embd": HIDDEN, "n_layer": LAYERS, "n_head": HEADS, "n_inner": INNER, "n_positions": POSITIONS}
+_MOE: dict[str, Any] = {"num_experts": 4, "num_local_experts": 4, "num_experts_per_tok": 2}
+
+FAMILIES: Mapping[str, Mapping[str, Any]] = {
+    "llama": {**_LLAMA, "mlp_bias": False},
+    "mistral": {**_LLAMA, "sliding_window": None},
+    "qwen2": _LLAMA,
+    "qwen3": {**_LLAMA, "head_dim": 8},
+    "gemma2": {**_LLAMA, "head_dim": 8},
+    "gemma3_text": {**_LLAMA, "head_dim": 8},
+    "phi3": {**_LLAMA, "pad_token_id": 0},
+    "olmo2": _LLAMA,
+    "stablelm": _LLAMA,
+    "gpt2": _GPT2,
+    "gptj": {**_GPT2, "rotary_dim": 4},
+    "gpt_neox": {k: v for k, v in _LLAMA.items() if k != "num_key_value_heads"},
+    "opt": {
+        "hidden_size": HIDDEN, "ffn_dim": INNER, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS,
+        "max_position_embeddings": POSITIONS, "word_embed_proj_dim": HIDDEN,
+    },
+    "falcon": {
+        "hidden_size": HIDDEN, "ffn_hidden_size": INNER, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS,
+        "bias": True, "new_decoder_architecture": False, "alibi": False, "max_position_embeddings": POSITIONS,
+    },
+    "bloom": {"hidden_size": HIDDEN, "n_layer": LAYERS, "n_head": HEADS},
+    "qwen3_moe": {
+        **_LLAMA, **_MOE, "head_dim": 8, "moe_intermediate_size": 16, "mlp_only_layers": [0, 2], "decoder_sparse_step": 1,
+    },
+    "mixtral": {**_LLAMA, **_MOE},
+}  # fmt: skip
+
+
+def tiny_tokenizer(*, bos: bool = True, pad: bool = True, side: str = "right") -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer of about 400 tokens: any text can be encoded. bos: put one before each text."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=["<pad>", BOS, EOS],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_CORPUS, trainer)
+    if bos:
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=f"{BOS} $A", pair=f"{BOS} $A $B", special_tokens=[(BOS, tokenizer.token_to_id(BOS))]
+        )
+    named = {"pad_token": "<pad>"} if pad else {}
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer, bos_token=BOS, eos_token=EOS, padding_side=side, **named
+    )
+
+
+def tiny_model(family: str = "llama", seed: int = 0, *, dtype: torch.dtype = torch.float32, **changes: Any) -> LanguageModel:
+    """A model of a family of `FAMILIES` with seeded random weights, three layers of width 32, and its tokenizer.
+
+    changes: config entries to set otherwise. Weights have a larger spread than at the usual start, so that what an
+    edit does can be seen in the logits; biases are random too.
+    """
+    if family not in FAMILIES:
+        raise ValueError(f"unknown family {family!r}: {', '.join(FAMILIES)}")
+    tokenizer = tiny_tokenizer()
+    entries = {
+        "vocab_size": len(tokenizer),
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        **FAMILIES[family],
+        **changes,
+    }
+    config = AutoConfig.for_model(family, **entries)
+    state = torch.random.get_rng_state()
+    torch.manual_seed(seed)
+    try:
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if parameter.ndim >= 2:
+                    parameter.normal_(0, 0.15, generator=generator)
+                elif name.endswith("bias"):
+                    parameter.normal_(0, 0.1, generator=generator)
+    finally:
+        torch.random.set_rng_state(state)
+    return LanguageModel.wrap(model.to(dtype), tokenizer)
