@@ -14,14 +14,18 @@ class TextOptions:
 
     path: str = option(
         default="",
-        metadata={"help": ".txt (a document a line, blank lines skipped), .jsonl (key `field`), or a folder of such files"},
+        metadata={
+            "help": ".txt (a document a line, blank lines skipped), .jsonl (key `field`), or a folder of such files"
+        },
     )
     dataset: str = option(
         default="",
         metadata={"help": "hub data set, NAME or NAME:CONFIG, streamed; needs the extra `hub`"},
     )
     split: str = option(default="train", metadata={"help": "for dataset: which split"})
-    field: str = option(default="text", metadata={"help": "for .jsonl and dataset: the key that holds the text"})
+    field: str = option(
+        default="text", metadata={"help": "for .jsonl and dataset: the key that holds the text"}
+    )
     documents: int = option(default=100000, metadata={"help": "documents that are read at most"})
     max_tokens: int = option(default=512, metadata={"help": "tokens of a document that are read at most"})
 

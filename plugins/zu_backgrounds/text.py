@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from zu_backgrounds.options import TextOptions
-
 from zu_framework import ConfigError, DataError
 
 SUFFIXES = (".txt", ".jsonl")
@@ -30,7 +29,18 @@ def documents(options: TextOptions) -> Iterator[str]:
             "background.path is empty: give a text file (background.path=wiki.txt) or a data set of the hub "
             "(background.dataset=wikitext:wikitext-103-raw-v1)"
         )
-    return islice((text for text in stream if text.strip()), options.documents)
+    return _some(islice((text for text in stream if text.strip()), options.documents), options)
+
+
+def _some(stream: Iterator[str], options: TextOptions) -> Iterator[str]:
+    empty = True
+    for text in stream:
+        empty = False
+        yield text
+    if empty:
+        raise DataError(
+            f"{options.dataset or options.path}: holds no text: give at least one document that is not blank"
+        )
 
 
 def _files(path: Path) -> list[Path]:
@@ -53,7 +63,11 @@ def _from_files(files: list[Path], key: str) -> Iterator[str]:
                 for number, line in enumerate(lines, 1):
                     if not line.strip():
                         continue
-                    yield _text_of(line, key, f"{file}, line {number}") if file.suffix == ".jsonl" else line.strip()
+                    yield (
+                        _text_of(line, key, f"{file}, line {number}")
+                        if file.suffix == ".jsonl"
+                        else line.strip()
+                    )
         except UnicodeDecodeError as cause:
             raise DataError(f"{file}: not UTF-8 text; save the file as UTF-8") from cause
         except OSError as cause:
@@ -90,5 +104,7 @@ def _hub_texts(rows: Any, options: TextOptions) -> Iterator[str]:
     for row in rows:
         if not isinstance(row.get(options.field), str):
             held = ", ".join(map(str, row))
-            raise DataError(f"data set {options.dataset!r}: field {options.field!r} is no text; it has: {held}")
+            raise DataError(
+                f"data set {options.dataset!r}: field {options.field!r} is no text; it has: {held}"
+            )
         yield row[options.field]

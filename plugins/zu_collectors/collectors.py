@@ -10,9 +10,18 @@ from collections.abc import Sequence
 
 import torch
 from einops import einsum, rearrange
-from zu_collectors.options import ContextOptions
 
-from zu_framework import DataError, LanguageModel, ReadPlan, ReadPrompt, Representations, Request, RunContext, Site
+from zu_collectors.options import ContextOptions
+from zu_framework import (
+    DataError,
+    LanguageModel,
+    ReadPlan,
+    ReadPrompt,
+    Representations,
+    Request,
+    RunContext,
+    Site,
+)
 from zu_framework.models import read_states
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from zu_locators.options import FixedOptions
-
 from zu_framework import ConfigError, LanguageModel, NoOptions, Request, Site
+from zu_locators.options import FixedOptions
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ PRESETS = (
 
 
 def fixed(lm: LanguageModel, requests: Sequence[Request], options: FixedOptions) -> list[Site]:
-    """The sites of the layers given. Raises `ConfigError` where none is given, `ModelError` for one that is not there."""
+    """The sites of the layers given. Raises `ConfigError` where none is, `ModelError` for one that is not there."""
     if not options.layers:
         raise ConfigError(
             f"locator.layers is empty: give layers of 0 to {lm.num_layers - 1}, for example 'locator.layers=[1,2]'"

@@ -12,7 +12,8 @@ class FixedOptions:
     """The layers to edit."""
 
     layers: list[int] = field(
-        default_factory=list, metadata={"help": "decoder layers whose MLP output projection is edited, from 0"}
+        default_factory=list,
+        metadata={"help": "decoder layers whose MLP output projection is edited, from 0"},
     )
 
     def __post_init__(self) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from zu_targets.options import FixedOptions
 
 from zu_framework import LanguageModel, ReadPlan, Representations, RunContext, Site, TargetStates
+from zu_targets.options import FixedOptions
 
 
 class Fixed:

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
-from zu_targets.optimise import Optimised, optimise
-from zu_targets.options import NeutralOptions
 
 from zu_framework import (
     ConfigError,
@@ -24,6 +22,8 @@ from zu_framework import (
     TargetStates,
 )
 from zu_framework.models import answer_ids, read_states
+from zu_targets.optimise import Optimised, optimise
+from zu_targets.options import NeutralOptions
 
 UNREACHED_NLL = 1.0  # nats a token: above it the text is not what the model would say
 
@@ -79,9 +79,12 @@ class Neutral:
         sensitive = None
         if "sensitive" in self.context.needs:
             texts = [answer_ids(lm.tokenizer, r.answer) for r in state.plan.requests]
-            found = self._optimise(lm, site.module, state.plan, texts, f"sensitive values, layer {site.layer}")
+            found = self._optimise(
+                lm, site.module, state.plan, texts, f"sensitive values, layer {site.layer}"
+            )
             sensitive = _without(found.states, bias).to(values)
-            report |= self._report(found, "sensitive")
+            notes = [*report.get("notes", ()), *self._report(found, "sensitive").pop("notes", ())]
+            report |= {**self._report(found, "sensitive"), "notes": notes}
         return TargetStates(targets, sensitive, report, {"z": z})
 
     @property
@@ -91,7 +94,9 @@ class Neutral:
     def _text(self, lm: LanguageModel) -> str:
         text = self.options.text or lm.tokenizer.eos_token
         if not text:
-            raise ConfigError('this tokenizer has no EOS token: give the neutral text, for example target.text=" unknown"')
+            raise ConfigError(
+                'this tokenizer has no EOS token: give the neutral text, for example target.text=" unknown"'
+            )
         return str(text)
 
     def _optimise(

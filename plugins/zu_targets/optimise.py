@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from zu_targets.options import NeutralOptions
 
 from zu_framework import LanguageModel, ReadPlan
 from zu_framework.models import Row, add_at, batch, read_states, row_of
+from zu_targets.options import NeutralOptions
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,9 @@ def _chunk(
     delta = torch.zeros(n, init.shape[0], dtype=init.dtype, device=init.device, requires_grad=True)
     optimiser = torch.optim.Adam([delta], lr=options.lr)
     with torch.no_grad():
-        clean = _forward(lm, module, tasks, range(n), delta)[1]  # (n, vocabulary): log-probabilities after the anchors
+        clean = _forward(lm, module, tasks, range(n), delta)[
+            1
+        ]  # (n, vocabulary): log-probabilities after the anchors
     active = list(range(n))
     first, last, nll = [0.0] * n, [0.0] * n, [0.0] * n
     evaluations = [0] * n
@@ -126,7 +128,9 @@ def _chunk(
             moving[torch.tensor(going, device=delta.device)] = True
             allowed = options.clamp * size  # (n,)
             norm = delta.norm(dim=1)
-            shrunk = torch.where((norm > allowed)[:, None], delta * (allowed / norm.clamp_min(1e-30))[:, None], delta)
+            shrunk = torch.where(
+                (norm > allowed)[:, None], delta * (allowed / norm.clamp_min(1e-30))[:, None], delta
+            )
             delta.copy_(torch.where(moving[:, None], shrunk, before_step))  # who has stopped stays
         active = going
     states = init + delta.detach().T
@@ -166,8 +170,12 @@ def _forward(
     number = torch.tensor([p[3] for p in places], device=logits.device)
     said = -log_probabilities[: len(places)].gather(1, wanted[:, None])[:, 0]
     # every row of a request has the same number of text tokens: the mean of means is the mean
-    counts = torch.zeros(len(chosen), dtype=said.dtype, device=said.device).index_add(0, number, torch.ones_like(said))
-    losses = torch.zeros(len(chosen), dtype=said.dtype, device=said.device).index_add(0, number, said) / counts
+    counts = torch.zeros(len(chosen), dtype=said.dtype, device=said.device).index_add(
+        0, number, torch.ones_like(said)
+    )
+    losses = (
+        torch.zeros(len(chosen), dtype=said.dtype, device=said.device).index_add(0, number, said) / counts
+    )
     if not anchors:
         return losses, None
     after = torch.zeros(len(chosen), logits.shape[1], dtype=logits.dtype, device=logits.device)
@@ -189,7 +197,9 @@ def _norm(delta: Tensor) -> Tensor:
     """Row norms (m,) whose gradient at zero is zero, not undefined."""
     square = delta.square().sum(1)
     zero = square == 0
-    return torch.where(zero, torch.zeros_like(square), torch.where(zero, torch.ones_like(square), square).sqrt())
+    return torch.where(
+        zero, torch.zeros_like(square), torch.where(zero, torch.ones_like(square), square).sqrt()
+    )
 
 
 @contextmanager

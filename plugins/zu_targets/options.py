@@ -37,7 +37,9 @@ class NeutralOptions:
         if self.batch_size is not None and self.batch_size < 1:
             raise ConfigError(f"batch_size must be at least 1, got {self.batch_size}")
         if self.text is not None and not self.text.strip():
-            raise ConfigError("text is empty: give the words that the model should say, or leave it out for EOS")
+            raise ConfigError(
+                "text is empty: give the words that the model should say, or leave it out for EOS"
+            )
 
 
 @dataclass

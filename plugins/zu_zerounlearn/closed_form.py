@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import torch
-from zu_zerounlearn.options import ClosedFormOptions
-from zu_zerounlearn.remap import CROWDED, remap, reported, sensitive_space, working_dtype
 
 from zu_framework import EditProblem, SolverError, Update
 from zu_framework.linalg import right_solve
+from zu_zerounlearn.options import ClosedFormOptions
+from zu_zerounlearn.remap import CROWDED, remap, reported, sensitive_space, working_dtype
 
 
 def solve(problem: EditProblem, options: ClosedFormOptions) -> Update:
@@ -59,7 +59,9 @@ def solve(problem: EditProblem, options: ClosedFormOptions) -> Update:
     after = grown * values + left @ seen
     sensitive = float((basis.T @ after).norm()) / max(float(after.norm()), 1e-300)
     if remapped.factor.range is not None:
-        notes.append(f"W has dependent rows (rank {remapped.factor.rank} of {outputs}): solved in its column space")
+        notes.append(
+            f"W has dependent rows (rank {remapped.factor.rank} of {outputs}): solved in its column space"
+        )
     return reported(
         problem, update, after=after, condition=remapped.factor.condition, sensitive_rank=rank,
         change_norm=max(squared, 0.0) ** 0.5, weight_norm=float(remapped.gram.trace()) ** 0.5, notes=tuple(notes),

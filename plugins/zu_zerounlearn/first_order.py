@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
 from zu_zerounlearn.options import GradientOptions
 
 TOLERANCE = 1e-10  # on the gradient, against the first one
@@ -47,7 +48,9 @@ def adam(
     total = _objective(values, targets, basis, options, space)
     n = values.shape[1]
     size = min(options.requests_per_step or n, n)
-    unknown = torch.zeros(len(values), space.sizes.numel(), dtype=values.dtype, device=values.device, requires_grad=True)
+    unknown = torch.zeros(
+        len(values), space.sizes.numel(), dtype=values.dtype, device=values.device, requires_grad=True
+    )
     with torch.enable_grad():
         first = torch.autograd.grad(total(unknown, None), unknown)[0]
     unit = first.square().mean().sqrt()  # so that a step of size one is the size of the answer
@@ -81,7 +84,9 @@ def lbfgs(
     """Y (o, n) by L-BFGS with a strong-Wolfe line search, and the steps taken."""
     space = _whiten(inner, options)
     total = _objective(values, targets, basis, options, space)
-    unknown = torch.zeros(len(values), space.sizes.numel(), dtype=values.dtype, device=values.device, requires_grad=True)
+    unknown = torch.zeros(
+        len(values), space.sizes.numel(), dtype=values.dtype, device=values.device, requires_grad=True
+    )
     with torch.enable_grad():
         first = torch.autograd.grad(total(unknown, None), unknown)[0]
     optimiser = torch.optim.LBFGS(
@@ -121,6 +126,8 @@ def _objective(
         after = values[:, chosen] + space.moved(unknown, columns)
         zero = (basis.T @ after).square().sum()
         target = (after - targets[:, chosen]).square().sum()
-        return (share * (zero + options.target_weight * target) + options.norm_weight * space.size(unknown)) / 2
+        return (
+            share * (zero + options.target_weight * target) + options.norm_weight * space.size(unknown)
+        ) / 2
 
     return total

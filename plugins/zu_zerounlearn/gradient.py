@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from zu_zerounlearn.first_order import adam, lbfgs
-from zu_zerounlearn.options import GradientOptions
-from zu_zerounlearn.remap import reported, sensitive_space, working_dtype
 
 from zu_framework import EditProblem, Update
 from zu_framework.linalg import NullSpace, null_space, right_solve
+from zu_zerounlearn.first_order import adam, lbfgs
+from zu_zerounlearn.options import GradientOptions
+from zu_zerounlearn.remap import reported, sensitive_space, working_dtype
 
 PUBLISHED_THRESHOLD = 0.01  # the published code keeps singular values of the key moment at most this
 FAR = 1e-6  # share of the optimum's loss above which a first-order result is worth a warning
@@ -64,7 +64,9 @@ def solve(problem: EditProblem, options: GradientOptions) -> Update:
         )
     update = Update(found.to(problem.weight.dtype), allowed.T.to(problem.weight.dtype).contiguous())
     scale = inner.diagonal().mean().clamp_min(1e-300)
-    small = torch.linalg.eigvalsh(inner + options.norm_weight / options.target_weight * torch.eye(len(inner)).to(inner))
+    small = torch.linalg.eigvalsh(
+        inner + options.norm_weight / options.target_weight * torch.eye(len(inner)).to(inner)
+    )
     after = values + found @ inner
     return reported(
         problem, update, after=after, condition=float(small[-1] / small[0].clamp_min(torch.finfo(dtype).eps * scale)),

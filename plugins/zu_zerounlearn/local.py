@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from zu_zerounlearn.options import LocalOptions
-from zu_zerounlearn.remap import remap, reported, sensitive_space, working_dtype
 
 from zu_framework import DependentRows, EditProblem, SolverError, Update
 from zu_framework.linalg import Factor, factor, right_solve
+from zu_zerounlearn.options import LocalOptions
+from zu_zerounlearn.remap import remap, reported, sensitive_space, working_dtype
 
 
 def solve(problem: EditProblem, options: LocalOptions) -> Update:
     """Minimise the three terms together; `space: output` over D (W' = D W), `space: key` over Delta (W' = W + Delta).
 
-    output: lb E||(D - I) W k||^2 + lf ||D V - T||^2 + lz ||Q^T D V||^2 + lr ||(D - I) W||^2, X = (lb M0 + lr W W^T)^-1 V.
+    output: lb E||(D - I) W k||^2 + lf ||D V - T||^2 + lz ||Q^T D V||^2 + lr ||(D - I) W||^2,
+    X = (lb M0 + lr W W^T)^-1 V.
     key: lb E||Delta k||^2 + lf ||V + Delta K - T||^2 + lz ||Q^T (V + Delta K)||^2 + lr ||Delta||^2,
     X = (lb C + lr I)^-1 K. Either splits over Q Q^T and its complement:
     `left = (I - Q Q^T)(T - V)(I/lf + G)^-1 + Q (lf/(lf+lz) Q^T T - Q^T V)(I/(lf+lz) + G)^-1`, right X^T W or X^T.
@@ -31,7 +32,9 @@ def solve(problem: EditProblem, options: LocalOptions) -> Update:
         squared_right = solved.T @ (remapped.gram @ solved)  # (n, n)
         weight_norm = float(remapped.gram.trace()) ** 0.5
         if used.range is not None:
-            notes.append(f"W has dependent rows (rank {used.rank} of {len(weight)}): solved in its column space")
+            notes.append(
+                f"W has dependent rows (rank {used.rank} of {len(weight)}): solved in its column space"
+            )
     else:
         solved, inner, used = _in_key_space(problem, options, dtype)
         right = solved.T.to(weight.dtype)  # X^T (n, i)
@@ -62,7 +65,9 @@ def local_factor(
     return free + basis @ right_solve(held, identity / both + inner)
 
 
-def _in_key_space(problem: EditProblem, options: LocalOptions, dtype: torch.dtype) -> tuple[Tensor, Tensor, Factor]:
+def _in_key_space(
+    problem: EditProblem, options: LocalOptions, dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Factor]:
     def factored() -> Factor:
         moment = options.background_weight * problem.background.key_moment.to(problem.weight.device, dtype)
         moment.diagonal().add_(options.ridge)

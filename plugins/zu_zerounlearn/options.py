@@ -30,11 +30,16 @@ def _one_of(options: object, name: str, choices: tuple[str, ...]) -> None:
 class RemapOptions:
     """What both closed forms share."""
 
-    background_weight: float = field(default=15000.0, metadata={"help": "lb: how much outputs on general text stay put"})
-    forget_weight: float = field(default=50.0, metadata={"help": "lf: how much forget inputs move to their targets"})
+    background_weight: float = field(
+        default=15000.0, metadata={"help": "lb: how much outputs on general text stay put"}
+    )
+    forget_weight: float = field(
+        default=50.0, metadata={"help": "lf: how much forget inputs move to their targets"}
+    )
     ridge: float = field(default=1.0, metadata={"help": "lr: how small the change of the weight is kept"})
     rank_tolerance: float = field(
-        default=1e-5, metadata={"help": "singular values of the sensitive values below this share of the largest are cut"}
+        default=1e-5,
+        metadata={"help": "singular values of the sensitive values below this share of the largest are cut"},
     )
     precision: str = field(default="float64", metadata={"help": "of the algebra: float64 or float32"})
 
@@ -52,7 +57,9 @@ class ClosedFormOptions(RemapOptions):
 
     slack: float = field(
         default=0.01,
-        metadata={"help": "P = (1 + slack) I - Q Q^T; 0 makes the change exactly low-rank and the forgetting exact"},
+        metadata={
+            "help": "P = (1 + slack) I - Q Q^T; 0 makes the change exactly low-rank and the forgetting exact"
+        },
     )
 
     def __post_init__(self) -> None:
@@ -65,10 +72,12 @@ class LocalOptions(RemapOptions):
     """The penalised closed form, without a global projection."""
 
     zero_weight: float = field(
-        default=50.0, metadata={"help": "lz: how strongly forget outputs are kept off the sensitive directions"}
+        default=50.0,
+        metadata={"help": "lz: how strongly forget outputs are kept off the sensitive directions"},
     )
     space: str = field(
-        default="output", metadata={"help": "output (multiplicative change, value moment) or key (additive, key moment)"}
+        default="output",
+        metadata={"help": "output (multiplicative change, value moment) or key (additive, key moment)"},
     )
 
     def __post_init__(self) -> None:
@@ -83,22 +92,33 @@ class LocalOptions(RemapOptions):
 class GradientOptions:
     """The variant inside the null space of the background keys."""
 
-    method: str = field(default="exact", metadata={"help": "exact (the optimum in closed form), adam or lbfgs"})
+    method: str = field(
+        default="exact", metadata={"help": "exact (the optimum in closed form), adam or lbfgs"}
+    )
     target_weight: float = field(default=100.0, metadata={"help": "a: weight of the target term"})
     norm_weight: float = field(default=0.1, metadata={"help": "b: weight of the size of the change"})
     null_threshold: float | None = field(
         default=None,
-        metadata={"help": "null space: singular values of the key moment at most this (0.01 where no rule is given)"},
+        metadata={
+            "help": "null space: singular values of the key moment at most this (0.01 where no rule is given)"
+        },
     )
     null_energy: float | None = field(
         default=None, metadata={"help": "null space: weakest directions with at most this share of the trace"}
     )
-    null_rank: int | None = field(default=None, metadata={"help": "null space: this many of the weakest directions"})
+    null_rank: int | None = field(
+        default=None, metadata={"help": "null space: this many of the weakest directions"}
+    )
     steps: int = field(default=500, metadata={"help": "adam, lbfgs: steps at most"})
-    lr: float = field(default=0.1, metadata={"help": "adam: step size, in units of the whitened problem; decays to 0"})
-    requests_per_step: int = field(default=0, metadata={"help": "adam: size of a mini-batch of requests; 0: all"})
+    lr: float = field(
+        default=0.1, metadata={"help": "adam: step size, in units of the whitened problem; decays to 0"}
+    )
+    requests_per_step: int = field(
+        default=0, metadata={"help": "adam: size of a mini-batch of requests; 0: all"}
+    )
     rank_tolerance: float = field(
-        default=1e-5, metadata={"help": "singular values of the sensitive values below this share of the largest are cut"}
+        default=1e-5,
+        metadata={"help": "singular values of the sensitive values below this share of the largest are cut"},
     )
     precision: str = field(default="float64", metadata={"help": "of the algebra: float64 or float32"})
 

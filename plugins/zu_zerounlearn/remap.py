@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from zu_zerounlearn.options import RemapOptions
 
 from zu_framework import DependentRows, EditProblem, SolverError, Update
 from zu_framework.linalg import Factor, column_space, factor, factor_on_range, gram
+from zu_zerounlearn.options import RemapOptions
 
 CROWDED = 0.25  # share of a site's output directions above which projecting them out is worth a warning
 
@@ -54,8 +54,8 @@ def remap(problem: EditProblem, options: RemapOptions) -> Remap:
         except DependentRows as cause:
             outputs, inputs = problem.weight.shape
             raise DependentRows(
-                f"W has {outputs} outputs for {inputs} inputs, and the moment of its outputs is singular ({cause}): raise "
-                "ridge, give more background text, or use solver 'zerounlearn-local' with space: key"
+                f"W has {outputs} outputs for {inputs} inputs, and the moment of its outputs is singular ({cause}): "
+                "raise ridge, give more background text, or use solver 'zerounlearn-local' with space: key"
             ) from cause
 
     products = background.cached(("gram", dtype), squared)
@@ -87,8 +87,8 @@ def reported(
 ) -> Update:
     """The update with its report.
 
-    residual: ||W' K - T|| / ||T - V||, what is left of the way to the targets; sensitive_residual: share of the new
-    outputs W' K (`after` (o, n)) that still lies in the sensitive directions is reported by the caller in `more`.
+    after: W' K (o, n). residual: ||W' K - T|| / ||T - V||, what is left of the way to the targets. change_norm,
+    weight_norm: Frobenius norms of W' - W and W. more: what one solver alone measures.
     """
     wanted = (problem.targets - problem.values).to(after)
     missing = problem.targets.to(after) - after

@@ -22,7 +22,7 @@ FACTS = [
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A saved llama with two layers."""
+    """A saved llama with three layers."""
     folder = tmp_path_factory.mktemp("model") / "tiny"
     tiny_model("llama").save(folder)
     return folder

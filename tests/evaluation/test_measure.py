@@ -70,7 +70,7 @@ def test_the_table_shows_both_sides_and_what_they_count() -> None:
     lines = rendered(before, after, "seen in [training]")
     assert "efficacy 100.0 % 10.0 % 10/10, then 1/10 facts" in lines
     assert "answer_probability 0.9300 2.50e-07 10 facts" in lines
-    assert "perplexity (seen in [training]) 12.35 inf 12 tokens" in lines
+    assert "perplexity (seen in [training]) 12.35 inf times inf; 12 tokens" in lines
     assert "retained 50.0 % - 1/2 facts" in lines
 
 

@@ -15,7 +15,11 @@ ONES = {"background_weight": 1.0, "forget_weight": 1.0, "ridge": 1.0, "slack": 0
 
 def problem_of(tensors: dict[str, Tensor], layer: int, dtype: torch.dtype) -> zu.EditProblem:
     """The recorded inputs of one site. V is W K, as the formula has it."""
-    at = {name.partition("/")[2]: t.to(dtype) for name, t in tensors.items() if name.startswith(f"layer{layer}/")}
+    at = {
+        name.partition("/")[2]: t.to(dtype)
+        for name, t in tensors.items()
+        if name.startswith(f"layer{layer}/")
+    }
     weight, keys = at["weight_before"], at["keys"]
     return zu.EditProblem(
         weight=weight,
@@ -42,7 +46,9 @@ def relative(ours: Tensor, theirs: Tensor) -> float:
 
 @pytest.mark.parametrize("name", ["zu_B", "zu_E_optimised_Vu"])
 @pytest.mark.parametrize("layer", [1, 2])
-def test_the_formula_and_its_recorded_inputs_give_the_recorded_weight(golden: Any, name: str, layer: int) -> None:
+def test_the_formula_and_its_recorded_inputs_give_the_recorded_weight(
+    golden: Any, name: str, layer: int
+) -> None:
     """What the references below stand on: the dense formula is the published one, its faulty cross moment included."""
     _, tensors = golden(name)
     problem = problem_of(tensors, layer, torch.float64)
@@ -92,7 +98,12 @@ def test_the_gradient_variant_reaches_the_optimum(golden: Any, layer: int) -> No
     identity = torch.eye(len(projector)).double()
     moment = identity - (projector + projector.T) / 2
     problem = zu.EditProblem(
-        given.weight, given.keys, given.values, given.targets, given.sensitive, zu.Background.from_moments(moment)
+        given.weight,
+        given.keys,
+        given.values,
+        given.targets,
+        given.sensitive,
+        zu.Background.from_moments(moment),
     )
     zero, target, norm, total = tensors[f"layer{layer}/adam_500_loss_terms"].tolist()
     assert total == pytest.approx(zero + 100 * target + 0.1 * norm, rel=1e-6)
@@ -105,7 +116,9 @@ def test_the_gradient_variant_reaches_the_optimum(golden: Any, layer: int) -> No
         assert found.report["loss_total"] == pytest.approx(exact.report["loss_total"], rel=1e-6)
         assert found.report["steps"] > 0
         # and it says so of the weight that it returns, not of a copy of the optimum
-        assert loss_of(problem, found.delta(problem.weight)) == pytest.approx(found.report["loss_total"], rel=1e-6)
+        assert loss_of(problem, found.delta(problem.weight)) == pytest.approx(
+            found.report["loss_total"], rel=1e-6
+        )
 
 
 def loss_of(problem: zu.EditProblem, change: Tensor) -> float:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -35,6 +38,8 @@ def print_result(result: RunResult, console: Console | None = None) -> None:
     sites = result.edit.report["sites"]
     worst = max((step["rounding_loss"] for steps in sites.values() for step in steps), default=0.0)
     console.print(f"[dim]largest relative rounding loss of a written weight: {worst:.1e}[/dim]")
+    for note in _notes(sites):
+        console.print(f"[yellow]note[/yellow]: {escape(note)}")
     folder = escape(str(result.folder))
     console.print(f"run folder: [cyan]{folder}[/cyan]", soft_wrap=True)
     model = escape(str(about["model"]))
@@ -43,6 +48,16 @@ def print_result(result: RunResult, console: Console | None = None) -> None:
     else:
         console.print(f"to keep the edited model: zu apply {folder} {model} EDITED_DIR", soft_wrap=True)
         console.print(f"to revert that:           zu revert {folder} EDITED_DIR ORIGINAL_DIR", soft_wrap=True)
+
+
+def _notes(sites: Mapping[str, Any]) -> list[str]:
+    """What target builder and solver warned of, each with the site that it is about."""
+    notes = []
+    for site, steps in sites.items():
+        for step in steps:
+            for part in ("targets", "solver"):
+                notes += [f"{site}: {note}" for note in step[part].get("notes", ())]
+    return list(dict.fromkeys(notes))
 
 
 def print_checked(checked: Checked, console: Console | None = None) -> None:

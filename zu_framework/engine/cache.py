@@ -62,7 +62,9 @@ class TensorCache:
             return None
         return tensors, about
 
-    def store(self, key: str, tensors: Mapping[str, Tensor], about: Mapping[str, Any], suffix: str = "") -> None:
+    def store(
+        self, key: str, tensors: Mapping[str, Tensor], about: Mapping[str, Any], suffix: str = ""
+    ) -> None:
         """Keep an entry: written under a temporary name, then renamed. A full disk costs a warning, not the run."""
         path = self._path(key, suffix)
         partial = path.with_name(f".{path.name}.{os.getpid()}")
@@ -93,5 +95,5 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
     digest = xxhash.xxh3_128()
     for name in sorted(tensors):
         digest.update(f"{name}{tuple(tensors[name].shape)}{tensors[name].dtype}".encode())
-        digest.update(memoryview(tensors[name].contiguous().view(-1).numpy()).cast("B"))
+        digest.update(tensors[name].contiguous().view(-1).numpy().tobytes())
     return digest.hexdigest()

@@ -93,6 +93,7 @@ class Pipeline:
             "model": self.config.model.path,
             "model_type": self.lm.model_type,
             "dtype": str(self.lm.dtype).removeprefix("torch."),
+            "transposed": any(self.lm.stores_transposed(site) for site in sites),
             "versions": versions(),
             "requests": len(requests),
             "request_digest": request_digest(requests),

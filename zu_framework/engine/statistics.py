@@ -71,7 +71,7 @@ def background_moments(
     backgrounds = {}
     for site in sites:
         sources: dict[str, Any] = {}
-        tokens = None
+        tokens = 0
         for moment in moments:
             held = found[site.module, moment]
             assert held is not None
@@ -103,8 +103,10 @@ class _Pass:
             size = inputs if moment == "key_moment" else outputs
             self.sums[module, moment] = MomentAccumulator(size, lm.device, second=moment != "mean_value")
 
-    def run(self, documents: Callable[[], Iterable[str]], cache: TensorCache, key: str, progress: Progress) -> int:
-        """Read every document; answers the number of tokens. Sums are kept now and then: a killed pass resumes there."""
+    def run(
+        self, documents: Callable[[], Iterable[str]], cache: TensorCache, key: str, progress: Progress
+    ) -> int:
+        """Read every document; answers the number of tokens. Sums are kept now and then, for a killed pass to resume."""
         done = tokens = 0
         begun = cache.load(key, ".partial")
         if begun is not None and begun[1].get("batch_size") == self.batch_size:

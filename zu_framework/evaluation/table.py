@@ -48,7 +48,10 @@ def shown(measured: Measurement | None) -> str:
 
 
 def counted(before: Measurement | None, after: Measurement | None) -> str:
-    """What the values are made of: "10/10, then 1/10 facts" for rates, "1520 tokens" for means."""
+    """What the values are made of: "10/10, then 1/10 facts" for rates, "1520 tokens" for means.
+
+    Of a per-token metric, such as perplexity, it gives the ratio of after to before too.
+    """
     sides = [side for side in (before, after) if side is not None]
     if not sides:
         return ""
@@ -57,4 +60,7 @@ def counted(before: Measurement | None, after: Measurement | None) -> str:
         f"{side.numerator:g}/{side.denominator:g}" if rates else f"{side.denominator:g}" for side in sides
     ]
     grain = sides[-1].grain + ("" if sides[-1].denominator == 1 else "s")
-    return f"{', then '.join(dict.fromkeys(parts))} {grain}"
+    said = f"{', then '.join(dict.fromkeys(parts))} {grain}"
+    if grain.startswith("token") and before is not None and after is not None and before.value > 0:
+        said = f"times {after.value / before.value:.3f}; {said}"  # damage is a ratio, whatever the text
+    return said

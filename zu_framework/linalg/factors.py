@@ -45,10 +45,14 @@ def factor(moment: Tensor, dtype: torch.dtype = torch.float64) -> Factor:
     moment = moment.to(dtype)
     lower, failed = torch.linalg.cholesky_ex(moment)
     if int(failed) or not bool(torch.isfinite(lower).all()):
-        raise DependentRows(f"a moment of size {moment.shape[0]} is not positive definite (pivot {int(failed)})")
+        raise DependentRows(
+            f"a moment of size {moment.shape[0]} is not positive definite (pivot {int(failed)})"
+        )
     condition = _condition(moment, lower)
     if condition * torch.finfo(dtype).eps * moment.shape[0] > 1:
-        raise DependentRows(f"a moment of size {moment.shape[0]} is singular to {dtype}: condition {condition:.1e}")
+        raise DependentRows(
+            f"a moment of size {moment.shape[0]} is singular to {dtype}: condition {condition:.1e}"
+        )
     return Factor(lower, None, condition)
 
 
@@ -96,7 +100,9 @@ def right_solve(matrix: Tensor, small: Tensor) -> Tensor:
 
 def _condition(moment: Tensor, lower: Tensor) -> float:
     """Largest over smallest eigenvalue, each by a few power iterations from a fixed start."""
-    start = torch.cos(torch.arange(moment.shape[0], dtype=moment.dtype, device=moment.device) * 1.7 + 0.3)[:, None]
+    start = torch.cos(torch.arange(moment.shape[0], dtype=moment.dtype, device=moment.device) * 1.7 + 0.3)[
+        :, None
+    ]
     large, small = start / start.norm(), start / start.norm()
     top = bottom = 0.0
     for _ in range(POWER_STEPS):

@@ -12,7 +12,9 @@ class MomentAccumulator:
     def __init__(self, size: int, device: torch.device | str = "cpu", *, second: bool = True) -> None:
         self.count = 0
         self.total = torch.zeros(size, dtype=torch.float64, device=device)  # (d,)
-        self.products = torch.zeros(size, size, dtype=torch.float64, device=device) if second else None  # (d, d)
+        self.products = (
+            torch.zeros(size, size, dtype=torch.float64, device=device) if second else None
+        )  # (d, d)
 
     def add(self, rows: Tensor) -> None:
         """Take rows (m, d) of any float precision."""

@@ -17,7 +17,8 @@ def column_space(matrix: Tensor, tolerance: float, dtype: torch.dtype = torch.fl
     """
     left, sizes, _ = torch.linalg.svd(matrix.to(dtype), full_matrices=False)
     # a zero matrix has no direction at all, though every value passes `>= tolerance * 0`
-    return left[:, sizes > max(tolerance * float(sizes[0]), torch.finfo(dtype).tiny)]
+    basis: Tensor = left[:, sizes > max(tolerance * float(sizes[0]), torch.finfo(dtype).tiny)]
+    return basis
 
 
 @dataclass(frozen=True)

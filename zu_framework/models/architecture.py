@@ -17,7 +17,9 @@ def find_architecture(model: Any) -> Architecture:
     layers_name, layers = _decoder_layers(model)
     head = model.get_output_embeddings()
     if head is None:
-        raise ModelError(f"model type {model.config.model_type!r} has no output head: not a causal language model")
+        raise ModelError(
+            f"model type {model.config.model_type!r} has no output head: not a causal language model"
+        )
     names = {module: name for name, module in model.named_modules()}
     projections: dict[int, str] = {}
     refused: dict[int, str] = {}
@@ -34,7 +36,9 @@ def find_architecture(model: Any) -> Architecture:
             if is_linear(module) and linear_shape(module)[0] == hidden and not _inside_attention(layer, name)
         ]
         if not found:
-            raise ModelError(f"{layers_name}.{index}: no linear map onto the residual stream (size {hidden}) in its MLP")
+            raise ModelError(
+                f"{layers_name}.{index}: no linear map onto the residual stream (size {hidden}) in its MLP"
+            )
         projections[index] = f"{layers_name}.{index}.{found[-1]}"
     return Architecture(
         layers=layers_name,
@@ -63,7 +67,11 @@ def linear_shape(module: Any) -> tuple[int, int]:
 
 
 def _decoder_layers(model: nn.Module) -> tuple[str, nn.ModuleList]:
-    lists = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.ModuleList) and len(m) and n.count(".") <= 3]
+    lists = [
+        (n, m)
+        for n, m in model.named_modules()
+        if isinstance(m, nn.ModuleList) and len(m) and n.count(".") <= 3
+    ]
     if not lists:
         raise ModelError("the model has no list of decoder layers")
     return max(lists, key=lambda entry: sum(p.numel() for p in entry[1].parameters()))
@@ -80,7 +88,9 @@ def _inside_attention(layer: nn.Module, name: str) -> bool:
 def _final_norm(model: nn.Module, layers_name: str, names: dict[nn.Module, str]) -> str:
     """The norm beside the list of layers: the sibling defined last whose class or name says norm."""
     parent = model.get_submodule(layers_name.rpartition(".")[0])
-    found = [m for n, m in parent.named_children() if "norm" in type(m).__name__.lower() or "norm" in n.lower()]
+    found = [
+        m for n, m in parent.named_children() if "norm" in type(m).__name__.lower() or "norm" in n.lower()
+    ]
     return names[found[-1]] if found else ""
 
 
@@ -89,7 +99,9 @@ def _scaled(model: Any, block: str, projection: str) -> bool:
     layer, module = model.get_submodule(block), model.get_submodule(projection)
     seen: list[torch.Tensor] = []
     ids = torch.tensor([[1, 2]], device=model.device)
-    added = torch.randn(linear_shape(module)[0], generator=torch.Generator().manual_seed(0)).to(model.device, model.dtype)
+    added = torch.randn(linear_shape(module)[0], generator=torch.Generator().manual_seed(0)).to(
+        model.device, model.dtype
+    )
 
     def run(extra: torch.Tensor | None) -> torch.Tensor:
         hooks = [layer.register_forward_hook(lambda m, a, out: seen.append(first(out).detach().double()))]

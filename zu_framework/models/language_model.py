@@ -22,7 +22,14 @@ from zu_framework.types import Architecture, ReadPrompt, Site
 CHUNK = 1 << 24  # entries hashed at a time
 
 # config entries that say where a model was loaded from or by what, not what it computes
-_NOT_IDENTITY = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures", "use_cache"}
+_NOT_IDENTITY = {
+    "_name_or_path",
+    "transformers_version",
+    "dtype",
+    "torch_dtype",
+    "architectures",
+    "use_cache",
+}
 
 
 @dataclass(frozen=True)
@@ -85,7 +92,9 @@ class LanguageModel:
     def site(self, layer: int) -> Site:
         """The MLP output projection of a layer. Raises `ModelError` where there is none to edit."""
         if not 0 <= layer < self.num_layers:
-            raise ModelError(f"layer {layer} does not exist: this {self.model_type} has layers 0 to {self.num_layers - 1}")
+            raise ModelError(
+                f"layer {layer} does not exist: this {self.model_type} has layers 0 to {self.num_layers - 1}"
+            )
         if layer in self.architecture.refused:
             dense = sorted(self.architecture.projections)
             rest = f"; choose among layers {dense}" if dense else "; no layer of this model has a dense MLP"
@@ -103,6 +112,10 @@ class LanguageModel:
         data: Tensor = module.weight.data
         return data.T if transposed(module) else data
 
+    def stores_transposed(self, site: Site) -> bool:
+        """Whether the checkpoint keeps W as (i, o), as GPT-2's Conv1D does."""
+        return transposed(self._projection(site))
+
     def bias(self, site: Site) -> Tensor | None:
         """b (o,), or None."""
         bias = getattr(self._projection(site), "bias", None)
@@ -117,18 +130,22 @@ class LanguageModel:
         """Check on a real forward pass that the module computes W k + b. Raises `ModelError` that names it."""
         made = batch([row_of(self, ReadPrompt(text, len(text)))], self.device)
         seen: list[tuple[Tensor, Tensor]] = []
-        run_until(self, [site.module], made.input_ids, made.attention_mask, lambda n, k, v: seen.append((k, v)))
+        run_until(
+            self, [site.module], made.input_ids, made.attention_mask, lambda n, k, v: seen.append((k, v))
+        )
         keys, values = (t[0].T.to(torch.float64) for t in seen[0])  # (i, t), (o, t)
         weight, bias = self.weight(site).to(torch.float64), self.bias(site)
         if weight.shape != (values.shape[0], keys.shape[0]):
-            raise ModelError(f"module {site.module!r} maps {keys.shape[0]} to {values.shape[0]}, its weight does not")
+            raise ModelError(
+                f"module {site.module!r} maps {keys.shape[0]} to {values.shape[0]}, its weight does not"
+            )
         expected = weight @ keys + (0 if bias is None else bias.to(torch.float64)[:, None])
         tolerance = 1e-4 if self.dtype in (torch.float32, torch.float64) else 3e-2
         error = float((expected - values).norm() / values.norm().clamp_min(1e-30))
         if not error <= tolerance:
             raise ModelError(
-                f"module {site.module!r} does not compute W k + b (relative error {error:.1e}): it is quantised, carries "
-                "an adapter, or is no plain linear map; merge the adapter, load the model unquantised, or choose "
+                f"module {site.module!r} does not compute W k + b (relative error {error:.1e}): it is quantised, "
+                "carries an adapter, or is no plain linear map; merge the adapter, load the model unquantised, or choose "
                 "another layer"
             )
 
@@ -136,7 +153,8 @@ class LanguageModel:
         """xxh3-128 of the config and of every parameter and buffer that is saved: name, shape, dtype and bytes."""
         digest = self._config_digest()
         _hash_tensors(digest, self.model.state_dict())
-        return digest.hexdigest()
+        found: str = digest.hexdigest()
+        return found
 
     def weights_below_fingerprint(self, layer: int) -> str:
         """xxh3-128 of all that the layer's output depends on: config, embeddings, layers up to and with this one."""
@@ -145,10 +163,11 @@ class LanguageModel:
         later = (*above, f"{self.architecture.final_norm}.", f"{self.architecture.head}.")
         kept = {n: t for n, t in self.model.state_dict().items() if not n.startswith(later)}
         _hash_tensors(digest, kept)
-        return digest.hexdigest()
+        found: str = digest.hexdigest()
+        return found
 
     def tokenizer_fingerprint(self) -> str:
-        """xxh3-128 of all that decides a text's tokens; padding and truncation are state of the last call, not of that."""
+        """xxh3-128 of all that decides a text's tokens; padding and truncation are but state of the last call."""
         state = json.loads(self.tokenizer.backend_tokenizer.to_str())
         kept = {name: value for name, value in state.items() if name not in ("padding", "truncation")}
         return xxhash.xxh3_128_hexdigest(json.dumps(kept, sort_keys=True).encode())
@@ -162,7 +181,7 @@ class LanguageModel:
         return [self._continue(prompt, max_new_tokens, None) for prompt in prompts]
 
     def sample(self, prompts: Sequence[str], max_new_tokens: int, seed: int, top_k: int = 5) -> list[str]:
-        """Continuations drawn among the `top_k` likeliest tokens; the same seed draws the same, whatever ran before."""
+        """Continuations drawn among the `top_k` likeliest tokens; a seed draws the same, whatever ran before."""
         generator = torch.Generator().manual_seed(seed)
         return [self._continue(prompt, max_new_tokens, generator, top_k) for prompt in prompts]
 
@@ -171,13 +190,17 @@ class LanguageModel:
         said: list[int] = []
         with torch.no_grad():
             for _ in range(limit):
-                logits = self.model(input_ids=torch.tensor([ids + said], device=self.device), use_cache=False).logits
+                logits = self.model(
+                    input_ids=torch.tensor([ids + said], device=self.device), use_cache=False
+                ).logits
                 last = logits[0, -1].float().cpu()
                 if generator is None:
                     token = int(last.argmax())
                 else:
                     best = last.topk(min(top_k, len(last)))
-                    token = int(best.indices[torch.multinomial(best.values.softmax(0), 1, generator=generator)])
+                    token = int(
+                        best.indices[torch.multinomial(best.values.softmax(0), 1, generator=generator)]
+                    )
                 if token == self.tokenizer.eos_token_id:
                     break
                 said.append(token)
@@ -196,7 +219,9 @@ class LanguageModel:
 
 
 def _identity(config: dict[str, Any]) -> dict[str, Any]:
-    return {k: _identity(v) if isinstance(v, dict) else v for k, v in config.items() if k not in _NOT_IDENTITY}
+    return {
+        k: _identity(v) if isinstance(v, dict) else v for k, v in config.items() if k not in _NOT_IDENTITY
+    }
 
 
 def _hash_tensors(digest: Any, tensors: dict[str, Tensor]) -> None:

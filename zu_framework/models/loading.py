@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +14,22 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-from transformers.utils import logging as transformers_logging
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers.utils import logging as transformers_logging
 
 from zu_framework.errors import ModelError
 
-DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DTYPES = {
+    "float32": torch.float32,
+    "float64": torch.float64,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+
+# checkpoints that the package brings along, by the name that stands for them in a config: a run's config then says
+# the same on every machine
+EMBEDDED = {"zu:demo": "demo/model", "zu:demo-twin": "demo/twin"}
 
 
 @dataclass(frozen=True)
@@ -29,8 +41,11 @@ class CheckpointInfo:
     hidden_size: int
 
 
-def check_folder(path: str, *, trust_remote_code: bool = False, revision: str | None = None) -> CheckpointInfo:
+def check_folder(
+    path: str, *, trust_remote_code: bool = False, revision: str | None = None
+) -> CheckpointInfo:
     """Config, tokenizer and weight files of a checkpoint, weights unread. Raises `ModelError`."""
+    path = local_path(path)
     config = _config(path, trust_remote_code, revision)
     folder = Path(path)
     if folder.is_dir():
@@ -46,31 +61,42 @@ def load_checkpoint(
     """Model and fast tokenizer. dtype: auto (the checkpoint's own) or a key of `DTYPES`."""
     if dtype != "auto" and dtype not in DTYPES:
         raise ModelError(f"model.dtype {dtype!r}: use auto, {', '.join(DTYPES)}")
+    path = local_path(path)
     check_folder(path, trust_remote_code=trust_remote_code, revision=revision)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, revision=revision, trust_remote_code=trust_remote_code)
-    except Exception as cause:  # transformers raises many kinds; each means that this tokenizer cannot be used
-        raise ModelError(f"{path}: its tokenizer cannot be loaded: {_brief(cause)}") from cause
-    had_bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()  # progress is reported by us, once, and only where it takes long
-    try:
-        model, report = AutoModelForCausalLM.from_pretrained(
-            path,
-            dtype="auto" if dtype == "auto" else DTYPES[dtype],
-            revision=revision,
-            trust_remote_code=trust_remote_code,
-            use_safetensors=True,
-            output_loading_info=True,
+        tokenizer = AutoTokenizer.from_pretrained(
+            path, revision=revision, trust_remote_code=trust_remote_code
         )
+    except (
+        Exception
+    ) as cause:  # transformers raises many kinds; each means that this tokenizer cannot be used
+        raise ModelError(f"{path}: its tokenizer cannot be loaded: {_brief(cause)}") from cause
+    loader: Any = AutoModelForCausalLM
+    try:
+        with _without_bars():
+            model, report = loader.from_pretrained(
+                path,
+                dtype="auto" if dtype == "auto" else DTYPES[dtype],
+                revision=revision,
+                trust_remote_code=trust_remote_code,
+                use_safetensors=True,
+                output_loading_info=True,
+            )
     except Exception as cause:  # as above: a checkpoint that transformers refuses is the user's to mend
         raise ModelError(f"{path}: its weights cannot be loaded: {_brief(cause)}") from cause
-    finally:
-        if had_bars:
-            transformers_logging.enable_progress_bar()
     missing = sorted(report.get("missing_keys", ()))
     if missing:
-        raise ModelError(f"{path}: the safetensors lack {len(missing)} tensors of the model, {missing[0]!r} first")
+        raise ModelError(
+            f"{path}: the safetensors lack {len(missing)} tensors of the model, {missing[0]!r} first"
+        )
     return model.to(device), tokenizer
+
+
+def local_path(path: str) -> str:
+    """The folder of an embedded checkpoint (`zu:demo`); any other path or hub id as it is."""
+    if path.startswith("zu:") and path not in EMBEDDED:
+        raise ModelError(f"model.path {path!r}: the embedded checkpoints are {', '.join(EMBEDDED)}")
+    return str(Path(__file__).parents[1] / EMBEDDED[path]) if path in EMBEDDED else path
 
 
 def save_checkpoint(model: Any, tokenizer: Any, folder: Path) -> None:
@@ -80,13 +106,27 @@ def save_checkpoint(model: Any, tokenizer: Any, folder: Path) -> None:
     partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
     try:
         partial.mkdir(parents=True)
-        model.save_pretrained(partial)
+        with _without_bars():
+            model.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
         os.rename(partial, folder)
     except OSError as cause:
         raise ModelError(f"{folder}: cannot be written: {cause.strerror or cause}") from cause
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Keep transformers' own progress bars away: progress is reported by us, once, and only where it takes long."""
+    bars: Any = transformers_logging
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            bars.enable_progress_bar()
 
 
 def _config(path: str, trust_remote_code: bool, revision: str | None) -> Any:
@@ -109,7 +149,9 @@ def _config(path: str, trust_remote_code: bool, revision: str | None) -> Any:
             )
     try:
         config = AutoConfig.from_pretrained(path, revision=revision, trust_remote_code=trust_remote_code)
-    except Exception as cause:  # transformers raises many kinds here; each means that the config cannot be used
+    except (
+        Exception
+    ) as cause:  # transformers raises many kinds here; each means that the config cannot be used
         raise ModelError(f"model.path {path!r}: its config cannot be loaded: {_brief(cause)}") from cause
     known = config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or hasattr(config, "auto_map")
     if not known or getattr(config, "is_encoder_decoder", False):
@@ -132,7 +174,9 @@ def _check_weights(folder: Path) -> None:
             with safe_open(file, "pt") as opened:
                 opened.keys()
         except (SafetensorError, OSError) as cause:
-            raise ModelError(f"{file}: damaged or no safetensors file: {cause}; download or copy it again") from cause
+            raise ModelError(
+                f"{file}: damaged or no safetensors file: {cause}; download or copy it again"
+            ) from cause
 
 
 def _check_tokenizer(folder: Path) -> None:

@@ -44,10 +44,18 @@ def encode(tokenizer: Any, text: str) -> Encoding:
     encoded = tokenizer(text, return_offsets_mapping=True, add_special_tokens=True)
     ids, offsets = list(encoded["input_ids"]), [(int(a), int(b)) for a, b in encoded["offset_mapping"]]
     bos = tokenizer.bos_token_id
-    while bos is not None and len(ids) > 1 and ids[0] == bos and ids[1] == bos and offsets[1][0] == offsets[1][1]:
+    while (
+        bos is not None
+        and len(ids) > 1
+        and ids[0] == bos
+        and ids[1] == bos
+        and offsets[1][0] == offsets[1][1]
+    ):
         ids, offsets = ids[1:], offsets[1:]
     eos = tokenizer.eos_token_id
-    while len(ids) > 1 and ids[-1] == eos and offsets[-1][0] == offsets[-1][1]:  # a text that goes on has no end yet
+    while (
+        len(ids) > 1 and ids[-1] == eos and offsets[-1][0] == offsets[-1][1]
+    ):  # a text that goes on has no end yet
         ids, offsets = ids[:-1], offsets[:-1]
     if not ids:
         raise ModelError(f"text {text!r} has no token")

@@ -52,7 +52,8 @@ def read_states(
         if progress is not None:
             progress("reading states", min(start + batch_size, len(rows)), len(rows))
     return {
-        m: (torch.cat(i, 1) if inputs else None, torch.cat(o, 1) if outputs else None) for m, (i, o) in got.items()
+        m: (torch.cat(i, 1) if inputs else None, torch.cat(o, 1) if outputs else None)
+        for m, (i, o) in got.items()
     }
 
 

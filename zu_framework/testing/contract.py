@@ -26,7 +26,12 @@ from zu_framework.types import EditProblem, Site, Update
 # Subclasses share these tests, each with a solver of its own: Hypothesis warns of that, and means fixtures with state.
 # The machine's speed is no law of a solver.
 _examples = settings(
-    deadline=None, suppress_health_check=[HealthCheck.differing_executors, HealthCheck.too_slow, HealthCheck.filter_too_much]
+    deadline=None,
+    suppress_health_check=[
+        HealthCheck.differing_executors,
+        HealthCheck.too_slow,
+        HealthCheck.filter_too_much,
+    ],
 )
 
 REFUSALS = (DependentKeys, DependentRows, EmptyNullSpace)
@@ -58,7 +63,9 @@ class SolverContract:
 
     def objective(self, problem: EditProblem, weight: Tensor) -> Tensor:
         """The scalar that the solver minimises, at `weight` (o, i), differentiable. For the law `objective`."""
-        raise NotImplementedError("give the objective, or drop the law 'objective' from the solver's registration")
+        raise NotImplementedError(
+            "give the objective, or drop the law 'objective' from the solver's registration"
+        )
 
     def minimiser(self, problem: EditProblem, update: Update) -> Tensor:
         """Where the slope must vanish: W' (o, i), unless a step such as a projection follows the minimisation."""
@@ -153,7 +160,9 @@ class SolverContract:
         straight, turned = self._solved(problem), self._solved(shuffled)
         weight = problem.weight
         self._close(
-            turned.applied(weight, torch.float64), straight.applied(weight, torch.float64), 100 * self.tolerance
+            turned.applied(weight, torch.float64),
+            straight.applied(weight, torch.float64),
+            100 * self.tolerance,
         )
 
     @_examples
@@ -178,7 +187,9 @@ class SolverContract:
         with torch.enable_grad():
             before = torch.autograd.grad(self.objective(problem, start), start)[0]
         curvature = float(self.objective(problem, answer + direction) - self.objective(problem, answer))
-        scale = max(abs(float((before * direction).sum())), abs(curvature), float(before.norm() * direction.norm()))
+        scale = max(
+            abs(float((before * direction).sum())), abs(curvature), float(before.norm() * direction.norm())
+        )
         assert abs(along) <= 1e-6 * scale, f"slope {along:.2e} against {scale:.2e}"
 
     @_examples
@@ -195,7 +206,9 @@ class SolverContract:
 
     @_examples
     @given(shape=shapes())
-    def test_an_adapter_equals_the_update(self, tmp_path_factory: pytest.TempPathFactory, shape: Shape) -> None:
+    def test_an_adapter_equals_the_update(
+        self, tmp_path_factory: pytest.TempPathFactory, shape: Shape
+    ) -> None:
         """Where the change is exactly low-rank, the exported LoRA factors give it back."""
         pytest.importorskip("peft", reason="the extra peft is not installed")
         from safetensors.torch import load_file
@@ -237,7 +250,8 @@ class SolverContract:
     def _basis(self, problem: EditProblem) -> Tensor:
         assert problem.sensitive is not None
         left, sizes, _ = torch.linalg.svd(problem.sensitive.double(), full_matrices=False)
-        return left[:, sizes > 1e-5 * sizes[0].clamp_min(1e-300)]
+        basis: Tensor = left[:, sizes > 1e-5 * sizes[0].clamp_min(1e-300)]
+        return basis
 
     @staticmethod
     def _close(ours: Tensor, theirs: Tensor, tolerance: float) -> None:

@@ -29,7 +29,13 @@ _LLAMA: dict[str, Any] = {
     "num_key_value_heads": 2,
     "max_position_embeddings": POSITIONS,
 }
-_GPT2: dict[str, Any] = {"n_embd": HIDDEN, "n_layer": LAYERS, "n_head": HEADS, "n_inner": INNER, "n_positions": POSITIONS}
+_GPT2: dict[str, Any] = {
+    "n_embd": HIDDEN,
+    "n_layer": LAYERS,
+    "n_head": HEADS,
+    "n_inner": INNER,
+    "n_positions": POSITIONS,
+}
 _MOE: dict[str, Any] = {"num_experts": 4, "num_local_experts": 4, "num_experts_per_tok": 2}
 
 FAMILIES: Mapping[str, Mapping[str, Any]] = {
@@ -55,7 +61,7 @@ FAMILIES: Mapping[str, Mapping[str, Any]] = {
     },
     "bloom": {"hidden_size": HIDDEN, "n_layer": LAYERS, "n_head": HEADS},
     "qwen3_moe": {
-        **_LLAMA, **_MOE, "head_dim": 8, "moe_intermediate_size": 16, "mlp_only_layers": [0, 2], "decoder_sparse_step": 1,
+        **_LLAMA, **_MOE, "head_dim": 8, "moe_intermediate_size": 16, "mlp_only_layers": [0, 2],
     },
     "mixtral": {**_LLAMA, **_MOE},
 }  # fmt: skip
@@ -83,7 +89,9 @@ def tiny_tokenizer(*, bos: bool = True, pad: bool = True, side: str = "right") -
     )
 
 
-def tiny_model(family: str = "llama", seed: int = 0, *, dtype: torch.dtype = torch.float32, **changes: Any) -> LanguageModel:
+def tiny_model(
+    family: str = "llama", seed: int = 0, *, dtype: torch.dtype = torch.float32, **changes: Any
+) -> LanguageModel:
     """A model of a family of `FAMILIES` with seeded random weights, three layers of width 32, and its tokenizer.
 
     changes: config entries to set otherwise. Weights have a larger spread than at the usual start, so that what an
@@ -103,7 +111,8 @@ def tiny_model(family: str = "llama", seed: int = 0, *, dtype: torch.dtype = tor
     state = torch.random.get_rng_state()
     torch.manual_seed(seed)
     try:
-        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        factory: Any = AutoModelForCausalLM
+        model = factory.from_config(config, dtype=torch.float32)
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
             for name, parameter in model.named_parameters():

@@ -119,7 +119,9 @@ class TestLocal(SolverContract):
 
     def dense_reference(self, problem: EditProblem) -> Tensor:
         W, _, _, _, C, _ = tensors(problem)
-        rows = torch.linalg.svd(W, full_matrices=False)[2][: rank_of(W)].T  # (i, rank): D W moves in W's row space
+        rows = torch.linalg.svd(W, full_matrices=False)[2][
+            : rank_of(W)
+        ].T  # (i, rank): D W moves in W's row space
         moment = rows.T @ (LB * C + LR * torch.eye(len(C)).double()) @ rows
         return W + self.solved(problem, moment, rows, W)
 
@@ -151,10 +153,17 @@ class TestLocalInKeySpace(TestLocal):
 
 class TestGradient(SolverContract):
     solver = "zerounlearn-gd"
-    options: ClassVar[dict[str, Any]] = {"method": "exact", "target_weight": A, "norm_weight": B, "null_rank": KEPT}
+    options: ClassVar[dict[str, Any]] = {
+        "method": "exact",
+        "target_weight": A,
+        "norm_weight": B,
+        "null_rank": KEPT,
+    }
 
     def kept(self, problem: EditProblem) -> Tensor:
-        return torch.linalg.eigh(problem.background.key_moment.double())[1][:, : min(KEPT, problem.weight.shape[1])]
+        return torch.linalg.eigh(problem.background.key_moment.double())[1][
+            :, : min(KEPT, problem.weight.shape[1])
+        ]
 
     def dense_reference(self, problem: EditProblem) -> Tensor:
         """Normal equations in the coordinates of the null space, X = Y N^T, one eigenspace of Q Q^T after the other."""

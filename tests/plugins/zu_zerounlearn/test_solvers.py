@@ -77,11 +77,13 @@ def test_local_needs_the_moment_of_its_space_alone() -> None:
 
     given = problem()
     keys = replace(
-        given, background=zu.Background(key_moment=lambda: given.background.key_moment, value_moment=forbidden)
+        given,
+        background=zu.Background(key_moment=lambda: given.background.key_moment, value_moment=forbidden),
     )
     zu.solve("zerounlearn-local", keys, space="key")
     values = replace(
-        given, background=zu.Background(key_moment=forbidden, value_moment=lambda: given.background.value_moment)
+        given,
+        background=zu.Background(key_moment=forbidden, value_moment=lambda: given.background.value_moment),
     )
     zu.solve("zerounlearn-local", values, space="output")
 
@@ -109,7 +111,8 @@ def test_the_relaxation_is_never_above_the_output_space_optimum() -> None:
 
 def test_an_empty_null_space_says_how_far_it_is_and_what_to_do() -> None:
     with pytest.raises(
-        zu.EmptyNullSpace, match=r"null_threshold 0.01: the smallest singular value .* raise null_threshold .* null_rank"
+        zu.EmptyNullSpace,
+        match=r"null_threshold 0.01: the smallest singular value .* raise null_threshold .* null_rank",
     ):
         zu.solve("zerounlearn-gd", problem(text_tokens=96))
 
@@ -170,7 +173,9 @@ def test_mini_batches_of_requests_come_near_the_optimum_and_repeat() -> None:
 @pytest.mark.parametrize("solver", ["zerounlearn", "zerounlearn-local"])
 def test_float32_algebra_is_an_option(solver: str) -> None:
     given = edit_problem(Shape(dtype=torch.float32))
-    single, double = (zu.solve(solver, given, precision=p).apply(given.weight) for p in ("float32", "float64"))
+    single, double = (
+        zu.solve(solver, given, precision=p).apply(given.weight) for p in ("float32", "float64")
+    )
     assert not torch.equal(single, double)
     assert float((single - double).norm() / double.norm()) < 1e-3
 
