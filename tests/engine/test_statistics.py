@@ -19,7 +19,8 @@ from zu_framework.engine.cache import TensorCache
 from zu_framework.engine.statistics import background_moments
 from zu_framework.testing import tiny_model
 
-WORDS = "the old bridge was closed because school is small and you can reach it by train in winter".split()
+TEXT = "the old bridge was closed because school is small and you can reach it by train in winter"
+WORDS = TEXT.split()
 DOCUMENTS = [" ".join(WORDS[(i * j) % len(WORDS)] for j in range(1, 3 + i % 9)) for i in range(1, 41)]
 ALL = frozenset({"key_moment", "value_moment", "mean_value"})
 

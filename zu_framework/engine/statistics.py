@@ -106,7 +106,7 @@ class _Pass:
     def run(
         self, documents: Callable[[], Iterable[str]], cache: TensorCache, key: str, progress: Progress
     ) -> int:
-        """Read every document; answers the number of tokens. Sums are kept now and then, for a killed pass to resume."""
+        """Read every document; answers the number of tokens. Sums are kept now and then: a killed pass resumes."""
         done = tokens = 0
         begun = cache.load(key, ".partial")
         if begun is not None and begun[1].get("batch_size") == self.batch_size:

@@ -145,8 +145,8 @@ class LanguageModel:
         if not error <= tolerance:
             raise ModelError(
                 f"module {site.module!r} does not compute W k + b (relative error {error:.1e}): it is quantised, "
-                "carries an adapter, or is no plain linear map; merge the adapter, load the model unquantised, or choose "
-                "another layer"
+                "carries an adapter, or is no plain linear map; merge the adapter, load the model unquantised, or "
+                "choose another layer"
             )
 
     def fingerprint(self) -> str:
