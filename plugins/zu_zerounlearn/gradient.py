@@ -37,7 +37,7 @@ def solve(problem: EditProblem, options: GradientOptions) -> Update:
     Source: arXiv 2605.18879, gradient variant; its optimum: docs/mathematics.md.
     """
     dtype = working_dtype(options.precision)
-    space = kept_space(problem, options, dtype)
+    space = kept_space(problem, options)
     keys, values, targets = (t.to(dtype) for t in (problem.keys, problem.values, problem.targets))
     basis = sensitive_space(problem, options.rank_tolerance, dtype)  # (o, r)
     allowed = space.project(keys)  # Z (i, n)
@@ -78,13 +78,21 @@ def solve(problem: EditProblem, options: GradientOptions) -> Update:
     )  # fmt: skip
 
 
-def kept_space(problem: EditProblem, options: GradientOptions, dtype: torch.dtype) -> NullSpace:
-    """The null space under the options' rule, computed once for a site's background."""
+def null_space_key(
+    options: GradientOptions,
+) -> tuple[str, float | None, float | None, int | None, torch.dtype]:
+    """What a site's background keeps the null space of these options under; a basis at hand can be put there."""
     threshold, energy, rank = options.null_threshold, options.null_energy, options.null_rank
     if threshold is None and energy is None and rank is None:
         threshold = PUBLISHED_THRESHOLD
+    return "null_space", threshold, energy, rank, working_dtype(options.precision)
+
+
+def kept_space(problem: EditProblem, options: GradientOptions) -> NullSpace:
+    """The null space under the options' rule, computed once for a site's background."""
+    _, threshold, energy, rank, dtype = key = null_space_key(options)
     return problem.background.cached(
-        ("null_space", threshold, energy, rank, dtype),
+        key,
         lambda: null_space(
             problem.background.key_moment.to(problem.weight.device),
             threshold=threshold, energy=energy, rank=rank, dtype=dtype,

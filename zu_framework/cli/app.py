@@ -91,8 +91,12 @@ def plugins(
 @app.command()
 def apply(
     run: RunFolder,
-    model_dir: Annotated[Path, typer.Argument(help="The checkpoint that the edit was made on.")],
-    out_dir: Annotated[Path, typer.Argument(help="Where the edited checkpoint goes; must not exist.")],
+    model_dir: Annotated[
+        Path, typer.Argument(metavar="MODEL_DIR", help="The checkpoint that the edit was made on.")
+    ],
+    out_dir: Annotated[
+        Path, typer.Argument(metavar="OUT_DIR", help="Where the edited checkpoint goes; must not exist.")
+    ],
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Put a run's edit on a saved checkpoint."""
@@ -106,8 +110,10 @@ def apply(
 @app.command()
 def revert(
     run: RunFolder,
-    model_dir: Annotated[Path, typer.Argument(help="The edited checkpoint.")],
-    out_dir: Annotated[Path, typer.Argument(help="Where the original checkpoint goes; must not exist.")],
+    model_dir: Annotated[Path, typer.Argument(metavar="MODEL_DIR", help="The edited checkpoint.")],
+    out_dir: Annotated[
+        Path, typer.Argument(metavar="OUT_DIR", help="Where the original checkpoint goes; must not exist.")
+    ],
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Take a run's edit off a saved checkpoint: every tensor equals the original's byte for byte."""

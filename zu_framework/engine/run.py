@@ -202,6 +202,12 @@ def texts_of(
     if split.heldout_texts or documents is None or not wanted:
         return documents, split.heldout_texts[:limit]
     stream = documents
+    try:
+        stream()
+    except ConfigError:
+        if parts.moments:
+            raise
+        return None, ()  # a background without a source is no fault of a solver that reads none
     held = tuple(
         islice((d for i, d in enumerate(stream()) if i % HELD_OUT_EVERY == HELD_OUT_EVERY - 1), limit)
     )
