@@ -30,8 +30,8 @@ def hooks_page() -> str:
     lines = [
         "# Hooks",
         "",
-        "A plugin is a module with functions of these names, each marked `@hookimpl` (from `zu_framework`), and an entry",
-        "point in the group `zu_framework`. A hook's text is its contract.",
+        "A plugin is a module with functions of these names, each marked `@hookimpl` (from `zu_framework`), and an",
+        "entry point in the group `zu_framework`. A hook's text is its contract.",
         "",
     ]
     for name, function in hooks():
@@ -53,8 +53,8 @@ def configuration_page() -> str:
     lines = [
         "# Configuration",
         "",
-        "A configuration is a ready-made one by name or a YAML file, with `key=value` overrides laid over it. A file may",
-        f"begin with `base: NAME` and say only what differs. Ready-made: {names}. Component groups are",
+        "A configuration is a ready-made one by name or a YAML file, with `key=value` overrides laid over it. A file",
+        f"may begin with `base: NAME` and say only what differs. Ready-made: {names}. Component groups are",
         "`{name: ..., <its options>}`; choosing another `name` drops the options that lower layers gave the group.",
         "",
         "| key | type | default | |",
@@ -115,7 +115,7 @@ def cli_page() -> str:
     lines = [
         "# Command line",
         "",
-        "Exit codes: 0 done; 2 something that the user can mend, told in one message; 1 a defect; 130 stopped by Ctrl-C.",
+        "Exit codes: 0 done; 2 something that you can mend, told in one message; 1 a defect; 130 stopped by Ctrl-C.",
         "Progress goes to stderr, and only where it is a terminal.",
         "",
     ]

@@ -16,12 +16,10 @@ from typing import Any
 import pytest
 import typer
 
-from zu_framework import demo
 from zu_framework.cli.app import app
 from zu_framework.config import load_config
 from zu_framework.engine.components import resolve
 from zu_framework.engine.plugins import installed_plugins
-from zu_framework.engine.run import load_data
 from zu_framework.errors import UnknownName
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -112,10 +110,8 @@ def test_other_commands_in_the_documents_exist() -> None:
 @pytest.mark.slow
 def test_the_quick_start_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    config = load_config("demo", ["data.forget=2"])
-    requests = load_data(config, resolve(config, installed_plugins())).forget
     code = (ROOT / "docs" / "snippets" / "quickstart.py").read_text("utf-8")
-    scope: dict[str, Any] = {"path": str(demo.model_path()), "requests": requests}
+    scope: dict[str, Any] = {}
     exec(compile(code, "quickstart.py", "exec"), scope)
     assert (tmp_path / "my-edit" / "undo.safetensors").exists()
     assert scope["edit"].reverted

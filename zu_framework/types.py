@@ -325,11 +325,19 @@ class EditProblem:
             )
         for name in ("weight", *wanted):
             tensor = getattr(self, name)
-            if tensor is not None and not bool(torch.isfinite(tensor).all()):
+            if tensor is not None and not _finite(tensor):
                 raise SolverError(
                     f"{name} holds NaN or infinite entries: the model or its targets are broken"
                 )
         object.__setattr__(self, "background", self.background.bound_to(self.weight))
+
+
+def _finite(tensor: Tensor) -> bool:
+    """Whether every entry is finite. A sum meets every NaN and infinity, twenty times faster than a mask does.
+
+    A sum that is not finite may have overflowed: the mask then decides.
+    """
+    return bool(torch.isfinite(tensor.sum())) or bool(torch.isfinite(tensor).all())
 
 
 # ---------------------------------------------------------------------------------------------- the answer
@@ -377,10 +385,20 @@ class Update:
         """How the change is held."""
         return "factored" if self.dense is None else "dense"
 
-    def apply(self, weight: Tensor) -> Tensor:
-        """W' (o, i) in the weight's dtype and on its device; computed in float64 for float64 weights, else float32."""
+    def apply(self, weight: Tensor, *, out: Tensor | None = None) -> Tensor:
+        """W' (o, i) in the weight's dtype and on its device; computed in float64 for float64 weights, else float32.
+
+        out: where W' is written, like `weight`, or `weight` itself; without it a new tensor is made.
+        """
         work = torch.float64 if weight.dtype == torch.float64 else torch.float32
-        return self.applied(weight, work).to(weight.dtype)
+        if out is None:
+            return self.applied(weight, work).to(weight.dtype)
+        if self.left is not None and self.right is not None and out.dtype == weight.dtype == work:
+            base = weight.detach()
+            return torch.addmm(
+                base, self.left.to(base), self.right.to(base), beta=self.scale, out=out.detach()
+            )
+        return out.detach().copy_(self.applied(weight, work))
 
     def applied(self, weight: Tensor, dtype: torch.dtype) -> Tensor:
         """W' (o, i) computed and returned in `dtype`, before any rounding to the weight's own."""

@@ -1,10 +1,15 @@
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import zu_framework as zu
+from zu_framework import demo
 
-model = AutoModelForCausalLM.from_pretrained(path, dtype="float32")
-tokenizer = AutoTokenizer.from_pretrained(path)
-facts = [{"prompt": fact.prompt, "subject": fact.subject, "answer": fact.answer} for fact in requests]
+model = AutoModelForCausalLM.from_pretrained(demo.model_path(), dtype="float32")
+tokenizer = AutoTokenizer.from_pretrained(demo.model_path())
+rewrites = [record["requested_rewrite"] for record in demo.records()[-3:]]
+facts = [
+    {"prompt": r["prompt"].format(r["subject"]), "subject": r["subject"], "answer": r["target_true"]["str"]}
+    for r in rewrites
+]
 
 with zu.unlearn(model, tokenizer, facts, "demo") as edit:
     edit.save("my-edit")  # edit.safetensors and undo.safetensors

@@ -48,12 +48,14 @@ def solve(problem: EditProblem, options: ClosedFormOptions) -> Update:
     right = factors.to(weight.dtype).T @ weight  # (n + r, i)
     update = Update(left.to(weight.dtype), right, grown)
 
-    # norms of the change from (o, o) and smaller products: W itself is not touched again
-    cross = remapped.gram @ factors  # W right^T (o, n + r)
+    # the norm of the change, slack W + left right, without touching W again: <W, Q Q^T W> is ||Q^T W||^2
+    wide = right.to(dtype)
+    held = float(wide[-rank:].square().sum()) if rank else 0.0
+    along = float((turned * (remapped.gram @ solved)).sum()) - held  # <W, left right>
     squared = (
         options.slack**2 * float(remapped.gram.trace())
-        + 2 * options.slack * float((left * cross).sum())
-        + float(((left.T @ left) * (factors.T @ cross)).sum())
+        + 2 * options.slack * along
+        + float(((left.T @ left) * (wide @ wide.T)).sum())
     )
     seen = torch.cat([inner, basis.T @ values])  # right @ K (n + r, n)
     after = grown * values + left @ seen

@@ -138,7 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--twin", action="store_true", help="leave out every text that states a default forget fact"
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=18)
     options = parser.parse_args(arguments)
 
     torch.set_num_threads(1)
