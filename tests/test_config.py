@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from zu_framework import ConfigError, UnknownName
-from zu_framework.config import load_config, ready_made
+from zu_framework.config import load_config, options_from, ready_made
+from zu_framework.specs import Spec
+
+
+@dataclass
+class Texts:
+    words: list[str] = field(default_factory=list)
+    word: str = ""
 
 
 def test_every_ready_made_config_loads() -> None:
@@ -115,3 +123,12 @@ def test_an_unknown_config_is_met_with_close_ones() -> None:
         load_config("zerounlern")
     with pytest.raises(ConfigError, match="does not exist"):
         load_config("no/such/file.yaml")
+
+
+@pytest.mark.parametrize("given", [["The", False], True])
+def test_a_word_that_yaml_reads_as_a_truth_value_is_not_taken_for_text(given: object) -> None:
+    spec = Spec("one", "a:b", "", Texts)
+    key = "words" if isinstance(given, list) else "word"
+    with pytest.raises(ConfigError, match=rf"'collector.{key}' wants text, .* as (True|False): quote it"):
+        options_from(spec, {key: given}, where="collector")
+    assert options_from(spec, {"words": ["No"], "word": "on"}, where="collector") == Texts(["No"], "on")

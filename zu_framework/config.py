@@ -378,6 +378,7 @@ def _structured(
             if isinstance(cause, ConfigKeyError):
                 reason = f"unknown key: {reason}"
             raise ConfigError(f"{_at(origins, full)}'{full}' cannot be {value!r}: {reason}") from cause
+        _no_word_read_as_truth(value, base[key], f"{_at(origins, full)}'{full}'")
     try:
         return OmegaConf.to_object(base)
     except ConfigError as cause:  # an options dataclass refused a value in its __post_init__
@@ -387,6 +388,16 @@ def _structured(
         if isinstance(cause.__cause__, ConfigError):
             raise ConfigError(f"{owner}: {cause.__cause__}") from cause
         raise ConfigError(f"{owner}: {str(cause).splitlines()[0]}") from cause
+
+
+def _no_word_read_as_truth(given: Any, merged: Any, where: str) -> None:
+    """YAML reads an unquoted On, No or Yes as true or false; where a text is wanted, that is not what was meant."""
+    pairs = zip(given, merged, strict=False) if isinstance(given, list) else [(given, merged)]
+    for value, kept in pairs:
+        if isinstance(value, bool) and isinstance(kept, str):
+            raise ConfigError(
+                f"{where} wants text, and YAML reads an unquoted yes, no, on or off as {value}: quote it"
+            )
 
 
 def _at(origins: Mapping[str, str], key: str) -> str:

@@ -39,7 +39,8 @@ class Factor:
     def _solved(self, right: Tensor) -> Tensor:
         # two triangular solves: half the time of cholesky_solve on a CPU
         half = torch.linalg.solve_triangular(self.lower, right, upper=False)
-        return torch.linalg.solve_triangular(self.lower.T, half, upper=True)
+        solved: Tensor = torch.linalg.solve_triangular(self.lower.T, half, upper=True)
+        return solved
 
 
 def factor(moment: Tensor, dtype: torch.dtype = torch.float64) -> Factor:
