@@ -378,7 +378,7 @@ def _structured(
             if isinstance(cause, ConfigKeyError):
                 reason = f"unknown key: {reason}"
             raise ConfigError(f"{_at(origins, full)}'{full}' cannot be {value!r}: {reason}") from cause
-        _no_word_read_as_truth(value, base[key], f"{_at(origins, full)}'{full}'")
+        _no_word_read_as_truth(value, getattr(base, str(key)), f"{_at(origins, full)}'{full}'")
     try:
         return OmegaConf.to_object(base)
     except ConfigError as cause:  # an options dataclass refused a value in its __post_init__
