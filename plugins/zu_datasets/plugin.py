@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from zu_framework import BackgroundSpec, DatasetSpec, Register, hookimpl
+from zu_framework import BackgroundSpec, ConfigError, DatasetSpec, Register, hookimpl
 
 FORGET = "facts to forget, drawn by the seed; 0 takes them all, in file order"
 
@@ -67,6 +67,11 @@ class DemoTextOptions:
 
     documents: int = field(default=1000, metadata={"help": "documents that are read at most"})
     max_tokens: int = field(default=128, metadata={"help": "tokens of a document that are read at most"})
+
+    def __post_init__(self) -> None:
+        for name in ("documents", "max_tokens"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
 
 
 @hookimpl

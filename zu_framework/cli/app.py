@@ -6,9 +6,8 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import click
 import typer
 
 from zu_framework import __version__
@@ -22,6 +21,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+# typer carries a click of its own, or uses the one that is installed: the base of what it raises is asked of typer
+UsageProblem: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+USER_ERROR, STOPPED = 2, 130
 
 Config = Annotated[str, typer.Argument(metavar="CONFIG", help="A ready-made config's name, or a YAML file.")]
 Overrides = Annotated[
@@ -143,16 +147,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TQDM_DISABLE", "1")
+    code: Any = 0
     try:
-        app(args=list(arguments) if arguments is not None else None, standalone_mode=False)
+        code = app(args=list(arguments) if arguments is not None else None, standalone_mode=False)
     except ZuError as error:
         typer.echo(f"error: {error}", err=True)
-        sys.exit(2)
-    except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
-    except click.ClickException as error:
+        code = USER_ERROR
+    except typer.Exit as done:
+        code = done.exit_code
+    except UsageProblem as error:
         error.show()
-        sys.exit(2)
-    except (click.Abort, KeyboardInterrupt):
+        code = USER_ERROR
+    except (typer.Abort, KeyboardInterrupt):
+        code = STOPPED
+    if code == STOPPED:
         typer.echo("stopped; the model and the run folder are as they were", err=True)
-        sys.exit(130)
+    if code:  # a command answers None; typer answers an exit code where it met Ctrl-C or --version itself
+        sys.exit(code)
