@@ -158,12 +158,23 @@ class ReadPlan:
 
 @dataclass(frozen=True)
 class Representations:
-    """keys (i, n), values (o, n): averaged over contexts, `values = W @ keys`, without bias; bare_*: bare prompts."""
+    """keys (i, m), values (o, m): `values = W @ keys`, without bias; bare_*: of the bare prompts, (i, n) and (o, n).
+
+    Averaged over contexts, m = n: a column a request. Otherwise a column a context: request_of (m,) says whose it is,
+    scale (m,) what the column was multiplied with (the root of its weight), so that squared errors weigh as asked.
+    """
 
     keys: Tensor
     values: Tensor
     bare_keys: Tensor
     bare_values: Tensor
+    request_of: Tensor | None = None
+    scale: Tensor | None = None
+
+    def spread(self, per_request: Tensor) -> Tensor:
+        """A quantity of each request (d, n) at each column (d, m), scaled as the column is."""
+        columns = per_request if self.request_of is None else per_request[:, self.request_of]
+        return columns if self.scale is None else columns * self.scale.to(columns)
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ class SubjectLast:
         return ReadPlan(tuple(requests), tuple(rows), (bare, *shares), anchors)
 
     def collect(self, lm: LanguageModel, plan: ReadPlan, site: Site) -> Representations:
-        """Keys (i, n) and values (o, n), averaged over contexts by weight, and those of the bare prompts."""
+        """Keys and values, averaged over contexts by weight or a column each, and those of the bare prompts."""
         prompts = [prompt for row in plan.prompts for prompt in row]
         keys, outputs = read_states(
             lm, [site.module], prompts, self.context.batch_size, progress=self.context.progress
@@ -70,11 +70,22 @@ class SubjectLast:
         weights = torch.tensor(plan.weights, dtype=torch.float64, device=keys.device)  # (c,)
         keys = rearrange(keys, "i (n c) -> i n c", c=len(plan.weights))
         values = rearrange(values, "o (n c) -> o n c", c=len(plan.weights))
+        bare = {"bare_keys": keys[..., 0].contiguous(), "bare_values": values[..., 0].contiguous()}
+        if self.options.average:
+            return Representations(
+                keys=einsum(keys.double(), weights, "i n c, c -> i n").to(keys.dtype),
+                values=einsum(values.double(), weights, "o n c, c -> o n").to(values.dtype),
+                **bare,
+            )
+        scale = weights.sqrt().repeat(
+            len(plan.requests)
+        )  # (n c,): squared errors then weigh as the contexts do
         return Representations(
-            keys=einsum(keys.double(), weights, "i n c, c -> i n").to(keys.dtype),
-            values=einsum(values.double(), weights, "o n c, c -> o n").to(values.dtype),
-            bare_keys=keys[..., 0].contiguous(),
-            bare_values=values[..., 0].contiguous(),
+            keys=rearrange(keys, "i n c -> i (n c)") * scale.to(keys),
+            values=rearrange(values, "o n c -> o (n c)") * scale.to(values),
+            request_of=torch.arange(len(plan.requests), device=keys.device).repeat_interleave(len(weights)),
+            scale=scale,
+            **bare,
         )
 
     def _templates(self, lm: LanguageModel) -> list[tuple[str, str]]:

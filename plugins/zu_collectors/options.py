@@ -25,6 +25,10 @@ class ContextOptions:
     bare_weight: float = field(
         default=0.5, metadata={"help": "weight of the prompt alone; the contexts share the rest equally"}
     )
+    average: bool = field(
+        default=True,
+        metadata={"help": "one key a request, the mean over contexts; false: each context's key is a column"},
+    )
 
     def __post_init__(self) -> None:
         if self.contexts not in KINDS:

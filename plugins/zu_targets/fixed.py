@@ -29,6 +29,10 @@ class Fixed:
             targets = torch.zeros_like(values)
         else:
             mean = self.context.backgrounds[site.module].mean_value.to(values)  # (o,)
-            targets = mean[:, None].expand_as(values).contiguous()
-        sensitive = representations.bare_values if "sensitive" in self.context.needs else None
+            targets = representations.spread(
+                mean[:, None].expand_as(representations.bare_values).contiguous()
+            )
+        sensitive = (
+            representations.spread(representations.bare_values) if "sensitive" in self.context.needs else None
+        )
         return TargetStates(targets, sensitive)

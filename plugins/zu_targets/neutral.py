@@ -72,17 +72,17 @@ class Neutral:
             hidden = read_states(lm, [block], bare, self._batch_size, inputs=False)[block][1]
             assert hidden is not None
             z = state.shared
-            targets = values + (z - hidden).to(values) / (len(state.sites) - index)
+            targets = values + representations.spread((z - hidden).to(values)) / (len(state.sites) - index)
         else:
             z = state.own[site.module]
-            targets = values + (_without(z, bias) - representations.bare_values)
+            targets = values + representations.spread(_without(z, bias) - representations.bare_values)
         sensitive = None
         if "sensitive" in self.context.needs:
             texts = [answer_ids(lm.tokenizer, r.answer) for r in state.plan.requests]
             found = self._optimise(
                 lm, site.module, state.plan, texts, f"sensitive values, layer {site.layer}"
             )
-            sensitive = _without(found.states, bias).to(values)
+            sensitive = representations.spread(_without(found.states, bias).to(values))
             notes = [*report.get("notes", ()), *self._report(found, "sensitive").pop("notes", ())]
             report |= {**self._report(found, "sensitive"), "notes": notes}
         return TargetStates(targets, sensitive, report, {"z": z})

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 
 from zu_framework import EditProblem, SolverError, Update
+from zu_framework.algebra import reported, sensitive_space, working_dtype
 from zu_framework.linalg import right_solve
 from zu_zerounlearn.options import ClosedFormOptions
-from zu_zerounlearn.remap import CROWDED, remap, reported, sensitive_space, working_dtype
+from zu_zerounlearn.remap import CROWDED, remap
 
 
 def solve(problem: EditProblem, options: ClosedFormOptions) -> Update:

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from zu_framework import EditProblem, Update
-from zu_framework.linalg import NullSpace, null_space, right_solve
+from zu_framework.algebra import background_null_space, reported, sensitive_space, working_dtype
+from zu_framework.linalg import right_solve
 from zu_zerounlearn.first_order import adam, lbfgs
 from zu_zerounlearn.options import GradientOptions
-from zu_zerounlearn.remap import reported, sensitive_space, working_dtype
 
 PUBLISHED_THRESHOLD = 0.01  # the published code keeps singular values of the key moment at most this
 FAR = 1e-6  # share of the optimum's loss above which a first-order result is worth a warning
@@ -37,7 +37,7 @@ def solve(problem: EditProblem, options: GradientOptions) -> Update:
     Source: arXiv 2605.18879, gradient variant; its optimum: docs/mathematics.md.
     """
     dtype = working_dtype(options.precision)
-    space = kept_space(problem, options)
+    space = background_null_space(problem, options, PUBLISHED_THRESHOLD, dtype)
     keys, values, targets = (t.to(dtype) for t in (problem.keys, problem.values, problem.targets))
     basis = sensitive_space(problem, options.rank_tolerance, dtype)  # (o, r)
     allowed = space.project(keys)  # Z (i, n)
@@ -75,28 +75,6 @@ def solve(problem: EditProblem, options: GradientOptions) -> Update:
         null_rank=space.basis.shape[1], null_energy=space.energy, key_share=blind, loss_zero=reached.zero,
         loss_target=reached.target, loss_norm=reached.norm, loss_total=reached.total, optimum_total=lowest.total,
         excess=excess, steps=steps, method=options.method,
-    )  # fmt: skip
-
-
-def null_space_key(
-    options: GradientOptions,
-) -> tuple[str, float | None, float | None, int | None, torch.dtype]:
-    """What a site's background keeps the null space of these options under; a basis at hand can be put there."""
-    threshold, energy, rank = options.null_threshold, options.null_energy, options.null_rank
-    if threshold is None and energy is None and rank is None:
-        threshold = PUBLISHED_THRESHOLD
-    return "null_space", threshold, energy, rank, working_dtype(options.precision)
-
-
-def kept_space(problem: EditProblem, options: GradientOptions) -> NullSpace:
-    """The null space under the options' rule, computed once for a site's background."""
-    _, threshold, energy, rank, dtype = key = null_space_key(options)
-    return problem.background.cached(
-        key,
-        lambda: null_space(
-            problem.background.key_moment.to(problem.weight.device),
-            threshold=threshold, energy=energy, rank=rank, dtype=dtype,
-        ),
     )  # fmt: skip
 
 

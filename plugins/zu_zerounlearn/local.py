@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from zu_framework import DependentRows, EditProblem, SolverError, Update
+from zu_framework.algebra import reported, sensitive_space, working_dtype
 from zu_framework.linalg import Factor, factor, right_solve
 from zu_zerounlearn.options import LocalOptions
-from zu_zerounlearn.remap import remap, reported, sensitive_space, working_dtype
+from zu_zerounlearn.remap import remap
 
 
 def solve(problem: EditProblem, options: LocalOptions) -> Update:

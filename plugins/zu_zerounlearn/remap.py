@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-import torch
 from torch import Tensor
 
-from zu_framework import DependentRows, EditProblem, SolverError, Update
-from zu_framework.linalg import Factor, column_space, factor, factor_on_range, gram
+from zu_framework import DependentRows, EditProblem
+from zu_framework.algebra import working_dtype
+from zu_framework.linalg import Factor, factor, factor_on_range, gram
 from zu_zerounlearn.options import RemapOptions
 
 CROWDED = 0.25  # share of a site's output directions above which projecting them out is worth a warning
@@ -23,11 +22,6 @@ class Remap:
     inner: Tensor
     factor: Factor
     gram: Tensor
-
-
-def working_dtype(precision: str) -> torch.dtype:
-    """The precision of the algebra."""
-    return torch.float64 if precision == "float64" else torch.float32
 
 
 def remap(problem: EditProblem, options: RemapOptions) -> Remap:
@@ -64,43 +58,3 @@ def remap(problem: EditProblem, options: RemapOptions) -> Remap:
     solved = kept.solve(values)
     inner = values.T @ solved
     return Remap(solved, (inner + inner.T) / 2, kept, products)
-
-
-def sensitive_space(problem: EditProblem, tolerance: float, dtype: torch.dtype) -> Tensor:
-    """Q (o, r): orthonormal basis of the sensitive values."""
-    if problem.sensitive is None:
-        raise SolverError("this solver needs `sensitive` values (o, n), which the problem does not carry")
-    return column_space(problem.sensitive, tolerance, dtype)
-
-
-def reported(
-    problem: EditProblem,
-    update: Update,
-    *,
-    after: Tensor,
-    condition: float,
-    sensitive_rank: int,
-    change_norm: float,
-    weight_norm: float,
-    notes: tuple[str, ...] = (),
-    **more: Any,
-) -> Update:
-    """The update with its report.
-
-    after: W' K (o, n). residual: ||W' K - T|| / ||T - V||, what is left of the way to the targets. change_norm,
-    weight_norm: Frobenius norms of W' - W and W. more: what one solver alone measures.
-    """
-    wanted = (problem.targets - problem.values).to(after)
-    missing = problem.targets.to(after) - after
-    scale = float(wanted.norm())
-    rank = update.left.shape[1] if update.left is not None else None
-    report = {
-        "residual": float(missing.norm()) / scale if scale > 0 else float(missing.norm()),
-        "condition_number": condition,
-        "rank": rank,
-        "sensitive_rank": sensitive_rank,
-        "relative_norm": change_norm / weight_norm if weight_norm > 0 else float("inf"),
-        **more,
-        "notes": list(notes),
-    }
-    return Update(update.left, update.right, update.scale, update.dense, report)

@@ -21,8 +21,9 @@ import torch
 from torch import Tensor
 
 import zu_framework as zu
+from zu_framework.algebra import null_space_key
 from zu_framework.linalg import NullSpace
-from zu_zerounlearn.gradient import null_space_key
+from zu_zerounlearn.gradient import PUBLISHED_THRESHOLD
 from zu_zerounlearn.options import GradientOptions
 
 LB, LF, LR, SLACK = 15000.0, 50.0, 1.0, 0.01
@@ -141,7 +142,9 @@ def main() -> None:
     options = GradientOptions(null_rank=asked.null)
     background = fresh()
     problem = at.problem(background)
-    problem.background.cached(null_space_key(options), lambda: NullSpace(at.null, 0.0))
+    problem.background.cached(
+        null_space_key(options, PUBLISHED_THRESHOLD, torch.float64), lambda: NullSpace(at.null, 0.0)
+    )
 
     def exact() -> Tensor:
         again = replace(problem, background=background)

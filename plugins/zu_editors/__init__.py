@@ -1,0 +1,1 @@
+"""The editors that ZeroUnlearn is compared with: ROME, MEMIT, AlphaEdit, EMMET, and the bare projection."""

@@ -1,0 +1,39 @@
+"""`emmet`: the targets as equality constraints, all requests at once; ROME is its case n = 1."""
+
+from __future__ import annotations
+
+import torch
+
+from zu_editors.moment import whitened
+from zu_editors.options import MomentOptions
+from zu_framework import EditProblem, Update
+from zu_framework.algebra import reported, working_dtype
+
+
+def solve(problem: EditProblem, options: MomentOptions) -> Update:
+    """Minimise E||Delta k||^2 over Delta subject to (W + Delta) K = T.
+
+    `Delta = R G^+ X^T`, R = T - V, X = C^-1 K (i, n), G = K^T X (n, n). Where keys depend on each other (duplicate
+    subjects, n > i), the targets are met in the least-squares sense, and the report says so. Systems in
+    `options.precision`, factors of rank n in W's dtype. Raises `DependentRows` where C is singular.
+    Source: Gupta et al. 2024, "A Unified Framework for Model Editing" (arXiv 2403.14236), eq. 10.
+    """
+    dtype = working_dtype(options.precision)
+    solved, inner, used = whitened(problem, options.ridge, dtype)
+    sizes, vectors = torch.linalg.eigh(inner)
+    kept = sizes > torch.finfo(dtype).eps * len(sizes) * sizes[-1].clamp_min(0)
+    sizes, vectors = sizes[kept], vectors[:, kept]
+    notes = []
+    if len(sizes) < len(inner):
+        notes.append(
+            f"the keys of {len(inner)} requests span {len(sizes)} directions: targets are met in the least-squares sense"
+        )
+    residual = problem.targets.to(dtype) - problem.values.to(dtype)
+    left = residual @ (vectors / sizes) @ vectors.T  # (o, n)
+    update = Update(left.to(problem.weight.dtype), solved.T.to(problem.weight.dtype).contiguous())
+    norm = float(((left.T @ left) * (solved.T @ solved)).sum().clamp_min(0)) ** 0.5
+    spread = float(sizes[-1] / sizes[0]) if len(sizes) else 1.0
+    return reported(
+        problem, update, after=problem.values.to(dtype) + left @ inner, condition=max(spread, used.condition),
+        change_norm=norm, notes=tuple(notes), ridge=options.ridge, key_rank=len(sizes),
+    )  # fmt: skip

@@ -1,0 +1,32 @@
+"""`memit`: ridge regression of the residuals on the keys, under the key moment of general text."""
+
+from __future__ import annotations
+
+import torch
+
+from zu_editors.moment import whitened
+from zu_editors.options import MemitOptions
+from zu_framework import EditProblem, Update
+from zu_framework.algebra import reported, working_dtype
+from zu_framework.linalg import right_solve
+
+
+def solve(problem: EditProblem, options: MemitOptions) -> Update:
+    """Minimise w E||Delta k||^2 + ||Delta K - R||^2 over Delta, R = T - V; W' = W + Delta.
+
+    `Delta = R K^T (w C + K K^T)^-1 = R (w I + G)^-1 X^T` with X = C^-1 K (i, n), G = K^T X (n, n): one factor of C
+    serves every edit and every w; an edit costs two triangular solves with n right-hand sides and an (n, n) system.
+    Systems in `options.precision`, factors of rank n in W's dtype. Raises `DependentRows` where C is singular.
+    Source: Meng et al. 2023 (arXiv 2210.07229), eq. 14; the (n, n) form by the push-through identity.
+    """
+    dtype = working_dtype(options.precision)
+    solved, inner, used = whitened(problem, options.ridge, dtype)
+    residual = problem.targets.to(dtype) - problem.values.to(dtype)
+    identity = torch.eye(len(inner), dtype=dtype, device=inner.device)
+    left = right_solve(residual, options.background_weight * identity + inner)  # (o, n)
+    update = Update(left.to(problem.weight.dtype), solved.T.to(problem.weight.dtype).contiguous())
+    norm = float(((left.T @ left) * (solved.T @ solved)).sum().clamp_min(0)) ** 0.5
+    after = problem.values.to(dtype) + left @ inner
+    return reported(
+        problem, update, after=after, condition=used.condition, change_norm=norm, ridge=options.ridge
+    )

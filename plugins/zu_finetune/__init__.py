@@ -1,0 +1,1 @@
+"""Gradient baselines of the unlearning literature: one training loop, a loss each."""

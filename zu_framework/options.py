@@ -1,0 +1,82 @@
+"""What options dataclasses share: checks that name the option, and the rule of a null space. No torch here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from zu_framework.errors import ConfigError
+
+PRECISIONS = ("float64", "float32")
+
+
+def positive(options: object, *names: str) -> None:
+    """Raise `ConfigError` unless each option is above 0."""
+    for name in names:
+        if not getattr(options, name) > 0:
+            raise ConfigError(f"{name} must be above 0, got {getattr(options, name)}")
+
+
+def not_negative(options: object, *names: str) -> None:
+    """Raise `ConfigError` where an option is below 0."""
+    for name in names:
+        if not getattr(options, name) >= 0:
+            raise ConfigError(f"{name} must not be negative, got {getattr(options, name)}")
+
+
+def one_of(options: object, name: str, choices: tuple[str, ...]) -> None:
+    """Raise `ConfigError` unless the option is one of `choices`."""
+    if getattr(options, name) not in choices:
+        raise ConfigError(f"{name} {getattr(options, name)!r}: use {', '.join(choices)}")
+
+
+@dataclass
+class SolverOptions:
+    """What every site solver has: the precision of its algebra."""
+
+    precision: str = field(default="float64", metadata={"help": "of the algebra: float64 or float32"})
+
+    def __post_init__(self) -> None:
+        one_of(self, "precision", PRECISIONS)
+
+
+@dataclass
+class NullSpaceOptions:
+    """Exactly one rule for the null space of a key moment; without any, the solver's published threshold."""
+
+    null_threshold: float | None = field(
+        default=None,
+        metadata={
+            "help": "null space: singular values of the key moment at most this (the published rule and default)"
+        },
+    )
+    null_energy: float | None = field(
+        default=None, metadata={"help": "null space: weakest directions with at most this share of the trace"}
+    )
+    null_rank: int | None = field(
+        default=None, metadata={"help": "null space: this many of the weakest directions"}
+    )
+
+    def __post_init__(self) -> None:
+        given = [n for n in ("null_threshold", "null_energy", "null_rank") if getattr(self, n) is not None]
+        if len(given) > 1:
+            raise ConfigError(f"{' and '.join(given)}: give exactly one rule for the null space")
+        if self.null_threshold is not None:
+            not_negative(self, "null_threshold")
+        if self.null_energy is not None and not 0 < self.null_energy <= 1:
+            raise ConfigError(f"null_energy must be in (0, 1], got {self.null_energy}")
+        if self.null_rank is not None and self.null_rank < 1:
+            raise ConfigError(f"null_rank must be at least 1, got {self.null_rank}")
+
+
+@dataclass
+class SensitiveOptions:
+    """How the rank of the sensitive values is cut."""
+
+    rank_tolerance: float = field(
+        default=1e-5,
+        metadata={"help": "singular values of the sensitive values below this share of the largest are cut"},
+    )
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rank_tolerance < 1:
+            raise ConfigError(f"rank_tolerance must be in [0, 1), got {self.rank_tolerance}")
