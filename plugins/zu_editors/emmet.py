@@ -14,7 +14,7 @@ def solve(problem: EditProblem, options: MomentOptions) -> Update:
     """Minimise E||Delta k||^2 over Delta subject to (W + Delta) K = T.
 
     `Delta = R G^+ X^T`, R = T - V, X = C^-1 K (i, n), G = K^T X (n, n). Where keys depend on each other (duplicate
-    subjects, n > i), the targets are met in the least-squares sense, and the report says so. Systems in
+    subjects, n > i), the targets are met by least squares, and the report says so. Systems in
     `options.precision`, factors of rank n in W's dtype. Raises `DependentRows` where C is singular.
     Source: Gupta et al. 2024, "A Unified Framework for Model Editing" (arXiv 2403.14236), eq. 10.
     """
@@ -26,7 +26,7 @@ def solve(problem: EditProblem, options: MomentOptions) -> Update:
     notes = []
     if len(sizes) < len(inner):
         notes.append(
-            f"the keys of {len(inner)} requests span {len(sizes)} directions: targets are met in the least-squares sense"
+            f"the keys of {len(inner)} requests span {len(sizes)} directions: targets are met by least squares"
         )
     residual = problem.targets.to(dtype) - problem.values.to(dtype)
     left = residual @ (vectors / sizes) @ vectors.T  # (o, n)

@@ -1,7 +1,8 @@
 """The neutral target: where the last edited layer should bring the residual stream, spread over the sites.
 
 Source: arXiv 2605.18879 and its implementation (target at the output of the last edited layer, text EOS); the spreading
-of the residual is MEMIT's (Meng et al. 2023, eq. 20).
+of the residual is MEMIT's (Meng et al. 2023, eq. 20), `spread: root` PMET's (Li et al. 2024, arXiv 2308.08742) and
+`at: site` ROME's.
 """
 
 from __future__ import annotations
@@ -49,12 +50,12 @@ class Neutral:
     def prepare(self, lm: LanguageModel, plan: ReadPlan, sites: Sequence[Site]) -> NeutralState:
         """Optimise the neutral states on the model as it is, before any write."""
         texts = [answer_ids(lm.tokenizer, r.target or self._text(lm)) for r in plan.requests]
-        if all(site.residual_stream for site in sites):
+        if self.options.at == "stream" and all(site.residual_stream for site in sites):
             found = self._optimise(lm, sites[-1].block, plan, texts, "neutral targets")
             return NeutralState(plan, tuple(sites), found.states, {}, self._report(found, "neutral"))
         own, report = {}, {}
         for site in sites:
-            # a norm or a factor stands between this site and the stream: a residual there means nothing here
+            # also where a norm or a factor stands between site and stream: a residual there means nothing here
             found = self._optimise(lm, site.module, plan, texts, f"neutral targets, layer {site.layer}")
             own[site.module] = found.states
             report[site.module] = self._report(found, "neutral")
@@ -72,7 +73,9 @@ class Neutral:
             hidden = read_states(lm, [block], bare, self._batch_size, inputs=False)[block][1]
             assert hidden is not None
             z = state.shared
-            targets = values + representations.spread((z - hidden).to(values)) / (len(state.sites) - index)
+            left = len(state.sites) - index  # sites that still take their share, this one among them
+            share = left**-0.5 if self.options.spread == "root" else 1 / left
+            targets = values + share * representations.spread((z - hidden).to(values))
         else:
             z = state.own[site.module]
             targets = values + representations.spread(_without(z, bias) - representations.bare_values)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from zu_framework import ConfigError
+from zu_framework.options import not_negative, one_of
 
 
 @dataclass
@@ -22,14 +23,26 @@ class NeutralOptions:
         default=0.0625, metadata={"help": "weight of the divergence after '<subject> is a'"}
     )
     clamp: float = field(default=0.75, metadata={"help": "||delta|| stays within this share of ||init||"})
+    at: str = field(
+        default="stream",
+        metadata={
+            "help": "stream (the last edited layer's output) or site (each site's own output, as ROME has it)"
+        },
+    )
+    spread: str = field(
+        default="even",
+        metadata={
+            "help": "share of the residual at layer j of L: even 1/(L - j), or root 1/sqrt(L - j), as PMET has it"
+        },
+    )
     batch_size: int | None = field(
         default=None, metadata={"help": "rows a forward pass holds; default: model.batch_size"}
     )
 
     def __post_init__(self) -> None:
-        for name, least in (("lr", 0.0), ("loss_threshold", 0.0), ("weight_decay", 0.0), ("kl_weight", 0.0)):
-            if not getattr(self, name) >= least:
-                raise ConfigError(f"{name} must not be negative, got {getattr(self, name)}")
+        not_negative(self, "lr", "loss_threshold", "weight_decay", "kl_weight")
+        one_of(self, "at", ("stream", "site"))
+        one_of(self, "spread", ("even", "root"))
         if not self.clamp > 0:
             raise ConfigError(f"clamp must be positive, got {self.clamp}")
         if self.steps < 1:

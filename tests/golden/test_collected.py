@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import zu_framework as zu
 from zu_collectors.collectors import SubjectLast
 from zu_collectors.options import ContextOptions
 from zu_framework import LanguageModel, ReadPlan, Request, RunContext
@@ -43,11 +45,11 @@ def lm(shared: Path) -> LanguageModel:
     return LanguageModel.from_pretrained(str(shared / "models" / "tiny-llama"))
 
 
-def recorded(lm: LanguageModel, manifest: Any) -> tuple[SubjectLast, ReadPlan, RunContext]:
+def recorded(lm: LanguageModel, manifest: Any, **options: Any) -> tuple[SubjectLast, ReadPlan, RunContext]:
     """The collector with the recorded contexts, and its plan."""
     templates = [template for group in manifest["context_templates"][1:] for template in group]
     context = RunContext(needs=frozenset({"sensitive"}))
-    collector = SubjectLast(ContextOptions(contexts="fixed", templates=templates), context)
+    collector = SubjectLast(ContextOptions(contexts="fixed", templates=templates, **options), context)
     return collector, collector.plan(lm, requests_of(manifest)), context
 
 
@@ -88,6 +90,57 @@ def test_targets_and_sensitive_values_of_a_whole_run(golden: Any, lm: LanguageMo
         assert states.sensitive is not None
         assert relative(states.sensitive, tensors[f"{at}/sensitive"]) < 1e-5
         lm.write_weight(site, tensors[f"{at}/weight_after"])
+
+
+@pytest.mark.parametrize(("name", "solver"), [("memit_word", "memit"), ("alpha_word", "alphaedit")])
+def test_a_whole_edit_towards_words(golden: Any, lm: LanguageModel, name: str, solver: str) -> None:
+    """Target states, keys, residuals, solve and write at both layers; only the moments are the recorded ones."""
+    manifest, tensors = golden(name)
+    collector, plan, context = recorded(lm, manifest)
+    builder = Neutral(NeutralOptions(), replace(context, needs=frozenset()))
+    sites = [lm.site(1), lm.site(2)]
+    state = builder.prepare(lm, plan, sites)
+    for index, site in enumerate(sites):
+        found = collector.collect(lm, plan, site)
+        at = f"layer{site.layer}"
+        assert relative(found.keys, tensors[f"{at}/keys"]) < 1e-5
+        states = builder.at_site(state, lm, site, index, found)
+        assert relative(states.targets - found.values, tensors[f"{at}/residual"]) < 1e-4
+        moment = zu.Background.from_moments(tensors[f"{at}/key_moment"])
+        problem = zu.EditProblem(lm.weight(site), found.keys, found.values, states.targets, None, moment)
+        update = zu.solve(solver, problem)
+        assert relative(update.delta(problem.weight), tensors[f"{at}/delta"]) < 1e-3
+        final = tensors[f"final{site.layer}/weight_after"]
+        # alphaedit finds its own null space here, as accurate as the recorded float32 moment
+        assert relative(update.apply(problem.weight), final) < (1e-5 if solver == "memit" else 1e-4)
+        lm.write_weight(site, final)
+
+
+def test_rome_towards_words(golden: Any, lm: LanguageModel) -> None:
+    """Each request on the untouched model, with the original's mixture of keys; contexts weigh equally."""
+    manifest, tensors = golden("rome_word")
+    collector, plan, context = recorded(lm, manifest, bare_weight=1 / 6)
+    builder = Neutral(NeutralOptions(at="site"), replace(context, needs=frozenset()))
+    site = lm.site(2)
+    found = collector.collect(lm, plan, site)
+    states = builder.at_site(builder.prepare(lm, plan, [site]), lm, site, 0, found)
+    inverse = tensors[f"stats/{site.module}/inv_cov"].double()
+    background = zu.Background.from_moments(torch.linalg.inv((inverse + inverse.T) / 2))
+    for request in range(6):
+        at, one = f"z{request:03d}", slice(request, request + 1)
+        assert relative(found.bare_keys[:, request], tensors[f"{at}/cur_input"]) < 1e-5
+        assert relative(found.bare_values[:, request], tensors[f"{at}/cur_output"]) < 1e-5
+        assert relative(states.states["z"][:, request], tensors[f"{at}/z"]) < 1e-5
+        problem = zu.EditProblem(
+            lm.weight(site), found.keys[:, one], found.values[:, one], states.targets[:, one], None, background,
+            bare_keys=found.bare_keys[:, one],
+        )  # fmt: skip
+        update = zu.solve("rome", problem, key="mixed")
+        assert update.left is not None and update.right is not None
+        ours = update.left[:, 0] * update.right.norm()  # the original normalises u
+        assert relative(ours, tensors[f"{at}/right_vector"]) < 1e-3
+        if request == 0:
+            assert relative(update.apply(problem.weight), tensors["final2/weight_after"]) < 1e-5
 
 
 def test_the_background_moment(golden: Any, lm: LanguageModel) -> None:

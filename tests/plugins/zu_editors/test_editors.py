@@ -1,4 +1,4 @@
-"""What the editors promise beyond the contract: exactness, protection of earlier edits, refusals that name the way out."""
+"""What the editors promise beyond the contract: exactness, protection of earlier edits, refusals with a way out."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_rome_is_emmet_with_one_request_and_memit_in_the_limit() -> None:
 def test_emmet_says_so_where_targets_cannot_all_be_met() -> None:
     problem = edit_problem(replace(WIDE, duplicates=1))
     update = zu.solve("emmet", problem)
-    assert update.report["key_rank"] == 3 and "least-squares" in update.report["notes"][0]
+    assert update.report["key_rank"] == 3 and "least squares" in update.report["notes"][0]
     assert update.report["residual"] < 1e-8, "a repeated request wants the same: it can be met"
 
 
