@@ -12,6 +12,7 @@ from zu_framework.specs import (
     DatasetSpec,
     LocatorSpec,
     MetricSpec,
+    ModelSolverSpec,
     Register,
     SolverSpec,
     TargetSpec,
@@ -32,7 +33,8 @@ def zu_register_locators(register: Register[LocatorSpec]) -> None:
     """Offer layer locators: call `register(LocatorSpec(...))` once a locator.
 
     Runs once, when components are first listed; import nothing heavy. The implementation
-    `locate(lm, requests, options)` answers the sites to edit, shallowest first; it must leave the model as it was.
+    `locate(lm, requests, options, context)` answers the sites to edit, shallowest first; it must leave the model as it
+    was. What it wants kept (curves, plots) goes into `context.artifacts`, where that is not None.
     """
 
 
@@ -58,12 +60,14 @@ def zu_register_targets(register: Register[TargetSpec]) -> None:
 
 
 @hookspec
-def zu_register_solvers(register: Register[SolverSpec]) -> None:
-    """Offer solvers: call `register(SolverSpec(...))` once a solver.
+def zu_register_solvers(register: Register[SolverSpec | ModelSolverSpec]) -> None:
+    """Offer solvers: call `register(SolverSpec(...))` or `register(ModelSolverSpec(...))` once a solver.
 
     Runs once, when components are first listed; import nothing heavy. The implementation
     `solve(problem, options) -> Update` is pure linear algebra on one site: no model, no tokenizer, no files; it must
-    not change its inputs. What it declares in `needs` is computed, nothing else.
+    not change its inputs. What it declares in `needs` is computed, nothing else. A model solver is
+    `solve(lm, requests, sites, options, context) -> list[tuple[Site, Update]]`: it may train what it borrows by
+    `zu_framework.models.lent`, and must leave the model as it was.
     """
 
 

@@ -40,7 +40,7 @@ class Spec:
 
 @dataclass(frozen=True)
 class LocatorSpec(Spec):
-    """Implementation: `locate(lm, requests, options) -> list[Site]`, shallowest first."""
+    """Implementation: `locate(lm, requests, options, context) -> list[Site]`, shallowest first."""
 
     kind: ClassVar[str] = "locator"
 
@@ -76,6 +76,29 @@ class SolverSpec(Spec):
 
     needs: frozenset[str] | Callable[[Any], frozenset[str]] = frozenset({"keys"})
     laws: frozenset[str] = frozenset()
+    group_size: int = 0
+    kind: ClassVar[str] = "solver"
+
+    def needs_of(self, options: Any) -> frozenset[str]:
+        """The needs under these options."""
+        return self.needs(options) if callable(self.needs) else self.needs
+
+
+ModelNeed = Literal["documents"]
+MODEL_NEEDS: frozenset[str] = frozenset({"documents"})
+
+
+@dataclass(frozen=True)
+class ModelSolverSpec(Spec):
+    """Implementation: `solve(lm, requests, sites, options, context) -> list[tuple[Site, Update]]`.
+
+    A solver that needs the whole model (gradient methods). It may train the model's parameters only inside
+    `zu_framework.models.lent`, which puts them back; the core writes what it returns. Collector and target builder take
+    no part. needs: "documents" where it reads general text; a set, or a function of the options.
+    Its names share one namespace with site solvers: both are chosen by `solver.name`.
+    """
+
+    needs: frozenset[str] | Callable[[Any], frozenset[str]] = frozenset()
     group_size: int = 0
     kind: ClassVar[str] = "solver"
 

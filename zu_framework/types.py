@@ -6,8 +6,9 @@ are requests.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -110,16 +111,23 @@ class Architecture:
 class Site:
     """One weight that is edited. module: its name in the model; layer: its decoder layer; block: that layer's name.
 
-    residual_stream: the projection's output is added to the residual stream as it is.
+    residual_stream: the projection's output is added to the residual stream as it is. parameter: which of the module's
+    parameters; a locator's sites are weights of linear maps, a model solver may change any (layer -1, block "").
     """
 
     module: str
     layer: int
     block: str
     residual_stream: bool = True
+    parameter: str = "weight"
+
+    @property
+    def name(self) -> str:
+        """The module, or module and parameter where that is not the weight: one name for each parameter."""
+        return self.module if self.parameter == "weight" else f"{self.module}.{self.parameter}"
 
     def __str__(self) -> str:
-        return self.module
+        return self.name
 
 
 # ---------------------------------------------------------------------------------------------- what is read
@@ -419,6 +427,17 @@ class Update:
         assert self.left is not None and self.right is not None
         return torch.addmm(base, self.left.to(base), self.right.to(base), beta=self.scale)  # (o, i)
 
+    def undone(self, weight: Tensor) -> Tensor:
+        """W (o, i) from W', in the precision of `weight`: `(W' - left @ right) / scale`, or `W' - dense`."""
+        if self.dense is not None:
+            return weight - self.dense.to(weight)
+        assert self.left is not None and self.right is not None
+        if self.scale == 0.0:
+            raise SolverError(
+                "this update left nothing of the weight (scale 0): only its original can undo it"
+            )
+        return torch.addmm(weight, self.left.to(weight), self.right.to(weight), alpha=-1.0) / self.scale
+
     def delta(self, weight: Tensor) -> Tensor:
         """`W' - W` (o, i) in float64, before any rounding."""
         base = weight.detach().to(torch.float64)
@@ -462,7 +481,9 @@ class Score:
 class RunContext:
     """What components may know of the run. needs: of the solver. batch_size: rows a forward pass may hold.
 
-    progress(label, done, total): report progress on anything slow.
+    progress(label, done, total): report progress on anything slow. documents(): the background's texts, streamed
+    afresh, or None where the run has none. retain: facts to keep, where the data set has them. artifacts: a folder of
+    the run for what a component wants kept (curves, plots), or None where nothing is kept.
     """
 
     seed: int = 0
@@ -470,3 +491,6 @@ class RunContext:
     needs: frozenset[str] = frozenset()
     progress: Callable[[str, int, int], None] = lambda label, done, total: None
     backgrounds: Mapping[str, Background] = field(default_factory=dict)
+    documents: Callable[[], Iterable[str]] | None = None
+    retain: tuple[Request, ...] = ()
+    artifacts: Path | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from zu_framework import ConfigError, LanguageModel, NoOptions, Request, Site
+from zu_framework import ConfigError, LanguageModel, NoOptions, Request, RunContext, Site
 from zu_locators.options import FixedOptions
 
 
@@ -28,7 +28,9 @@ PRESETS = (
 )
 
 
-def fixed(lm: LanguageModel, requests: Sequence[Request], options: FixedOptions) -> list[Site]:
+def fixed(
+    lm: LanguageModel, requests: Sequence[Request], options: FixedOptions, context: RunContext
+) -> list[Site]:
     """The sites of the layers given. Raises `ConfigError` where none is, `ModelError` for one that is not there."""
     if not options.layers:
         raise ConfigError(
@@ -37,7 +39,9 @@ def fixed(lm: LanguageModel, requests: Sequence[Request], options: FixedOptions)
     return [lm.site(layer) for layer in sorted(options.layers)]
 
 
-def preset(lm: LanguageModel, requests: Sequence[Request], options: NoOptions) -> list[Site]:
+def preset(
+    lm: LanguageModel, requests: Sequence[Request], options: NoOptions, context: RunContext
+) -> list[Site]:
     """The published sites of a known model. Raises `ConfigError` for any other."""
     shape = (lm.model_type, lm.model.config.get_text_config().hidden_size, lm.num_layers)
     for known in PRESETS:

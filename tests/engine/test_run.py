@@ -68,6 +68,7 @@ def test_a_run_leaves_a_whole_folder(settings: Settings) -> None:
         "metrics.json",
         "edit.safetensors",
         "undo.safetensors",
+        "ledger",
         "log.jsonl",
     }
     metrics = json.loads((result.folder / "metrics.json").read_text())
@@ -217,7 +218,11 @@ def test_unlearn_is_taken_back_to_the_bit(settings: Settings, lm: LanguageModel,
         edit.save(tmp_path / "saved")
         assert edit.report["sites"]
     assert weights(lm) == before
-    assert {p.name for p in (tmp_path / "saved").iterdir()} == {"edit.safetensors", "undo.safetensors"}
+    assert {p.name for p in (tmp_path / "saved").iterdir()} == {
+        "edit.safetensors",
+        "undo.safetensors",
+        "ledger",
+    }
     edit.revert()  # a second time does nothing
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from zu_framework.engine.adapter import write_adapter
+from zu_framework.engine.ledger import Entry, Ledger
 from zu_framework.engine.records import EditRecord, SiteRecord, load_edit
 from zu_framework.engine.writing import rounded, tensor_hash
 from zu_framework.errors import ModelError, RunFolderError
@@ -32,6 +34,9 @@ def apply(
         raise ModelError(
             _another(model, found, record.fingerprint_before, "the model that this edit was made on")
         )
+    ledger = _ledger_of(Path(model), found)
+    if not ledger.entries:  # a checkpoint saved without its ledger: the run remembers what came before
+        ledger = Ledger.read(Path(run)).before(record)
     notes = []
     for site in record.sites:
         for step in site.steps:
@@ -39,49 +44,36 @@ def apply(
             lm.write_weight(site.site, new)
         if tensor_hash(lm.weight(site.site)) != site.hash_after:
             notes.append(
-                f"site {site.site.module}: this machine rounds a few entries otherwise than the one that made the edit"
+                f"site {site.site.name}: this machine rounds a few entries otherwise than the one that made the edit"
             )
-    lm.save(Path(out))
+    _save(lm, Path(out), replace(ledger.with_edit(Path(run)), fingerprint=lm.fingerprint()))
     return notes
 
 
 def revert(
     run: str | Path, model: str | Path, out: str | Path, *, trust_remote_code: bool = False
 ) -> list[str]:
-    """Put the original tensors of undo.safetensors back into an edited checkpoint and save it; answers notes.
+    """Take a run's edit off a checkpoint and save the result; answers notes for the user.
 
-    Every tensor of the result equals the original's byte for byte: the fingerprint is checked before saving.
-    Raises `RunFolderError` where the run kept no undo record, `ModelError` where the checkpoint does not carry
-    the edit.
+    The last edit: the original tensors of undo.safetensors are put back, byte for byte, the fingerprint checked
+    before saving. An earlier one of the checkpoint's ledger: what it added is subtracted in float64, so that the
+    result is right to rounding; a note states the error. Raises `RunFolderError` where the run kept no undo record,
+    `ModelError` where the checkpoint does not carry the edit.
     """
     record, lm = _opened(run, model, out, trust_remote_code)
-    if lm.fingerprint() == record.fingerprint_before:
-        raise ModelError(f"{model} is the original model: it does not carry this edit")
-    notes = []
-    for site in record.sites:
-        if site.original is None:
-            raise RunFolderError(
-                f"{run} kept no undo record (output.undo=false): an exact revert is not possible. The original "
-                "checkpoint is the only exact copy"
-            )
-        if tensor_hash(site.original) != site.hash_before:
-            raise RunFolderError(
-                f"{run}: the undo record of {site.site.module} is damaged (its hash differs)"
-            )
-        current = lm.weight(site.site)
-        if tensor_hash(current) != site.hash_after:
-            if not _written_elsewhere(site, current):
-                raise ModelError(
-                    f"{model}: site {site.site.module} is not what this edit wrote: it carries another edit, or none"
-                )
-            notes.append(f"site {site.site.module}: written by a machine that rounds a few entries otherwise")
-        lm.write_weight(site.site, site.original.to(current.device))
     found = lm.fingerprint()
-    if found != record.fingerprint_before:
-        raise ModelError(
-            _another(model, found, record.fingerprint_before, "the model before this edit, once reverted")
-        )
-    lm.save(Path(out))
+    if found == record.fingerprint_before:
+        raise ModelError(f"{model} is the original model: it does not carry this edit")
+    ledger = _ledger_of(Path(model), found)
+    entry = ledger.find(record)
+    if entry is not None and (entry is not ledger.entries[-1] or not entry.exact):
+        notes = _subtract(lm, record, ledger, entry)
+    else:
+        if ledger.entries and entry is None:
+            raise ModelError(f"{model} does not carry this edit: its ledger does not list it")
+        notes = _put_back(lm, record, run, model)
+    left = ledger.without(entry, lm.fingerprint()) if entry is not None else ledger
+    _save(lm, Path(out), left)
     return notes
 
 
@@ -100,6 +92,84 @@ def _opened(
         str(model), dtype=str(record.about["dtype"]), device="cpu", trust_remote_code=trust_remote_code
     )
     return record, lm
+
+
+def _ledger_of(model: Path, fingerprint: str) -> Ledger:
+    """The checkpoint's ledger. Raises `ModelError` where the checkpoint was changed since."""
+    ledger = Ledger.read(model) if model.is_dir() else Ledger()
+    if ledger.entries and ledger.fingerprint != fingerprint:
+        raise ModelError(
+            _another(model, fingerprint, ledger.fingerprint, "the model that its ledger/ speaks of")
+        )
+    return ledger
+
+
+def _save(lm: LanguageModel, out: Path, ledger: Ledger) -> None:
+    lm.save(out)
+    ledger.save(out)
+
+
+def _put_back(lm: LanguageModel, record: EditRecord, run: str | Path, model: str | Path) -> list[str]:
+    """The original tensors of the last edit; answers notes."""
+    notes = []
+    for site in record.sites:
+        if site.original is None:
+            raise RunFolderError(
+                f"{run} kept no undo record (output.undo=false): an exact revert is not possible. The original "
+                "checkpoint is the only exact copy"
+            )
+        if tensor_hash(site.original) != site.hash_before:
+            raise RunFolderError(f"{run}: the undo record of {site.site.name} is damaged (its hash differs)")
+        current = lm.weight(site.site)
+        if tensor_hash(current) != site.hash_after:
+            if not _written_elsewhere(site, current):
+                raise ModelError(
+                    f"{model}: site {site.site.name} is not what this edit wrote: it carries another edit, or none"
+                )
+            notes.append(f"site {site.site.name}: written by a machine that rounds a few entries otherwise")
+        lm.write_weight(site.site, site.original.to(current.device))
+    found = lm.fingerprint()
+    if found != record.fingerprint_before:
+        raise ModelError(
+            _another(model, found, record.fingerprint_before, "the model before this edit, once reverted")
+        )
+    return notes
+
+
+def _subtract(lm: LanguageModel, record: EditRecord, ledger: Ledger, entry: Entry) -> list[str]:
+    """Undo the later edits in float64, then this one, and do the later ones again; answers the error as notes."""
+    later = ledger.entries[ledger.entries.index(entry) + 1 :]
+    notes = []
+    for site in record.sites:
+        after = [
+            step for e in later for s in e.record.sites if s.site.name == site.site.name for step in s.steps
+        ]
+        current = lm.weight(site.site)
+        base = current.cpu().to(torch.float64)
+        for step in reversed((*site.steps, *after)):
+            base = step.undone(base)
+        # what the edit found, as recorded, tells how far rounding has carried us off
+        known = site.original if entry.exact and site.original is not None else None
+        for step in after:
+            base = step.applied(base, torch.float64)
+        new = base.to(current.dtype)
+        told = f"site {site.site.name}: {len(after)} later updates stay; "
+        if known is None:
+            limit = (
+                ROUNDING_ULPS * (len(after) + 1) * float(current.abs().max()) * torch.finfo(current.dtype).eps
+            )
+            told += f"right to rounding (about {limit:.0e} an entry); nothing exact is left to compare with"
+        else:
+            for step in after:
+                known, _ = rounded(step, known)
+            error = (new.double() - known.double()).abs().max()
+            told += (
+                f"largest error {float(error):.1e} of entries up to {float(known.abs().max()):.1e}, against the later "
+                "updates on the recorded original"
+            )
+        notes.append(told)
+        lm.write_weight(site.site, new.to(current.device))
+    return notes
 
 
 def _another(model: str | Path, found: str, wanted: str, what: str) -> str:

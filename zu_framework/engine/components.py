@@ -10,7 +10,7 @@ from zu_framework.config import COMPONENT_GROUPS, Config, options_from
 from zu_framework.engine.plugins import Plugins
 from zu_framework.engine.registry import Registered
 from zu_framework.errors import ConfigError
-from zu_framework.specs import MetricSpec, SolverSpec, TargetSpec
+from zu_framework.specs import MetricSpec, ModelSolverSpec, SolverSpec, TargetSpec
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,13 @@ class Parts:
     def needs(self) -> frozenset[str]:
         """What the solver declares under its options."""
         spec = self["solver"].spec
-        assert isinstance(spec, SolverSpec)
+        assert isinstance(spec, SolverSpec | ModelSolverSpec)
         return spec.needs_of(self["solver"].options)
+
+    @property
+    def solves_model(self) -> bool:
+        """Whether the solver takes the whole model: collector and target builder then take no part."""
+        return isinstance(self["solver"].spec, ModelSolverSpec)
 
     @property
     def moments(self) -> frozenset[str]:
@@ -56,6 +61,8 @@ class Parts:
 
         Where a run makes several passes, the value moment changes with every write: it then comes from the key moment.
         """
+        if self.solves_model:
+            return frozenset()
         target = self["target"].spec
         assert isinstance(target, TargetSpec)
         wanted = (self.needs | target.needs) & {"key_moment", "value_moment", "mean_value"}
@@ -87,6 +94,10 @@ def resolve(config: Config, plugins: Plugins, groups: tuple[str, ...] = tuple(CO
     if size is None:
         size = chosen["solver"].spec.group_size if "solver" in chosen else 0
     parts = Parts(chosen, metrics, size)
+    if "background" in groups and "background" not in chosen and "documents" in parts.needs:
+        raise ConfigError(
+            f"solver {parts['solver'].spec.name!r} reads general text: add `background: {{name: text, path: ...}}`"
+        )
     if "background" in groups and "background" not in chosen and parts.moments:
         raise ConfigError(
             f"solver {parts['solver'].spec.name!r} with target {parts['target'].spec.name!r} needs statistics of "

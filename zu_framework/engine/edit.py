@@ -13,8 +13,10 @@ from typing import Any
 import torch
 import transformers
 import xxhash
+from torch import Tensor
 
 import zu_framework
+from zu_framework.engine.ledger import Ledger
 from zu_framework.engine.records import save_edit, save_undo
 from zu_framework.engine.writing import SiteEdit, Writer, tensor_hash
 from zu_framework.errors import RunFolderError
@@ -26,7 +28,8 @@ from zu_framework.types import Request
 class Edit:
     """The answer of `zu.unlearn`. As a context manager it reverts when the block ends.
 
-    report: per site what target builder, solver and writer measured, and seconds per phase.
+    report: per site what target builder, solver and writer measured, and seconds per phase. ledger: the edits
+    that the model carried before this one.
     """
 
     lm: LanguageModel
@@ -35,6 +38,7 @@ class Edit:
     about: dict[str, Any]
     writer: Writer = field(repr=False)
     reverted: bool = False
+    ledger: Ledger = field(default_factory=Ledger, repr=False)
 
     @property
     def sites(self) -> list[SiteEdit]:
@@ -51,24 +55,31 @@ class Edit:
         for edit in self.sites:
             if tensor_hash(self.lm.weight(edit.site)) != edit.hash_after:
                 raise RunFolderError(
-                    f"site {edit.site.module!r} was written by something else after this edit: "
+                    f"site {edit.site.name!r} was written by something else after this edit: "
                     "revert the later edit first"
                 )
         self.writer.restore()
         self.reverted = True
 
+    @property
+    def keys(self) -> dict[str, Tensor]:
+        """Keys (i, n) that this edit was solved for, by site; none of a model solver's."""
+        held = {e.site.name: [k for k in e.keys if k is not None] for e in self.sites}
+        return {name: torch.cat(keys, 1) for name, keys in held.items() if keys}
+
     def save(self, folder: str | Path, *, undo: bool = True) -> Path:
-        """Write edit.safetensors and, with `undo`, undo.safetensors into `folder`, for `zu apply` and `zu revert`."""
+        """Write edit.safetensors, ledger/ and, with `undo`, undo.safetensors: what `zu apply` and `zu revert` read."""
         target = Path(folder)
         try:
             target.mkdir(parents=True, exist_ok=True)
         except OSError as cause:
             raise RunFolderError(f"{target}: cannot be made: {cause.strerror}") from cause
-        sites = [(e.site, e.hash_before, e.hash_after, e.steps) for e in self.sites]
+        sites = [(e.site, e.hash_before, e.hash_after, e.steps, e.keys) for e in self.sites]
         save_edit(target, sites, self.about)
         if undo:
-            originals = {e.site.module: (e.original, e.hash_before, e.hash_after) for e in self.sites}
+            originals = {e.site.name: (e.original, e.hash_before, e.hash_after) for e in self.sites}
             save_undo(target, originals, self.about)
+        self.ledger.with_edit(target).save(target)
         return target
 
     def __enter__(self) -> Edit:

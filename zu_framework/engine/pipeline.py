@@ -19,9 +19,9 @@ from zu_framework.engine.edit import Edit, request_digest, versions
 from zu_framework.engine.journal import Journal
 from zu_framework.engine.plugins import Plugins
 from zu_framework.engine.records import save_tensors
-from zu_framework.engine.solving import solve_with
+from zu_framework.engine.solving import solve_model, solve_with
 from zu_framework.engine.statistics import background_moments
-from zu_framework.engine.writing import Writer
+from zu_framework.engine.writing import SiteEdit, Writer
 from zu_framework.errors import ConfigError, DataError
 from zu_framework.models import LanguageModel
 from zu_framework.types import (
@@ -47,7 +47,9 @@ def no_progress(label: str, done: int, total: int) -> None:
 class Pipeline:
     """One edit in the making.
 
-    documents: streams general text, afresh on each call. sites_folder: where intermediates are kept, if at all.
+    documents: streams general text, afresh on each call. sites_folder: where intermediates are kept, if at all;
+    artifacts: where components keep curves and plots. retain: facts to keep. earlier: keys (i, m) of edits that the
+    model carries already, by site.
     """
 
     lm: LanguageModel
@@ -58,6 +60,9 @@ class Pipeline:
     journal: Journal = field(default_factory=Journal)
     progress: Progress = no_progress
     sites_folder: Path | None = None
+    artifacts: Path | None = None
+    retain: tuple[Request, ...] = ()
+    earlier: Mapping[str, Tensor] = field(default_factory=dict)
 
     def edit(self, requests: Sequence[Request]) -> Edit:
         """Forget these requests. On any exception, Ctrl-C included, the model is as it was, to the bit."""
@@ -67,23 +72,14 @@ class Pipeline:
         before = self.lm.fingerprint()
         with self.journal.phase("locate"):
             sites = self.locate(requests)
-        backgrounds = self._backgrounds(sites)
-        context = RunContext(
-            seed=self.config.seed,
-            batch_size=self.config.model.batch_size,
-            needs=self.parts.needs,
-            progress=self.progress,
-            backgrounds=backgrounds,
-        )
-        collector = self.parts["collector"].load()(self.parts["collector"].options, context)
-        with self.journal.phase("contexts"):
-            plan = collector.plan(self.lm, requests)
+        context = self._context(self._backgrounds(sites))
         writer = Writer(self.lm)
         report: dict[str, Any] = {"sites": {}, "seconds": self.journal.seconds}
-        earlier: dict[str, Tensor] = {}
         try:
-            for indices in self._groups(len(requests)):
-                self._one_pass(plan.subset(indices), sites, context, collector, writer, earlier, report)
+            if self.parts.solves_model:
+                self._whole_model(requests, sites, context, writer, report)
+            else:
+                self._site_by_site(requests, sites, context, writer, report)
         except BaseException:
             writer.restore()
             raise
@@ -93,7 +89,7 @@ class Pipeline:
             "model": self.config.model.path,
             "model_type": self.lm.model_type,
             "dtype": str(self.lm.dtype).removeprefix("torch."),
-            "transposed": any(self.lm.stores_transposed(site) for site in sites),
+            "transposed": any(self.lm.stores_transposed(edit.site) for edit in writer.edits.values()),
             "versions": versions(),
             "requests": len(requests),
             "request_digest": request_digest(requests),
@@ -105,7 +101,7 @@ class Pipeline:
     def locate(self, requests: tuple[Request, ...]) -> list[Site]:
         """The sites of this run, shallowest first, each verified to compute `W k + b`."""
         locator = self.parts["locator"]
-        sites: list[Site] = list(locator.load()(self.lm, requests, locator.options))
+        sites: list[Site] = list(locator.load()(self.lm, requests, locator.options, self._context({})))
         if not sites:
             raise ConfigError(
                 f"locator {locator.spec.name!r} found no site: give layers, for example locator.layers=[3]"
@@ -115,6 +111,52 @@ class Pipeline:
             self.lm.verify(site)
         self.journal.record("sites", sites=[site.module for site in sites])
         return sites
+
+    def _context(self, backgrounds: Mapping[str, Background]) -> RunContext:
+        return RunContext(
+            seed=self.config.seed,
+            batch_size=self.config.model.batch_size,
+            needs=self.parts.needs,
+            progress=self.progress,
+            backgrounds=backgrounds,
+            documents=self.documents,
+            retain=self.retain,
+            artifacts=self.artifacts,
+        )
+
+    def _whole_model(
+        self,
+        requests: tuple[Request, ...],
+        sites: list[Site],
+        context: RunContext,
+        writer: Writer,
+        report: dict[str, Any],
+    ) -> None:
+        """Let a model solver find its updates, then write them."""
+        solver = self.parts["solver"]
+        with self.journal.phase("solve"):
+            answered = solve_model(
+                solver.spec, solver.load(), self.lm, requests, sites, solver.options, context
+            )
+        for site, update in answered:
+            with self.journal.phase("write"):
+                self._record(site, writer.write(site, update), update, len(requests), {}, report)
+
+    def _site_by_site(
+        self,
+        requests: tuple[Request, ...],
+        sites: list[Site],
+        context: RunContext,
+        writer: Writer,
+        report: dict[str, Any],
+    ) -> None:
+        """Collect, build targets, solve and write: each group of requests at each site in order."""
+        collector = self.parts["collector"].load()(self.parts["collector"].options, context)
+        with self.journal.phase("contexts"):
+            plan = collector.plan(self.lm, requests)
+        earlier = dict(self.earlier)
+        for indices in self._groups(len(requests)):
+            self._one_pass(plan.subset(indices), sites, context, collector, writer, earlier, report)
 
     def _backgrounds(self, sites: list[Site]) -> dict[str, Background]:
         moments = self.parts.moments
@@ -168,7 +210,7 @@ class Pipeline:
                 targets=states.targets,
                 sensitive=states.sensitive if "sensitive" in context.needs else None,
                 background=background,
-                earlier_keys=earlier.get(site.module),
+                earlier_keys=_like(earlier.get(site.name), representations.keys),
                 bare_keys=representations.bare_keys if "bare_keys" in context.needs else None,
             )
             with self.journal.phase("solve"):
@@ -177,9 +219,8 @@ class Pipeline:
             with self.journal.phase("write"):
                 self._write(site, writer, problem, update, states, representations, plan, report)
             keys = representations.keys
-            earlier[site.module] = (
-                torch.cat([earlier[site.module], keys], 1) if site.module in earlier else keys
-            )
+            held = _like(earlier.get(site.name), keys)
+            earlier[site.name] = keys if held is None else torch.cat([held, keys], 1)
 
     def _write(
         self,
@@ -193,16 +234,8 @@ class Pipeline:
         report: dict[str, Any],
     ) -> None:
         before = problem.weight.detach().clone() if self.sites_folder else None
-        written = writer.write(site, update)
-        entry = {
-            "requests": len(plan.requests),
-            "targets": _plain(states.report),
-            "solver": _plain(update.report),
-            "rounding_loss": written.rounding_loss,
-            "relative_change": written.relative_change,
-        }
-        report["sites"].setdefault(site.module, []).append(entry)
-        self.journal.record("site", site=site.module, **entry)
+        written = writer.write(site, update, problem.keys)
+        self._record(site, written, update, len(plan.requests), states.report, report)
         if self.sites_folder is None or before is None:
             return
         tensors: dict[str, Tensor | None] = {
@@ -224,6 +257,30 @@ class Pipeline:
             {k: v for k, v in tensors.items() if v is not None},
             {"site": site.module, "requests": [r.id or r.prompt for r in plan.requests]},
         )
+
+    def _record(
+        self,
+        site: Site,
+        written: SiteEdit,
+        update: Update,
+        requests: int,
+        targets: Mapping[str, Any],
+        report: dict[str, Any],
+    ) -> None:
+        entry = {
+            "requests": requests,
+            "targets": _plain(targets),
+            "solver": _plain(update.report),
+            "rounding_loss": written.rounding_loss,
+            "relative_change": written.relative_change,
+        }
+        report["sites"].setdefault(site.name, []).append(entry)
+        self.journal.record("site", site=site.name, **entry)
+
+
+def _like(keys: Tensor | None, wanted: Tensor) -> Tensor | None:
+    """Earlier keys, read from a file perhaps, where and as the present ones are."""
+    return None if keys is None else keys.to(wanted)
 
 
 def _plain(report: Mapping[str, Any]) -> dict[str, Any]:

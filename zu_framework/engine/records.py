@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,14 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class SiteRecord:
-    """One edited weight as read back. original is None where the run kept no undo."""
+    """One edited weight as read back. original is None where the run kept no undo; keys: of each step, if any."""
 
     site: Site
     hash_before: str
     hash_after: str
     steps: tuple[Update, ...]
     original: Tensor | None = None
+    keys: tuple[Tensor | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,17 +84,19 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def save_edit(
-    folder: Path, sites: list[tuple[Site, str, str, list[Update]]], about: Mapping[str, Any]
+    folder: Path,
+    sites: list[tuple[Site, str, str, list[Update], list[Tensor | None]]],
+    about: Mapping[str, Any],
 ) -> None:
-    """Write edit.safetensors: sites as (site, hash before, hash after, steps)."""
+    """Write edit.safetensors: sites as (site, hash before, hash after, steps, the keys of each step)."""
     tensors: dict[str, Tensor] = {}
     listed = []
-    for site, before, after, steps in sites:
+    for site, before, after, steps, keys in sites:
         kinds = []
-        for number, step in enumerate(steps):
+        for number, (step, solved_for) in enumerate(zip(steps, keys, strict=True)):
             kinds.append({"kind": step.kind, "scale": step.scale})
-            parts = {"left": step.left, "right": step.right, "dense": step.dense}
-            tensors |= {f"{site.module}/{number}/{k}": v for k, v in parts.items() if v is not None}
+            parts = {"left": step.left, "right": step.right, "dense": step.dense, "keys": solved_for}
+            tensors |= {f"{site.name}/{number}/{k}": v for k, v in parts.items() if v is not None}
         listed.append({**asdict(site), "hash_before": before, "hash_after": after, "steps": kinds})
     save_tensors(folder / EDIT_FILE, tensors, {"format": FORMAT, **about, "sites": listed})
 
@@ -111,34 +114,44 @@ def load_edit(folder: Path) -> EditRecord:
     """Read an edit and, where the run kept it, its undo record."""
     if not folder.is_dir():
         raise RunFolderError(f"run folder {str(folder)!r} does not exist")
-    tensors, about = load_tensors(folder / EDIT_FILE)
-    if about.get("format") != FORMAT:
-        raise RunFolderError(
-            f"{folder / EDIT_FILE} has format {about.get('format')!r}, this version reads {FORMAT}: update zu_framework"
-        )
     undo: dict[str, Tensor] = {}
+    record = read_edit(folder / EDIT_FILE)
     if (folder / UNDO_FILE).exists():
         undo, undo_about = load_tensors(folder / UNDO_FILE)
-        if undo_about.get("fingerprint_before") != about.get("fingerprint_before"):
+        if undo_about.get("fingerprint_before") != record.fingerprint_before:
             raise RunFolderError(f"{folder / UNDO_FILE} belongs to another edit than {folder / EDIT_FILE}")
+    return replace(
+        record, sites=tuple(replace(site, original=undo.get(site.site.name)) for site in record.sites)
+    )
+
+
+def read_edit(path: Path) -> EditRecord:
+    """Read the file of an edit, wherever it lies. Raises `RunFolderError` for a damaged or foreign one."""
+    tensors, about = load_tensors(path)
+    if about.get("format") != FORMAT:
+        raise RunFolderError(
+            f"{path} has format {about.get('format')!r}, this version reads {FORMAT}: update zu_framework"
+        )
     sites = []
     try:
         for entry in about["sites"]:
-            site = Site(entry["module"], entry["layer"], entry["block"], entry["residual_stream"])
+            site = Site(
+                entry["module"], entry["layer"], entry["block"], entry["residual_stream"],
+                entry.get("parameter", "weight"),
+            )  # fmt: skip
             steps = tuple(
                 Update(
-                    left=tensors.get(f"{site.module}/{number}/left"),
-                    right=tensors.get(f"{site.module}/{number}/right"),
-                    dense=tensors.get(f"{site.module}/{number}/dense"),
+                    left=tensors.get(f"{site.name}/{number}/left"),
+                    right=tensors.get(f"{site.name}/{number}/right"),
+                    dense=tensors.get(f"{site.name}/{number}/dense"),
                     scale=step["scale"],
                 )
                 for number, step in enumerate(entry["steps"])
             )
-            sites.append(
-                SiteRecord(site, entry["hash_before"], entry["hash_after"], steps, undo.get(site.module))
-            )
+            keys = tuple(tensors.get(f"{site.name}/{number}/keys") for number in range(len(steps)))
+            sites.append(SiteRecord(site, entry["hash_before"], entry["hash_after"], steps, keys=keys))
     except KeyError as cause:
-        raise RunFolderError(f"{folder / EDIT_FILE} is incomplete: {cause} is missing") from cause
+        raise RunFolderError(f"{path} is incomplete: {cause} is missing") from cause
     return EditRecord(tuple(sites), about)
 
 

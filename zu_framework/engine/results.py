@@ -12,6 +12,7 @@ from typing import Any
 from zu_framework.config import Config
 from zu_framework.engine.adapter import write_adapter
 from zu_framework.engine.edit import Edit
+from zu_framework.engine.ledger import Ledger
 from zu_framework.engine.records import load_edit
 from zu_framework.engine.run_folder import write_json
 from zu_framework.types import Measurement
@@ -48,6 +49,7 @@ def write_results(folder: Path, result: RunResult) -> None:
     write_json(folder / "metrics.json", metrics_json(result))
     if config.output.model:
         result.edit.lm.save(folder / "model")
+        Ledger.read(folder).save(folder / "model")
     if config.output.adapter:
         write_adapter(load_edit(folder), folder / "adapter")
 

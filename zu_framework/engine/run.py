@@ -9,17 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from zu_framework.config import Config, load_config
 from zu_framework.engine.components import Parts, resolve
 from zu_framework.engine.edit import Edit
 from zu_framework.engine.journal import Journal
+from zu_framework.engine.ledger import Ledger
 from zu_framework.engine.pipeline import Pipeline, Progress, no_progress
 from zu_framework.engine.plugins import Plugins, installed_plugins
 from zu_framework.engine.results import Completion, RunResult, write_results
 from zu_framework.engine.run_folder import run_folder
-from zu_framework.errors import ConfigError, DataError
+from zu_framework.errors import ConfigError, DataError, ModelError
 from zu_framework.evaluation import measure, read_texts
 from zu_framework.models import LanguageModel, check_folder
 from zu_framework.types import DataSplit, Measurement, Probe, Request
@@ -52,16 +54,20 @@ def run(
         journal.record("start", config=config.name, seed=config.seed, **counts)
         with journal.phase("load"):
             lm = load_model(config, plugins)
+        ledger = ledger_of(config, lm)
+        if ledger.entries:
+            journal.record("ledger", edits=[entry.id for entry in ledger.entries])
         split = replace(split, heldout_texts=texts)
         pipeline = Pipeline(
             lm, config, parts, plugins, documents, journal, progress,
             sites_folder=partial / "sites" if config.output.intermediates else None,
+            artifacts=partial, retain=split.retain, earlier=ledger.earlier_keys(),
         )  # fmt: skip
         pipeline.locate(split.forget)  # a wrong layer is refused before anything slow
         with journal.phase("measure"):
             before = _measured(lm, split, parts, config, progress)
             said = _completions(lm, split.forget, config)
-        edit = pipeline.edit(split.forget)
+        edit = replace(pipeline.edit(split.forget), ledger=ledger)
         with journal.phase("measure"):
             after = _measured(lm, split, parts, config, progress)
             completions = [
@@ -83,12 +89,14 @@ def unlearn(
     config: str | Path | Mapping[str, Any] | Config = "zerounlearn-local",
     overrides: Sequence[str] = (),
     *,
+    earlier: Sequence[Edit] = (),
     plugins: Plugins | None = None,
     progress: Progress = no_progress,
 ) -> Edit:
     """Forget requests in a model that is in memory; `edit.revert()` takes it back, bit for bit.
 
-    requests: `Request`s, or mappings with prompt, answer and, where there is one, subject. The groups model, data,
+    requests: `Request`s, or mappings with prompt, answer and, where there is one, subject. earlier: edits that the
+    model carries, whose keys a solver may protect; reverted ones among them are passed over. The groups model, data,
     evaluate and output of the config are not read. On any error the model is as it was.
     """
     plugins = plugins or installed_plugins()
@@ -98,8 +106,13 @@ def unlearn(
     parts = resolve(config, plugins, needed)
     asked = tuple(r if isinstance(r, Request) else _request(r, number) for number, r in enumerate(requests))
     lm = model if isinstance(model, LanguageModel) else wrap(model, tokenizer, plugins)
-    documents = _documents(parts) if parts.moments else None
-    return Pipeline(lm, config, parts, plugins, documents, progress=progress).edit(asked)
+    documents = _documents(parts) if parts.moments or "documents" in parts.needs else None
+    keys: dict[str, list[Tensor]] = {}
+    for before in earlier:
+        for name, tensor in ({} if before.reverted else before.keys).items():
+            keys.setdefault(name, []).append(tensor)
+    held = {name: torch.cat(tensors, 1) for name, tensors in keys.items()}
+    return Pipeline(lm, config, parts, plugins, documents, progress=progress, earlier=held).edit(asked)
 
 
 @dataclass(frozen=True)
@@ -162,6 +175,22 @@ def load_model(config: Config, plugins: Plugins) -> LanguageModel:
         trust_remote_code=config.model.trust_remote_code,
         find_architecture=_architecture(plugins),
     )
+
+
+def ledger_of(config: Config, lm: LanguageModel) -> Ledger:
+    """The edits that the model of the config carries. Raises `ModelError` where it was changed since."""
+    folder = Path(config.model.path)
+    ledger = Ledger.read(folder) if folder.is_dir() else Ledger()
+    if ledger.entries and ledger.fingerprint != lm.fingerprint():
+        made_in = str(ledger.entries[-1].record.about["dtype"])
+        way_out = f"load it as it is (model.dtype={made_in})"
+        if made_in == str(lm.dtype).removeprefix("torch."):
+            way_out = "it was changed since; to start afresh from it, remove its ledger/"
+        raise ModelError(
+            f"{folder} carries a ledger of {len(ledger.entries)} edits, and is not the model that they left (its "
+            f"fingerprint is {lm.fingerprint()[:12]}, expected {ledger.fingerprint[:12]}): {way_out}"
+        )
+    return ledger
 
 
 def wrap(model: PreTrainedModel, tokenizer: Any, plugins: Plugins) -> LanguageModel:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from zu_framework.config import options_from
 from zu_framework.engine.plugins import Plugins, installed_plugins
 from zu_framework.errors import SolverError
-from zu_framework.specs import SolverSpec
-from zu_framework.types import EditProblem, Update
+from zu_framework.models import LanguageModel
+from zu_framework.specs import ModelSolverSpec, SolverSpec
+from zu_framework.types import EditProblem, Request, RunContext, Site, Update
 
 
 def solve(name: str, problem: EditProblem, *, plugins: Plugins | None = None, **options: Any) -> Update:
@@ -17,6 +19,8 @@ def solve(name: str, problem: EditProblem, *, plugins: Plugins | None = None, **
     Raises `UnknownName`, `ConfigError` for an unknown or mistyped option, `SolverError` where the solver refuses.
     """
     registered = (plugins or installed_plugins()).registry.get("solver", name)
+    if not isinstance(registered.spec, SolverSpec):
+        raise SolverError(f"solver {name!r} needs a model, not a site's problem: use zu.run or zu.unlearn")
     chosen = options_from(registered.spec, options, where="solver")
     return solve_with(registered.spec, registered.load(), problem, chosen)
 
@@ -36,3 +40,32 @@ def solve_with(spec: Any, implementation: Any, problem: EditProblem, options: An
     if shape != (outputs, inputs):
         raise SolverError(f"solver {spec.name!r} returned an update of shape {shape} for W {outputs, inputs}")
     return update
+
+
+def solve_model(
+    spec: Any,
+    implementation: Any,
+    lm: LanguageModel,
+    requests: Sequence[Request],
+    sites: Sequence[Site],
+    options: Any,
+    context: RunContext,
+) -> list[tuple[Site, Update]]:
+    """Call a model solver and check what it answers: an update of the right shape for each parameter, named once."""
+    assert isinstance(spec, ModelSolverSpec)
+    answered = list(implementation(lm, requests, sites, options, context))
+    seen: set[str] = set()
+    for site, update in answered:
+        if not isinstance(site, Site) or not isinstance(update, Update):
+            raise SolverError(f"solver {spec.name!r} answered {site!r}: {update!r}, expected (Site, Update)")
+        if site.name in seen:
+            raise SolverError(
+                f"solver {spec.name!r} answered two updates of {site.name!r}: fold them into one"
+            )
+        seen.add(site.name)
+        wanted = tuple(lm.weight(site).shape)
+        if update.shape != wanted:
+            raise SolverError(
+                f"solver {spec.name!r} returned an update of shape {update.shape} for W {wanted}"
+            )
+    return answered

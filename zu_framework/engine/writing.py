@@ -19,7 +19,8 @@ ROWS = 512  # rows of W that are held in float64 at a time
 class SiteEdit:
     """All that was done to one weight.
 
-    steps: the updates in the order written. original (o, i): the tensor before the first, in its own dtype, on the
+    steps: the updates in the order written; keys: those that each was solved for, (i, n), where the solver had keys.
+    original (o, i): the tensor before the first, in its own dtype, on the
     CPU. rounding_loss: norm of what storing W' in the weight's dtype lost, relative to the norm of the change (of
     the last step). relative_change: ||W' - W|| / ||W|| over all steps, as stored.
     """
@@ -28,6 +29,7 @@ class SiteEdit:
     original: Tensor
     hash_before: str
     steps: list[Update] = field(default_factory=list)
+    keys: list[Tensor | None] = field(default_factory=list)
     hash_after: str = ""
     rounding_loss: float = 0.0
     relative_change: float = 0.0
@@ -40,22 +42,26 @@ class Writer:
         self.lm = lm
         self.edits: dict[str, SiteEdit] = {}
 
-    def write(self, site: Site, update: Update) -> SiteEdit:
-        """Write W'. Raises `SolverError`, the weight unchanged, where W' does not fit into the weight's dtype."""
+    def write(self, site: Site, update: Update, keys: Tensor | None = None) -> SiteEdit:
+        """Write W'; keys (i, n): what it was solved for.
+
+        Raises `SolverError`, the weight unchanged, where W' does not fit into the weight's dtype.
+        """
         weight = self.lm.weight(site)
         new, lost = rounded(update, weight)
         if not bool(torch.isfinite(new).all()):
             raise SolverError(
-                f"site {site.module!r}: the edited weight holds NaN or infinite entries in {weight.dtype}; "
+                f"site {site.name!r}: the edited weight holds NaN or infinite entries in {weight.dtype}; "
                 "load the model in float32 (model.dtype=float32) or weaken the edit"
             )
-        edit = self.edits.get(site.module)
+        edit = self.edits.get(site.name)
         if edit is None:
             # a copy on the CPU: undo must survive whatever happens on the device
             original = weight.detach().to("cpu", copy=True).contiguous()
-            edit = self.edits[site.module] = SiteEdit(site, original, tensor_hash(original))
+            edit = self.edits[site.name] = SiteEdit(site, original, tensor_hash(original))
         self.lm.write_weight(site, new)
         edit.steps.append(update)
+        edit.keys.append(keys)
         edit.hash_after = tensor_hash(self.lm.weight(site))
         edit.rounding_loss = lost
         edit.relative_change = _distance(self.lm.weight(site), edit.original)

@@ -2,6 +2,7 @@
 
 from zu_framework.models.architecture import find_architecture
 from zu_framework.models.language_model import LanguageModel
+from zu_framework.models.lending import lent
 from zu_framework.models.loading import CheckpointInfo, check_folder
 from zu_framework.models.tokens import Batch, Encoding, Row, answer_ids, batch, encode, token_at
 from zu_framework.models.tracing import add_at, read_states, row_of, run_until, stream_inputs
@@ -18,6 +19,7 @@ __all__ = [
     "check_folder",
     "encode",
     "find_architecture",
+    "lent",
     "read_states",
     "row_of",
     "run_until",

@@ -107,14 +107,39 @@ class LanguageModel:
         )
 
     def weight(self, site: Site) -> Tensor:
-        """W (o, i): a view of the parameter, detached."""
-        module = self._projection(site)
-        data: Tensor = module.weight.data
-        return data.T if transposed(module) else data
+        """W (o, i): a view of the parameter, detached. A vector is seen as a column, more axes as rows (..., i)."""
+        return self.as_matrix(site, self.parameter(site).data)
+
+    def parameter(self, site: Site) -> torch.nn.Parameter:
+        """The parameter behind a site. Raises `ModelError` where there is none."""
+        found = getattr(self.model.get_submodule(site.module), site.parameter, None)
+        if not isinstance(found, torch.nn.Parameter):
+            raise ModelError(
+                f"module {site.module!r} has no parameter {site.parameter!r}: it is no plain module"
+            )
+        return found
+
+    def as_matrix(self, site: Site, tensor: Tensor) -> Tensor:
+        """A tensor shaped like the site's parameter, seen as W (o, i) is: a view."""
+        if self.stores_transposed(site):
+            return tensor.T
+        return tensor[:, None] if tensor.ndim == 1 else tensor if tensor.ndim == 2 else tensor.flatten(0, -2)
+
+    def parameter_sites(self) -> list[Site]:
+        """A site for each parameter of the model, tied ones once; those of a layer's projections are `site(layer)`."""
+        known = {name: self.site(layer) for layer, name in self.architecture.projections.items()}
+        found = []
+        for full, _ in self.model.named_parameters():
+            module, _, parameter = full.rpartition(".")
+            if parameter == "weight" and module in known:
+                found.append(known[module])
+            else:
+                found.append(Site(module, -1, "", residual_stream=False, parameter=parameter))
+        return found
 
     def stores_transposed(self, site: Site) -> bool:
         """Whether the checkpoint keeps W as (i, o), as GPT-2's Conv1D does."""
-        return transposed(self._projection(site))
+        return site.parameter == "weight" and transposed(self.model.get_submodule(site.module))
 
     def bias(self, site: Site) -> Tensor | None:
         """b (o,), or None."""

@@ -6,20 +6,20 @@ from types import SimpleNamespace
 
 import pytest
 
-from zu_framework import ConfigError, ModelError, NoOptions, Site
+from zu_framework import ConfigError, ModelError, NoOptions, RunContext, Site
 from zu_framework.testing import tiny_model
 from zu_locators.locators import PRESETS, fixed, preset
 from zu_locators.options import FixedOptions
 
 
 def test_fixed_gives_the_sites_shallowest_first() -> None:
-    sites = fixed(tiny_model("llama"), [], FixedOptions([2, 0]))
+    sites = fixed(tiny_model("llama"), [], FixedOptions([2, 0]), RunContext())
     assert [site.module for site in sites] == ["model.layers.0.mlp.down_proj", "model.layers.2.mlp.down_proj"]
 
 
 def test_fixed_without_layers_says_which_there_are() -> None:
     with pytest.raises(ConfigError, match=r"locator.layers is empty: give layers of 0 to 2"):
-        fixed(tiny_model("llama"), [], FixedOptions())
+        fixed(tiny_model("llama"), [], FixedOptions(), RunContext())
 
 
 def test_a_layer_named_twice_is_refused() -> None:
@@ -29,7 +29,7 @@ def test_a_layer_named_twice_is_refused() -> None:
 
 def test_a_layer_of_experts_is_refused() -> None:
     with pytest.raises(ModelError, match="routes tokens to experts"):
-        fixed(tiny_model("qwen3_moe"), [], FixedOptions([1]))
+        fixed(tiny_model("qwen3_moe"), [], FixedOptions([1]), RunContext())
 
 
 @pytest.mark.parametrize(
@@ -51,12 +51,12 @@ def test_preset_gives_the_published_layers(
         model=SimpleNamespace(config=config),
         site=lambda layer: Site(f"model.layers.{layer}.mlp.down_proj", layer, f"model.layers.{layer}"),
     )
-    assert [site.layer for site in preset(lm, [], NoOptions())] == expected  # type: ignore[arg-type]
+    assert [site.layer for site in preset(lm, [], NoOptions(), RunContext())] == expected  # type: ignore[arg-type]
 
 
 def test_preset_refuses_a_model_that_it_does_not_know() -> None:
     with pytest.raises(ConfigError) as refused:
-        preset(tiny_model("llama"), [], NoOptions())
+        preset(tiny_model("llama"), [], NoOptions(), RunContext())
     for known in PRESETS:
         assert known.model in str(refused.value)
     assert "locator.name=fixed" in str(refused.value)
