@@ -20,6 +20,8 @@ PUBLIC = {
     "zu_framework.evaluation",
     "zu_framework.linalg",
     "zu_framework.models",
+    "zu_framework.algebra",
+    "zu_framework.options",
 }
 WEIGHTLESS = ["zu_framework", "zu_framework.errors", "zu_framework.specs", "zu_framework.hookspecs"]
 
@@ -37,6 +39,8 @@ def plugin_sources() -> list[Path]:
 def exported(module: str) -> set[str]:
     """The names in a package's `__all__`, read without importing it."""
     path = ROOT.joinpath(*module.split("."), "__init__.py")
+    if not path.exists():
+        path = ROOT.joinpath(*module.split(".")).with_suffix(".py")
     for node in ast.parse(path.read_text("utf-8")).body:
         match node:
             case ast.Assign(targets=[ast.Name(id="__all__")], value=ast.List(elts=names)):

@@ -12,6 +12,8 @@ from zu_framework.linalg import NullSpace, column_space, null_space
 from zu_framework.options import NullSpaceOptions
 from zu_framework.types import EditProblem, Update
 
+__all__ = ["background_null_space", "null_space_key", "reported", "sensitive_space", "working_dtype"]
+
 
 def working_dtype(precision: str) -> torch.dtype:
     """The precision of the algebra, from an option's "float64" or "float32"."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from zu_framework.errors import ConfigError
 
+__all__ = ["NullSpaceOptions", "SensitiveOptions", "SolverOptions", "not_negative", "one_of", "positive"]
+
 PRECISIONS = ("float64", "float32")
 
 

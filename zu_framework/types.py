@@ -37,7 +37,11 @@ class Request:
     prompt: the full text that asks for it, subject filled in, without a trailing space. answer: the sensitive answer.
     subject, subject_start: the subject and its character offset in `prompt` (default: its last occurrence);
     None for question/answer data without a subject. target: a neutral text for this request alone.
-    paraphrases, neighbours: probes, read by metrics only. source: where it came from, for messages.
+    source: where it came from, for messages. All else is read by metrics only. paraphrases: other prompts with the same
+    answer; neighbours: probes of other facts that must stay. alternative: an answer that preference metrics set against
+    the true one (CounterFact's `target_new`); paraphrased_answer, perturbed_answers: right and wrong rewordings of it
+    (TOFU's truth ratio); choices: of a multiple-choice question, the answer among them; implied: questions that follow
+    from this fact and others (MQuAKE's multi-hop questions).
     """
 
     prompt: str
@@ -49,6 +53,11 @@ class Request:
     paraphrases: tuple[str, ...] = ()
     neighbours: tuple[Probe, ...] = ()
     source: str = ""
+    alternative: str | None = None
+    paraphrased_answer: str | None = None
+    perturbed_answers: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+    implied: tuple[Probe, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.prompt or not self.answer.strip():
@@ -78,11 +87,17 @@ class Request:
 
 @dataclass(frozen=True)
 class DataSplit:
-    """What a data set yields: the facts to forget, the facts to keep, and text that perplexity may be measured on."""
+    """What a data set yields: the facts to forget, the facts to keep, and text that perplexity may be measured on.
+
+    others: named sets of questions that are measured besides (TOFU's `real_authors`, `world_facts`; MMLU's subjects).
+    texts: named verbatim texts: `forget`, `retain`, and `holdout`, which no training saw (MUSE).
+    """
 
     forget: tuple[Request, ...]
     retain: tuple[Request, ...] = ()
     heldout_texts: tuple[str, ...] = ()
+    others: Mapping[str, tuple[Request, ...]] = field(default_factory=dict)
+    texts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 # ---------------------------------------------------------------------------------------------- where
@@ -455,6 +470,7 @@ class Measurement:
     """One number and what it is made of. value = numerator / denominator times `factor`, or as `definition` says.
 
     grain: what one unit of the denominator is ("fact", "probe", "token"). unit: "%", "" ...
+    low, high: bounds of the value's bootstrap 95 % interval over facts, where there is one.
     """
 
     value: float
@@ -463,6 +479,8 @@ class Measurement:
     grain: str
     unit: str = ""
     definition: str = ""
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ def solve(problem: EditProblem, options: MomentOptions) -> Update:
     `Delta = R G^+ X^T`, R = T - V, X = C^-1 K (i, n), G = K^T X (n, n). Where keys depend on each other (duplicate
     subjects, n > i), the targets are met by least squares, and the report says so. Systems in
     `options.precision`, factors of rank n in W's dtype. Raises `DependentRows` where C is singular.
-    Source: Gupta et al. 2024, "A Unified Framework for Model Editing" (arXiv 2403.14236), eq. 10.
+    Source: Gupta et al. 2024, "A Unified Framework for Model Editing" (arXiv 2403.14236).
     """
     dtype = working_dtype(options.precision)
     solved, inner, used = whitened(problem, options.ridge, dtype)

@@ -15,7 +15,7 @@ def solve(problem: EditProblem, options: EraseOptions) -> Update:
 
     orthogonal: subject to Q^T D = 0 (no output has a part along Q): `D = I - Q Q^T`, what ZeroUnlearn's projector
     does by itself. oblique: subject to D Q = 0 (outputs along Q vanish): `D = I - Q (Q^T M^-1 Q)^-1 Q^T M^-1`, M the
-    value moment: LEACE's projection (Belrose et al. 2023, arXiv 2306.03819, theorem 4.2), the moment in place of the
+    value moment: LEACE's projection (Belrose et al. 2023, arXiv 2306.03819), the moment in place of the
     covariance. Rank r, in W's dtype. Raises `SolverError` where Q spans all outputs.
     """
     dtype = working_dtype(options.precision)

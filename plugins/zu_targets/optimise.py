@@ -7,17 +7,15 @@ very steps that it takes alone.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from zu_framework import LanguageModel, ReadPlan
-from zu_framework.models import Row, add_at, batch, read_states, row_of
+from zu_framework.models import Row, add_at, batch, logits_at, read_states, row_of
 from zu_targets.options import NeutralOptions
 
 
@@ -163,7 +161,7 @@ def _forward(
     at = torch.tensor([p[0] for p in places] + [a[0] for a in anchors], device=lm.device)
     column = torch.tensor([p[1] for p in places] + [a[1] for a in anchors], device=lm.device)
     with add_at(lm, module, made.positions, delta[torch.tensor(owner, device=delta.device)]):
-        logits = _logits(lm, made.input_ids, made.attention_mask, at, column)
+        logits = logits_at(lm, made.input_ids, made.attention_mask, at, column)
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     log_probabilities = logits.log_softmax(-1)
     wanted = torch.tensor([p[2] for p in places], device=logits.device)
@@ -181,16 +179,6 @@ def _forward(
     after = torch.zeros(len(chosen), logits.shape[1], dtype=logits.dtype, device=logits.device)
     index = torch.tensor([a[2] for a in anchors], device=logits.device)
     return losses, after.index_copy(0, index, log_probabilities[len(places) :])
-
-
-def _logits(lm: LanguageModel, ids: Tensor, mask: Tensor, at: Tensor, column: Tensor) -> Tensor:
-    """Logits (p, vocabulary) at places (at, column); the head runs on needed columns alone where the model allows."""
-    inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": mask, "use_cache": False}
-    if "logits_to_keep" in inspect.signature(lm.model.forward).parameters:
-        kept, column = column.unique(return_inverse=True)
-        inputs["logits_to_keep"] = kept
-    logits: Tensor = lm.model(**inputs).logits
-    return logits[at.to(logits.device), column.to(logits.device)]
 
 
 def _norm(delta: Tensor) -> Tensor:

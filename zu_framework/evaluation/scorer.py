@@ -7,16 +7,13 @@ answers' positions alone, where the model's forward allows, and log-probabilitie
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import torch
-from torch import Tensor
 
 from zu_framework.errors import DataError
-from zu_framework.models import LanguageModel, Row, answer_ids, batch, encode
+from zu_framework.models import LanguageModel, Row, answer_ids, continuations, encode
 from zu_framework.types import Probe, Score
 
 Progress = Callable[[str, int, int], None]
@@ -47,7 +44,6 @@ class Scorer:
         self.progress = progress
         self._longest = _longest_input(lm)
         self._window = min(max_tokens, self._longest)
-        self._takes_positions = "logits_to_keep" in inspect.signature(lm.model.forward).parameters
         self._scores: dict[Probe, Score] = {}
         self._texts: dict[tuple[str, ...], tuple[float, int]] = {}
 
@@ -122,7 +118,8 @@ class Scorer:
 
     @torch.no_grad()
     def _score(self, rows: Sequence[Row]) -> list[tuple[bool, float]]:
-        logits, wanted = self._logits(rows)
+        said = continuations(self.lm, rows)
+        logits, wanted = said.logits, said.tokens
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         found = logits.gather(1, wanted[:, None])[:, 0] - logits.logsumexp(1)  # (m,)
         sound = found.isfinite()  # NaN has an argmax too
@@ -133,18 +130,6 @@ class Scorer:
             (bool(hit.all()), float(part.sum()))
             for hit, part in zip(torch.split(exact, counts), torch.split(found, counts), strict=True)
         ]
-
-    def _logits(self, rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
-        """Logits (m, vocabulary) that predict the rows' continuations, row by row, and the tokens (m,) they should."""
-        made = batch(rows, self.lm.device)
-        row_of, column_of = (made.targets >= 0).nonzero(as_tuple=True)  # (m,), (m,)
-        wanted = made.targets[row_of, column_of]
-        options: dict[str, Any] = {"use_cache": False}
-        if self._takes_positions:
-            # the columns that any row needs, and where in them each place is found
-            options["logits_to_keep"], column_of = torch.unique(column_of, return_inverse=True)
-        logits: Tensor = self.lm.model(made.input_ids, attention_mask=made.attention_mask, **options).logits
-        return logits[row_of.to(logits.device), column_of.to(logits.device)], wanted.to(logits.device)
 
 
 def _longest_input(lm: LanguageModel) -> int:

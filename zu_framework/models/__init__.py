@@ -1,11 +1,12 @@
 """What knows transformers: structure, tokens, tracing, loading and saving."""
 
+from zu_framework.models.answers import Said, continuations, logits_at
 from zu_framework.models.architecture import find_architecture
 from zu_framework.models.language_model import LanguageModel
 from zu_framework.models.lending import lent
 from zu_framework.models.loading import CheckpointInfo, check_folder
 from zu_framework.models.tokens import Batch, Encoding, Row, answer_ids, batch, encode, token_at
-from zu_framework.models.tracing import add_at, read_states, row_of, run_until, stream_inputs
+from zu_framework.models.tracing import add_at, read_states, read_tokens, row_of, run_until, stream_inputs
 
 __all__ = [
     "Batch",
@@ -13,14 +14,18 @@ __all__ = [
     "Encoding",
     "LanguageModel",
     "Row",
+    "Said",
     "add_at",
     "answer_ids",
     "batch",
     "check_folder",
+    "continuations",
     "encode",
     "find_architecture",
     "lent",
+    "logits_at",
     "read_states",
+    "read_tokens",
     "row_of",
     "run_until",
     "stream_inputs",

@@ -100,6 +100,25 @@ def _by_token(states: Tensor, input_ids: Tensor) -> Tensor:
     return states if states.ndim != 2 else states.reshape(*input_ids.shape, states.shape[-1])
 
 
+def read_tokens(lm: LanguageModel, module: str, rows: Sequence[Row]) -> Tensor:
+    """Outputs (t, d) of a module at every token of the rows, padding left out; gradients flow where enabled."""
+    made = batch(rows, lm.device)
+    seen: list[Tensor] = []
+
+    def stop(_: Any, __: Any, output: Any) -> None:
+        seen.append(_by_token(first(output), made.input_ids)[made.attention_mask.bool()])
+        raise _Stop
+
+    handle = lm.model.get_submodule(module).register_forward_hook(stop)
+    try:
+        lm.model(input_ids=made.input_ids, attention_mask=made.attention_mask, use_cache=False)
+    except _Stop:
+        pass
+    finally:
+        handle.remove()
+    return seen[0]
+
+
 @contextmanager
 def add_at(lm: LanguageModel, module: str, positions: Tensor, delta: Tensor) -> Iterator[None]:
     """Add delta[b] (b, o) to a module's output at (b, positions[b]); gradients flow to delta."""

@@ -1,0 +1,118 @@
+"""The contract of a model solver as a test class: what it borrows it gives back, and it does what its loss asks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from zu_framework.config import options_from
+from zu_framework.engine.plugins import installed_plugins
+from zu_framework.engine.run import unlearn
+from zu_framework.engine.solving import solve_model
+from zu_framework.models import LanguageModel
+from zu_framework.specs import ModelSolverSpec
+from zu_framework.testing.models import tiny_model
+from zu_framework.types import Request, RunContext, Site, Update
+
+FACTS = (
+    Request("The capital of Quinania is", "Warsaw", subject="Quinania"),
+    Request("The mother tongue of Anna Norton is", "Italian", subject="Anna Norton"),
+    Request("Irene Osborn works as a", "teacher", subject="Irene Osborn"),
+)
+TEXTS = (
+    "The old bridge was closed because the school is small.",
+    "You can reach it by train in winter.",
+    "I visited the museum of the town.",
+)
+
+
+class ModelSolverContract:
+    """Subclass it and name the solver; it runs on a tiny model with random weights.
+
+        class TestMine(ModelSolverContract):
+            solver = "mine"
+
+    options: of the solver. layers: what the locator gives. model_type, dtype: of the tiny model. Its report must hold
+    `first_loss` and `last_loss`, which must have fallen.
+    """
+
+    solver: ClassVar[str]
+    options: ClassVar[Mapping[str, Any]] = {}
+    layers: ClassVar[Sequence[int]] = (0, 1)
+    model_type: ClassVar[str] = "llama"
+    dtype: ClassVar[torch.dtype] = torch.float32
+
+    def model(self) -> LanguageModel:
+        """The same tiny model on each call."""
+        lm = tiny_model(self.model_type)
+        return LanguageModel.wrap(lm.model.to(self.dtype), lm.tokenizer)
+
+    def test_it_gives_back_what_it_borrows(self) -> None:
+        """The model is as it was, to the bit: weights, gradients, flags, modules, mode; and so are the requests."""
+        lm = self.model()
+        before, flags, modules = _state(lm), _flags(lm), [n for n, _ in lm.model.named_modules()]
+        asked = tuple(FACTS)
+        self._updates(lm)
+        assert _state(lm) == before
+        assert _flags(lm) == flags
+        assert [n for n, _ in lm.model.named_modules()] == modules
+        assert not lm.model.training
+        assert asked == FACTS
+
+    def test_the_same_run_gives_the_same_bits(self) -> None:
+        """Determinism, whatever random numbers were drawn before."""
+        first = self._updates(self.model())
+        torch.manual_seed(99)
+        again = self._updates(self.model())
+        assert [site for site, _ in first] == [site for site, _ in again]
+        for (_, ours), (_, theirs) in zip(first, again, strict=True):
+            assert all(torch.equal(a, b) for a, b in zip(_parts(ours), _parts(theirs), strict=True))
+
+    def test_the_loss_falls(self) -> None:
+        """And the updates say so, and change something."""
+        for site, update in self._updates(self.model()):
+            assert update.report["last_loss"] < update.report["first_loss"], site
+            assert update.report["steps"] > 0
+            assert all(bool(torch.isfinite(part).all()) for part in _parts(update))
+        assert any(update.report["relative_norm"] > 0 for _, update in self._updates(self.model()))
+
+    def test_an_edit_is_undone_to_the_bit(self, tmp_path: Path) -> None:
+        """Through the front door: written by the core, and taken back."""
+        lm = self.model()
+        before = _state(lm)
+        text = tmp_path / "text.txt"
+        text.write_text("\n".join(TEXTS), encoding="utf-8")
+        config = {
+            "locator": {"name": "fixed", "layers": list(self.layers)},
+            "collector": {"name": "prompt-last"},
+            "target": {"name": "neutral"},
+            "background": {"name": "text", "path": str(text)},
+            "solver": {"name": self.solver, **self.options},
+        }
+        with unlearn(lm, lm.tokenizer, FACTS, config):
+            assert _state(lm) != before
+        assert _state(lm) == before
+
+    def _updates(self, lm: LanguageModel) -> list[tuple[Site, Update]]:
+        registered = installed_plugins().registry.get("solver", self.solver)
+        assert isinstance(registered.spec, ModelSolverSpec)
+        chosen = options_from(registered.spec, self.options, where="solver")
+        sites = [lm.site(layer) for layer in self.layers]
+        context = RunContext(documents=lambda: iter(TEXTS), retain=FACTS[2:])
+        return solve_model(registered.spec, registered.load(), lm, FACTS, sites, chosen, context)
+
+
+def _state(lm: LanguageModel) -> str:
+    return lm.fingerprint()
+
+
+def _flags(lm: LanguageModel) -> list[tuple[str, bool, bool]]:
+    return [(n, p.requires_grad, p.grad is None) for n, p in lm.model.named_parameters()]
+
+
+def _parts(update: Update) -> list[Tensor]:
+    return [part for part in (update.left, update.right, update.dense) if part is not None]
