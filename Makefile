@@ -58,8 +58,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	@echo "== installing the extras test, docs and peft into $(VENV)"
-	@$(PIP) --editable '.[test,docs,peft]'
+	@echo "== installing what the tests need into $(VENV)"
+	@$(PIP) --editable '.[test,docs,peft,accelerate,lm-eval,ray]'
 	@touch $@
 
 $(BIN)/python:

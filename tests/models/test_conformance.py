@@ -126,7 +126,9 @@ def test_moments_are_of_real_tokens_alone(lm: LanguageModel) -> None:
     for row in rows:
         models.stream_inputs(lm, [site], [row], lambda _, k, v: alone.add(k))
     assert together.count == alone.count == sum(len(row.ids) for row in rows)
-    assert torch.allclose(together.moment, alone.moment, rtol=1e-5, atol=1e-7)
+    assert torch.allclose(
+        together.moment, alone.moment, rtol=1e-5, atol=1e-6 * float(alone.moment.abs().max())
+    )
     weight = lm.weight(site).double()  # values are without the bias
     assert torch.allclose(values.moment, weight @ together.moment @ weight.T, rtol=1e-4, atol=1e-6)
 

@@ -21,10 +21,10 @@ def logits_at(lm: LanguageModel, ids: Tensor, mask: Tensor, row: Tensor, column:
 
     The head runs on the needed columns alone where the model's forward takes `logits_to_keep`.
     """
-    inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": mask, "use_cache": False}
+    options: dict[str, Any] = {"attention_mask": mask, "use_cache": False}
     if "logits_to_keep" in inspect.signature(lm.model.forward).parameters:
-        inputs["logits_to_keep"], column = torch.unique(column, return_inverse=True)
-    logits: Tensor = lm.model(**inputs).logits
+        options["logits_to_keep"], column = torch.unique(column, return_inverse=True)
+    logits: Tensor = lm.model(ids, **options).logits
     return logits[row.to(logits.device), column.to(logits.device)]
 
 
