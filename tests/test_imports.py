@@ -22,6 +22,7 @@ PUBLIC = {
     "zu_framework.models",
     "zu_framework.algebra",
     "zu_framework.options",
+    "zu_framework.reporting",
 }
 WEIGHTLESS = ["zu_framework", "zu_framework.errors", "zu_framework.specs", "zu_framework.hookspecs"]
 
