@@ -71,7 +71,7 @@ class NeutralTrainOptions(TrainOptions):
 
 @dataclass
 class AscentOptions(TrainOptions):
-    """Gradient ascent; by itself it has no floor, so that it stops at a bound."""
+    """Gradient ascent. It has no floor: `stop_below`, `steps` and `clip` are what end it."""
 
 
 @dataclass

@@ -134,14 +134,15 @@ def retained(lm: LanguageModel, options: TrainOptions, context: RunContext) -> t
             return losses.likelihood(said.log_probability, said.lengths)
 
         return nll, len(rows)
-    reference: list[Tensor] = []  # of each row, (t, v) on the CPU: the only thing kept of the untouched model
-    with torch.no_grad():
-        for row in rows:
-            reference.append(continuations(lm, [row]).logits.float().log_softmax(1).cpu())
+    with (
+        torch.no_grad()
+    ):  # of each row, (t, v) on the CPU, in the model's own precision: no second model is kept
+        reference = [continuations(lm, [row]).logits.cpu() for row in rows]
 
     def kl(chosen: list[int]) -> Tensor:
         logits = continuations(lm, [rows[i] for i in chosen]).logits.float()
-        return losses.divergence(logits, torch.cat([reference[i] for i in chosen]).to(logits))
+        untouched = torch.cat([reference[i] for i in chosen]).to(logits).log_softmax(1)
+        return losses.divergence(logits, untouched)
 
     return kl, len(rows)
 
@@ -254,6 +255,7 @@ def _adapters(
         if not _takes_lora(lm, site):
             raise ConfigError(f"{site.name!r} is no weight of a linear map: LoRA cannot train it")
     plain = {site.module: lm.model.get_submodule(site.module) for site in sites}
+    own = set(vars(lm.model))
     config = LoraConfig(
         r=options.lora_rank, lora_alpha=options.lora_alpha, target_modules=list(plain), lora_dropout=0.0,
         fan_in_fan_out=any(lm.stores_transposed(site) for site in sites),
@@ -274,6 +276,8 @@ def _adapters(
     finally:
         for name, module in plain.items():
             lm.model.set_submodule(name, module)
+        for name in set(vars(lm.model)) - own:  # peft leaves its configuration behind
+            delattr(lm.model, name)
 
 
 def _takes_lora(lm: LanguageModel, site: Site) -> bool:
