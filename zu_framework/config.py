@@ -48,6 +48,11 @@ class ModelConfig:
         default=False, metadata={"help": "run code that the checkpoint brings along"}
     )
     batch_size: int = field(default=64, metadata={"help": "rows that one forward pass may hold"})
+    chat: bool = field(
+        default=False,
+        metadata={"help": "for instruct models: prompts are read in the tokenizer's chat template"},
+    )
+    system: str = field(default="", metadata={"help": "with chat: the system prompt, none where empty"})
 
 
 @dataclass
@@ -316,6 +321,8 @@ def _typed(name: str, tree: dict[str, Any], origins: Mapping[str, str]) -> Confi
         tree=tree,
         origins=origins,
     )
+    if config.model.system and not config.model.chat:
+        raise ConfigError(f"{_at(origins, 'model.system')}model.system is read with model.chat=true alone")
     for key, value, least in (
         ("model.batch_size", config.model.batch_size, 1),
         ("evaluate.documents", config.evaluate.documents, 1),

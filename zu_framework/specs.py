@@ -47,8 +47,12 @@ class LocatorSpec(Spec):
 
 @dataclass(frozen=True)
 class CollectorSpec(Spec):
-    """Implementation: a class `C(options, context)` with `plan(lm, requests)` and `collect(lm, plan, site)`."""
+    """Implementation: a class `C(options, context)` with `plan(lm, requests)` and `collect(lm, plan, site)`.
 
+    needs_subject: it reads at the subject, so that data without subjects are refused before a model is loaded.
+    """
+
+    needs_subject: bool = False
     kind: ClassVar[str] = "collector"
 
 

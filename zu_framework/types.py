@@ -24,10 +24,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Probe:
-    """A prompt and the answer whose likelihood is measured after it."""
+    """A prompt and the answer whose likelihood is measured after it; aliases: other texts that say the same."""
 
     prompt: str
     answer: str
+    aliases: tuple[str, ...] = field(
+        default=(), compare=False
+    )  # a probe is what is scored: prompt and answer
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Request:
     answer; neighbours: probes of other facts that must stay. alternative: an answer that preference metrics set against
     the true one (CounterFact's `target_new`); paraphrased_answer, perturbed_answers: right and wrong rewordings of it
     (TOFU's truth ratio); choices: of a multiple-choice question, the answer among them; implied: questions that follow
-    from this fact and others (MQuAKE's multi-hop questions).
+    from this fact and others (MQuAKE's multi-hop questions); aliases: other texts that say the answer (MQuAKE, zsRE).
     """
 
     prompt: str
@@ -58,6 +61,7 @@ class Request:
     perturbed_answers: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
     implied: tuple[Probe, ...] = ()
+    aliases: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.prompt or not self.answer.strip():
@@ -150,10 +154,15 @@ class Site:
 
 @dataclass(frozen=True)
 class ReadPrompt:
-    """A text and the character before which it is read: the token that holds character `read_end - 1`."""
+    """A text and the character before which it is read: the token that holds character `read_end - 1`.
+
+    at_end: it is read at the last token instead, where the model is about to answer: under a chat template that is not
+    the text's own.
+    """
 
     text: str
     read_end: int
+    at_end: bool = False
 
 
 @dataclass(frozen=True)

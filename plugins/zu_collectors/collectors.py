@@ -28,6 +28,8 @@ from zu_framework.models import read_states
 class SubjectLast:
     """Reads the token that holds the subject's last character."""
 
+    at_end = False  # whether that is the last token of all that the model reads before it answers
+
     def __init__(self, options: ContextOptions, context: RunContext) -> None:
         self.options = options
         self.context = context
@@ -47,9 +49,10 @@ class SubjectLast:
         rows = []
         for request in requests:
             end = self.read_end(request)
-            row = [ReadPrompt(request.prompt, end)]
+            row = [ReadPrompt(request.prompt, end, self.at_end)]
             for before, after in prefixes:
-                row.append(ReadPrompt(before + request.prompt + after, len(before) + end))
+                last = self.at_end and not after
+                row.append(ReadPrompt(before + request.prompt + after, len(before) + end, last))
             rows.append(tuple(row))
         bare = self.options.bare_weight if prefixes else 1.0
         shares = [(1 - bare) / len(prefixes)] * len(prefixes) if prefixes else []
@@ -101,7 +104,9 @@ class SubjectLast:
 
 
 class PromptLast(SubjectLast):
-    """Reads the prompt's last token."""
+    """Reads the prompt's last token; under a chat template the one after which the model answers."""
+
+    at_end = True
 
     def read_end(self, request: Request) -> int:
         """The end of the prompt."""

@@ -13,6 +13,7 @@ def zu_register_collectors(register: Register[CollectorSpec]) -> None:
             target="zu_collectors.collectors:SubjectLast",
             summary="reads the last token of the subject, averaged over contexts",
             options=ContextOptions,
+            needs_subject=True,
         )
     )
     register(

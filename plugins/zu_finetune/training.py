@@ -24,7 +24,7 @@ from zu_framework import (
     Update,
     ZuError,
 )
-from zu_framework.models import Row, answer_ids, continuations, encode, lent
+from zu_framework.models import Row, continuations, encode, encode_answer, encode_prompt, lent
 
 Loss = Callable[[list[int]], Tensor]
 
@@ -35,9 +35,9 @@ def answer_rows(lm: LanguageModel, requests: Sequence[Request], text: str | None
     """Each request's prompt, and its answer (or `text`, or the request's own neutral text) as what follows."""
     rows = []
     for request in requests:
-        prompt = encode(lm.tokenizer, request.prompt).ids
+        prompt = encode_prompt(lm, request.prompt).ids
         said = request.answer if text is None else request.target or text
-        rows.append(Row(prompt, len(prompt) - 1, answer_ids(lm.tokenizer, said)))
+        rows.append(Row(prompt, len(prompt) - 1, encode_answer(lm, said)))
     return rows
 
 

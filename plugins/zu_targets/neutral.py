@@ -22,7 +22,7 @@ from zu_framework import (
     Site,
     TargetStates,
 )
-from zu_framework.models import answer_ids, read_states
+from zu_framework.models import encode_answer, read_states
 from zu_targets.optimise import Optimised, optimise
 from zu_targets.options import NeutralOptions
 
@@ -49,7 +49,7 @@ class Neutral:
 
     def prepare(self, lm: LanguageModel, plan: ReadPlan, sites: Sequence[Site]) -> NeutralState:
         """Optimise the neutral states on the model as it is, before any write."""
-        texts = [answer_ids(lm.tokenizer, r.target or self._text(lm)) for r in plan.requests]
+        texts = [encode_answer(lm, r.target or self._text(lm)) for r in plan.requests]
         if self.options.at == "stream" and all(site.residual_stream for site in sites):
             found = self._optimise(lm, sites[-1].block, plan, texts, "neutral targets")
             return NeutralState(plan, tuple(sites), found.states, {}, self._report(found, "neutral"))
@@ -81,7 +81,7 @@ class Neutral:
             targets = values + representations.spread(_without(z, bias) - representations.bare_values)
         sensitive = None
         if "sensitive" in self.context.needs:
-            texts = [answer_ids(lm.tokenizer, r.answer) for r in state.plan.requests]
+            texts = [encode_answer(lm, r.answer) for r in state.plan.requests]
             found = self._optimise(
                 lm, site.module, state.plan, texts, f"sensitive values, layer {site.layer}"
             )

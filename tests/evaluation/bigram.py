@@ -66,4 +66,6 @@ class Bigram(nn.Module):
 
 def bigram(bos: bool = True, **options: Any) -> Any:
     """What a scorer reads of a language model."""
-    return SimpleNamespace(model=Bigram(**options), tokenizer=tokenizer(bos), device=torch.device("cpu"))
+    return SimpleNamespace(
+        model=Bigram(**options), tokenizer=tokenizer(bos), device=torch.device("cpu"), chat=None
+    )

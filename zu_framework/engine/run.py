@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from zu_framework.engine.results import Completion, RunResult, write_results
 from zu_framework.engine.run_folder import run_folder
 from zu_framework.errors import ConfigError, DataError, ModelError
 from zu_framework.evaluation import measure, read_texts
-from zu_framework.models import LanguageModel, check_folder
+from zu_framework.models import Chat, LanguageModel, check_folder, load_tokenizer
 from zu_framework.types import DataSplit, Measurement, Probe, Request
 
 HELD_OUT_EVERY = 10  # every tenth document of the background serves perplexity, where nothing else does
@@ -146,6 +146,13 @@ def check(
     if documents is not None and next(iter(documents()), None) is None:
         raise DataError("the background holds no document")
     info = check_folder(_model_path(config), trust_remote_code=config.model.trust_remote_code)
+    if config.model.chat:
+        tokenizer = load_tokenizer(
+            config.model.path,
+            trust_remote_code=config.model.trust_remote_code,
+            revision=config.model.revision,
+        )
+        Chat.of(tokenizer, config.model.system)
     layers = getattr(parts["locator"].options, "layers", None)
     for layer in layers or ():
         if not 0 <= layer < info.num_layers:
@@ -158,10 +165,18 @@ def check(
 
 
 def load_data(config: Config, parts: Parts) -> DataSplit:
-    """The data set's split. Raises `DataError` where nothing is to be forgotten."""
+    """The data set's split. Raises `DataError` where nothing is to be forgotten, or a subject is read and not there."""
     split: DataSplit = parts["data"].load()(parts["data"].options, config.seed)
     if not split.forget:
         raise DataError(f"data set {parts['data'].spec.name!r} yields no fact to forget: raise data.forget")
+    collector = parts.chosen.get("collector")
+    if collector is not None and collector.spec.needs_subject and not parts.solves_model:
+        without = next((request for request in split.forget if request.subject is None), None)
+        if without is not None:
+            raise DataError(
+                f"{without.source or without.prompt!r}: no subject, which collector {collector.spec.name!r} reads; "
+                "use collector.name=prompt-last"
+            )
     return split
 
 
@@ -173,6 +188,8 @@ def load_model(config: Config, plugins: Plugins) -> LanguageModel:
         device=device_of(config),
         revision=config.model.revision,
         trust_remote_code=config.model.trust_remote_code,
+        chat=config.model.chat,
+        system=config.model.system,
         find_architecture=_architecture(plugins),
     )
 
@@ -282,14 +299,14 @@ def _completions(lm: LanguageModel, requests: Sequence[Request], config: Config)
 
 
 def _request(given: Mapping[str, Any], number: int) -> Request:
-    known = {"prompt", "answer", "subject", "subject_start", "id", "target", "paraphrases", "neighbours"}
+    known = {field.name for field in fields(Request)} - {"source"}
     unknown = sorted(set(given) - known)
     if unknown or not {"prompt", "answer"} <= set(given):
         what = f"unknown field {unknown[0]!r}" if unknown else "prompt and answer are needed"
         raise DataError(f"request {number}: {what}; fields: {', '.join(sorted(known))}")
     values = dict(given)
-    values["paraphrases"] = tuple(values.get("paraphrases", ()))
-    values["neighbours"] = tuple(
-        n if isinstance(n, Probe) else Probe(**n) for n in values.get("neighbours", ())
-    )
+    for name in ("paraphrases", "perturbed_answers", "choices", "aliases"):
+        values[name] = tuple(values.get(name, ()))
+    for name in ("neighbours", "implied"):
+        values[name] = tuple(p if isinstance(p, Probe) else Probe(**p) for p in values.get(name, ()))
     return Request(**values, source=f"request {number}")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 
 from zu_framework.errors import DataError
-from zu_framework.models import LanguageModel, Row, answer_ids, continuations, encode
+from zu_framework.models import LanguageModel, Row, continuations, encode, encode_answer, encode_prompt
 from zu_framework.types import Probe, Score
 
 Progress = Callable[[str, int, int], None]
@@ -76,8 +76,8 @@ class Scorer:
         return self._texts[key]
 
     def _probe_row(self, probe: Probe) -> Row:
-        prompt = encode(self.lm.tokenizer, probe.prompt).ids
-        answer = answer_ids(self.lm.tokenizer, probe.answer)
+        prompt = encode_prompt(self.lm, probe.prompt).ids
+        answer = encode_answer(self.lm, probe.answer)
         if len(prompt) + len(answer) > self._longest:
             raise DataError(
                 f"probe {probe.prompt[:60]!r}... has {len(prompt) + len(answer)} tokens, the model takes "

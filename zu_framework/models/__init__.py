@@ -2,14 +2,16 @@
 
 from zu_framework.models.answers import Said, continuations, logits_at
 from zu_framework.models.architecture import find_architecture
+from zu_framework.models.chat import Chat, encode_answer, encode_prompt
 from zu_framework.models.language_model import LanguageModel
 from zu_framework.models.lending import lent
-from zu_framework.models.loading import CheckpointInfo, check_folder
+from zu_framework.models.loading import CheckpointInfo, check_folder, load_tokenizer
 from zu_framework.models.tokens import Batch, Encoding, Row, answer_ids, batch, encode, token_at
 from zu_framework.models.tracing import add_at, read_states, read_tokens, row_of, run_until, stream_inputs
 
 __all__ = [
     "Batch",
+    "Chat",
     "CheckpointInfo",
     "Encoding",
     "LanguageModel",
@@ -21,8 +23,11 @@ __all__ = [
     "check_folder",
     "continuations",
     "encode",
+    "encode_answer",
+    "encode_prompt",
     "find_architecture",
     "lent",
+    "load_tokenizer",
     "logits_at",
     "read_states",
     "read_tokens",

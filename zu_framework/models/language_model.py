@@ -14,8 +14,9 @@ from torch import Tensor
 
 from zu_framework.errors import ModelError
 from zu_framework.models.architecture import find_architecture, first, is_linear, transposed
+from zu_framework.models.chat import Chat
 from zu_framework.models.loading import load_checkpoint, save_checkpoint
-from zu_framework.models.tokens import batch
+from zu_framework.models.tokens import batch, encode
 from zu_framework.models.tracing import row_of, run_until
 from zu_framework.types import Architecture, ReadPrompt, Site
 
@@ -34,21 +35,27 @@ _NOT_IDENTITY = {
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """A model in evaluation mode, its fast tokenizer, and where its parts are."""
+    """A model in evaluation mode, its fast tokenizer, and where its parts are.
+
+    chat: the template that prompts are read in, None for a model that reads them as they are.
+    """
 
     model: Any
     tokenizer: Any
     architecture: Architecture
+    chat: Chat | None = None
 
     @classmethod
-    def wrap(cls, model: Any, tokenizer: Any, architecture: Architecture | None = None) -> LanguageModel:
+    def wrap(
+        cls, model: Any, tokenizer: Any, architecture: Architecture | None = None, chat: Chat | None = None
+    ) -> LanguageModel:
         """A model in memory. Raises `ModelError` for a slow tokenizer or where no decoder structure is found."""
         if not getattr(tokenizer, "is_fast", False):
             raise ModelError(
                 f"tokenizer {type(tokenizer).__name__} gives no character offsets: load the fast one (tokenizer.json)"
             )
         model.eval()
-        return cls(model, tokenizer, architecture or find_architecture(model))
+        return cls(model, tokenizer, architecture or find_architecture(model), chat)
 
     @classmethod
     def from_pretrained(
@@ -59,13 +66,19 @@ class LanguageModel:
         device: str = "cpu",
         revision: str | None = None,
         trust_remote_code: bool = False,
+        chat: bool = False,
+        system: str = "",
         find_architecture: Callable[[Any], Architecture | None] | None = None,
     ) -> LanguageModel:
-        """Load a checkpoint folder or hub id, safetensors only. Raises `ModelError` that says what to mend."""
+        """Load a checkpoint folder or hub id, safetensors only. Raises `ModelError` that says what to mend.
+
+        chat: prompts are read in the tokenizer's chat template, with `system` as the system prompt where it is not "".
+        """
         model, tokenizer = load_checkpoint(
             path, dtype=dtype, device=device, revision=revision, trust_remote_code=trust_remote_code
         )
-        return cls.wrap(model, tokenizer, find_architecture(model) if find_architecture else None)
+        template = Chat.of(tokenizer, system) if chat else None
+        return cls.wrap(model, tokenizer, find_architecture(model) if find_architecture else None, template)
 
     @property
     def device(self) -> torch.device:
@@ -203,15 +216,20 @@ class LanguageModel:
 
     def generate_greedy(self, prompts: Sequence[str], max_new_tokens: int) -> list[str]:
         """What the model says next, most likely token by most likely token, one prompt at a time."""
-        return [self._continue(prompt, max_new_tokens, None) for prompt in prompts]
+        rows = [row_of(self, ReadPrompt(prompt, len(prompt))) for prompt in prompts]
+        return [self._continue(row.ids, max_new_tokens, None) for row in rows]
 
     def sample(self, prompts: Sequence[str], max_new_tokens: int, seed: int, top_k: int = 5) -> list[str]:
-        """Continuations drawn among the `top_k` likeliest tokens; a seed draws the same, whatever ran before."""
-        generator = torch.Generator().manual_seed(seed)
-        return [self._continue(prompt, max_new_tokens, generator, top_k) for prompt in prompts]
+        """Continuations drawn among the `top_k` likeliest tokens; a seed draws the same, whatever ran before.
 
-    def _continue(self, prompt: str, limit: int, generator: torch.Generator | None, top_k: int = 5) -> str:
-        ids = list(row_of(self, ReadPrompt(prompt, len(prompt))).ids)
+        Of the bare texts, outside any chat template: what is drawn stands for text in general.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        rows = [encode(self.tokenizer, prompt).ids for prompt in prompts]
+        return [self._continue(ids, max_new_tokens, generator, top_k) for ids in rows]
+
+    def _continue(self, ids: list[int], limit: int, generator: torch.Generator | None, top_k: int = 5) -> str:
+        ends = {self.tokenizer.eos_token_id, *self._ends_of_turn()}
         said: list[int] = []
         with torch.no_grad():
             for _ in range(limit):
@@ -226,11 +244,18 @@ class LanguageModel:
                     token = int(
                         best.indices[torch.multinomial(best.values.softmax(0), 1, generator=generator)]
                     )
-                if token == self.tokenizer.eos_token_id:
+                if token in ends:
                     break
                 said.append(token)
         text: str = self.tokenizer.decode(said, skip_special_tokens=True)
         return text
+
+    def _ends_of_turn(self) -> list[int]:
+        """Tokens that end a reply besides the tokenizer's EOS, as the checkpoint names them; for chats alone."""
+        named = getattr(getattr(self.model, "generation_config", None), "eos_token_id", None)
+        if self.chat is None or named is None:
+            return []
+        return [named] if isinstance(named, int) else list(named)
 
     def _config_digest(self) -> Any:
         identity = _identity(self.model.config.to_dict())

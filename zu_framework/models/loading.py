@@ -63,14 +63,7 @@ def load_checkpoint(
         raise ModelError(f"model.dtype {dtype!r}: use auto, {', '.join(DTYPES)}")
     path = local_path(path)
     check_folder(path, trust_remote_code=trust_remote_code, revision=revision)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            path, revision=revision, trust_remote_code=trust_remote_code
-        )
-    except (
-        Exception
-    ) as cause:  # transformers raises many kinds; each means that this tokenizer cannot be used
-        raise ModelError(f"{path}: its tokenizer cannot be loaded: {_brief(cause)}") from cause
+    tokenizer = load_tokenizer(path, trust_remote_code=trust_remote_code, revision=revision)
     loader: Any = AutoModelForCausalLM
     try:
         with _without_bars():
@@ -90,6 +83,18 @@ def load_checkpoint(
             f"{path}: the safetensors lack {len(missing)} tensors of the model, {missing[0]!r} first"
         )
     return model.to(device), tokenizer
+
+
+def load_tokenizer(path: str, *, trust_remote_code: bool = False, revision: str | None = None) -> Any:
+    """The tokenizer of a checkpoint. Raises `ModelError`."""
+    try:
+        return AutoTokenizer.from_pretrained(
+            local_path(path), revision=revision, trust_remote_code=trust_remote_code
+        )
+    except (
+        Exception
+    ) as cause:  # transformers raises many kinds; each means that this tokenizer cannot be used
+        raise ModelError(f"{path}: its tokenizer cannot be loaded: {_brief(cause)}") from cause
 
 
 def local_path(path: str) -> str:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from zu_framework.models.architecture import first
-from zu_framework.models.tokens import Row, batch, encode, token_at
+from zu_framework.models.chat import encode_prompt
+from zu_framework.models.tokens import Row, batch, token_at
 from zu_framework.types import ReadPrompt, Site
 
 if TYPE_CHECKING:
@@ -59,8 +60,10 @@ def read_states(
 
 def row_of(lm: LanguageModel, prompt: ReadPrompt, continuation: Sequence[int] = ()) -> Row:
     """A prompt's tokens, its read position, and what follows it."""
-    encoding = encode(lm.tokenizer, prompt.text)
-    return Row(encoding.ids, token_at(encoding, prompt.text, prompt.read_end), continuation)
+    encoding = encode_prompt(lm, prompt.text)
+    last = len(encoding.ids) - 1
+    position = last if prompt.at_end else token_at(encoding, prompt.text, prompt.read_end)
+    return Row(encoding.ids, position, continuation)
 
 
 def run_until(

@@ -67,8 +67,21 @@ FAMILIES: Mapping[str, Mapping[str, Any]] = {
 }  # fmt: skip
 
 
-def tiny_tokenizer(*, bos: bool = True, pad: bool = True, side: str = "right") -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer of about 400 tokens: any text can be encoded. bos: put one before each text."""
+# BOS, then a marked turn a message; trims what users say, as Llama 3's template does
+CHAT_TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}<|{{ message.role }}|>{{ message.content | trim }}<|end|>"
+    "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+CHAT_TOKENS = ("<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
+
+
+def tiny_tokenizer(
+    *, bos: bool = True, pad: bool = True, side: str = "right", chat: bool = False
+) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer of about 400 tokens: any text can be encoded.
+
+    bos: put one before each text. chat: it has a chat template, `CHAT_TEMPLATE`, and a token for each of its marks.
+    """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -84,22 +97,31 @@ def tiny_tokenizer(*, bos: bool = True, pad: bool = True, side: str = "right") -
             single=f"{BOS} $A", pair=f"{BOS} $A $B", special_tokens=[(BOS, tokenizer.token_to_id(BOS))]
         )
     named = {"pad_token": "<pad>"} if pad else {}
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    made = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer, bos_token=BOS, eos_token=EOS, padding_side=side, **named
     )
+    if chat:
+        made.add_special_tokens({"additional_special_tokens": list(CHAT_TOKENS)})
+        made.chat_template = CHAT_TEMPLATE
+    return made
 
 
 def tiny_model(
-    family: str = "llama", seed: int = 0, *, dtype: torch.dtype = torch.float32, **changes: Any
+    family: str = "llama",
+    seed: int = 0,
+    *,
+    dtype: torch.dtype = torch.float32,
+    tokenizer: PreTrainedTokenizerFast | None = None,
+    **changes: Any,
 ) -> LanguageModel:
     """A model of a family of `FAMILIES` with seeded random weights, three layers of width 32, and its tokenizer.
 
-    changes: config entries to set otherwise. Weights have a larger spread than at the usual start, so that what an
-    edit does can be seen in the logits; biases are random too.
+    tokenizer: another than `tiny_tokenizer()`. changes: config entries to set otherwise. Weights have a larger
+    spread than at the usual start, so that what an edit does can be seen in the logits; biases are random too.
     """
     if family not in FAMILIES:
         raise ValueError(f"unknown family {family!r}: {', '.join(FAMILIES)}")
-    tokenizer = tiny_tokenizer()
+    tokenizer = tokenizer or tiny_tokenizer()
     entries = {
         "vocab_size": len(tokenizer),
         "bos_token_id": tokenizer.bos_token_id,
