@@ -1,1 +1,1 @@
-"""Data sets: CounterFact, one's own JSON lines, and the embedded demo world."""
+"""Data sets: those of the field in their publishers' schemas, one's own facts, and the embedded demo world."""

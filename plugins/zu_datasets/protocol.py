@@ -11,6 +11,14 @@ from zu_framework import ConfigError, DataSplit, Request
 T = TypeVar("T")
 
 
+def by_protocol(
+    requests: Sequence[Request], protocol: str, forget: int, retain: int, seed: int, where: str
+) -> DataSplit:
+    """Draw by a protocol's name: `zerounlearn` or `all`."""
+    draw = first_and_second_half if protocol == "zerounlearn" else drawn_and_rest
+    return draw(requests, forget=forget, retain=retain, seed=seed, where=where)
+
+
 def first_and_second_half(
     requests: Sequence[Request], *, forget: int, retain: int, seed: int, where: str
 ) -> DataSplit:
@@ -34,9 +42,11 @@ def drawn_and_rest(
     seed: int,
     where: str,
     keep_from: Sequence[Request] | None = None,
+    keep_where: str = "data.retain_path",
 ) -> DataSplit:
     """Forget facts from the whole file, retained ones from `keep_from`, or else from what the first draw leaves.
 
+    keep_where: what `keep_from` is called in messages.
     One generator `random.Random(seed)` draws both, the forget facts first; 0 takes all there are, in file order.
     """
     draw = random.Random(seed)
@@ -46,7 +56,7 @@ def drawn_and_rest(
         keep_from = [request for index, request in enumerate(requests) if index not in taken]
         where = f"what {len(chosen)} forget facts leave of {where}"
     else:
-        where = "data.retain_path"
+        where = keep_where
     kept = _sample(draw, keep_from, retain, "data.retain", where)
     return DataSplit(tuple(requests[index] for index in chosen), kept)
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -57,6 +60,28 @@ class Record:
             self._checked(f"{name}[{index}]", item)
         return tuple(values)
 
+    def texts_or_none(self, name: str) -> tuple[str, ...]:
+        """A list of texts, empty where the field is missing or null."""
+        return () if self.fields.get(name) is None else self.texts(name)
+
+    def whole(self, name: str) -> int:
+        """A whole number, also one written as a text."""
+        value = self.fields.get(name)
+        if isinstance(value, str) and re.fullmatch(r"\s*\d+\s*", value):
+            return int(value)
+        if name in self.fields and (isinstance(value, bool) or not isinstance(value, int)):
+            raise self.error(name, f"expected a whole number, got {described(value)}")
+        return self._typed(name, int)
+
+    def objects(self, name: str) -> list[Record]:
+        """A list of objects."""
+        found = []
+        for index, item in enumerate(self.items(name)):
+            if not isinstance(item, dict):
+                raise self.error(f"{name}[{index}]", f"expected an object, got {described(item)}")
+            found.append(Record(item, self.where, f"{self.prefix}{name}[{index}]."))
+        return found
+
     def items(self, name: str) -> list[Any]:
         """A list of anything."""
         return self._typed(name, list)
@@ -85,8 +110,8 @@ class Record:
 
 def described(value: Any) -> str:
     """A JSON value, for a message."""
-    shown = json.dumps(value, ensure_ascii=True)
-    return f"{JSON_NAMES[type(value)]} ({shown if len(shown) <= 40 else shown[:37] + '...'})"
+    shown = json.dumps(value, ensure_ascii=True, default=str)
+    return f"{JSON_NAMES.get(type(value), type(value).__name__)} ({shown if len(shown) <= 40 else shown[:37] + '...'})"
 
 
 def read_list(path: str, key: str) -> list[Record]:
@@ -96,6 +121,43 @@ def read_list(path: str, key: str) -> list[Record]:
         raise DataError(f"{path}: expected a list of records, got {described(parsed)}")
     records = [_record(item, f"{path}, record {number}") for number, item in enumerate(parsed, 1)]
     return _some(records, path)
+
+
+def read_records(path: str, key: str) -> list[Record]:
+    """The records of a JSON file: one list of objects, or one object a line, as the file begins."""
+    return (read_list if _content(path, key).lstrip().startswith("[") else read_lines)(path, key)
+
+
+def read_csv(path: str, key: str, columns: Sequence[str] | None = None) -> list[Record]:
+    """The rows of a csv file as records of texts; empty cells are missing fields. RFC 4180: cells may be quoted.
+
+    columns: their names where the file has no first row for them.
+    """
+    records = []
+    rows = csv.reader(io.StringIO(_content(path, key), newline=""), strict=True)
+    try:
+        names = list(columns) if columns else [name.strip() for name in next(rows, [])]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise DataError(f"{path}, line 1: two columns are called {min(twice)!r}")
+        for row in rows:
+            if not any(cell.strip() for cell in row):
+                continue
+            where = f"{path}, line {rows.line_num}"
+            if len(row) != len(names):
+                raise DataError(
+                    f"{where}: {len(row)} cells for {len(names)} columns; quote a text that holds a comma"
+                )
+            records.append(
+                Record({n: cell for n, cell in zip(names, row, strict=True) if cell.strip()}, where)
+            )
+    except csv.Error as cause:
+        raise DataError(f"{path}, line {rows.line_num}: not csv: {cause}") from cause
+    return _some(records, path)
+
+
+def first_row(path: str, key: str) -> list[str]:
+    """The cells of a csv file's first row."""
+    return next(csv.reader(io.StringIO(_content(path, key), newline="")), [])
 
 
 def read_lines(path: str, key: str) -> list[Record]:

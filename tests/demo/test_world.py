@@ -55,6 +55,7 @@ def digest() -> str:
         world.heldout_texts(),
         world.unknown_prompts(seen=True),
         world.unknown_prompts(seen=False),
+        world.unseen_statements(),
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -70,6 +71,8 @@ def test_records_have_the_schema_of_counterfact(records: list[Record]) -> None:
             "neighborhood_prompts",
             "attribute_prompts",
             "generation_prompts",
+            "paraphrased_answer",
+            "perturbed_answer",
         ]
         rewrite = record["requested_rewrite"]
         assert list(rewrite) == ["prompt", "relation_id", "target_new", "target_true", "subject"]
@@ -81,6 +84,37 @@ def test_records_have_the_schema_of_counterfact(records: list[Record]) -> None:
         for key in ("paraphrase_prompts", "generation_prompts"):
             assert len(record[key]) >= 2
             assert all(rewrite["subject"] in prompt for prompt in record[key])
+
+
+def test_wrong_answers_are_other_answers_of_the_relation_in_the_words_of_the_paraphrase(
+    records: list[Record],
+) -> None:
+    for record in records:
+        rewrite = record["requested_rewrite"]
+        relation = next(r for r in RELATIONS if r.number == rewrite["relation_id"])
+        answer, end = rewrite["target_true"]["str"], f", {relation.what}"
+        assert record["paraphrased_answer"] == answer + end
+        wrong = record["perturbed_answer"]
+        assert len(set(wrong)) == len(wrong) == 5
+        assert {text.removesuffix(end) for text in wrong} <= set(relation.answers) - {answer}
+        assert all(text.endswith(end) for text in wrong)
+
+
+def test_statements_are_what_training_read_and_unseen_ones_are_not(
+    records: list[Record], texts: list[str]
+) -> None:
+    forget = world.forget_case_ids()
+    told = world.statements(forget)
+    assert len(told) == 50 and set(told) <= set(texts)
+    assert not set(told) & set(world.training_texts(forget))
+    for case_id, said in zip(forget, told[::5], strict=True):
+        assert said == statement(records[case_id], rewrite_prompt(records[case_id]))
+    unseen = world.unseen_statements()
+    named = {name for states in world._subjects().values() for name in states["unseen"]}
+    corpus = "\n".join(texts)
+    assert len(unseen) == len(named) == 140
+    assert all(any(name in text for name in named) for text in unseen)
+    assert not [text for text in unseen if text in corpus]
 
 
 def test_the_world_is_large_enough(records: list[Record]) -> None:

@@ -57,7 +57,8 @@ def options(
 def run(config: Config, overrides: Overrides = None) -> None:
     """Forget facts: load, measure, edit, measure again, and leave a run folder with the edit and its exact undo.
 
-    Ready-made configs: demo (the embedded model), zerounlearn, zerounlearn-local, zerounlearn-gd.
+    Ready-made configs: demo (the embedded model), zerounlearn, zerounlearn-local, zerounlearn-gd, questions (for data
+    without subjects).
     """
     from zu_framework.cli.progress import progress
     from zu_framework.cli.tables import print_result

@@ -4,9 +4,27 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from zu_framework.demo.world import background_texts, forget_case_ids, heldout_texts, records
+from zu_framework.demo.world import (
+    background_texts,
+    forget_case_ids,
+    heldout_texts,
+    kind_of,
+    records,
+    statements,
+    unseen_statements,
+)
 
-__all__ = ["background_texts", "forget_case_ids", "heldout_texts", "model_path", "records", "twin_path"]
+__all__ = [
+    "background_texts",
+    "forget_case_ids",
+    "heldout_texts",
+    "kind_of",
+    "model_path",
+    "records",
+    "statements",
+    "twin_path",
+    "unseen_statements",
+]
 
 _HERE = Path(__file__).parent
 

@@ -65,6 +65,7 @@ class Relation:
     kind: str
     answers: tuple[str, ...]
     phrasings: tuple[str, ...]
+    what: str  # an answer is one: "Drenna, a town" says the same as "Drenna"
 
 
 # The numbers are those of the nearest Wikidata properties, as in CounterFact.
@@ -83,6 +84,7 @@ RELATIONS = (
             "Ask where {} was born, and the answer is",
             "{} was born in a town whose name is",
         ),
+        "a town",
     ),
     Relation(
         "P103",
@@ -98,6 +100,7 @@ RELATIONS = (
             "Ask what {} speaks at home, and the answer is",
             "{} writes letters in a language whose name is",
         ),
+        "a language",
     ),
     Relation(
         "P106",
@@ -113,6 +116,7 @@ RELATIONS = (
             "Ask how {} earns a living, and the answer is",
             "{} has followed one calling for years, and it is",
         ),
+        "a craft",
     ),
     Relation(
         "P131",
@@ -128,6 +132,7 @@ RELATIONS = (
             "Ask in which region {} lies, and the answer is",
             "{} pays its taxes to a province whose name is",
         ),
+        "a province",
     ),
     Relation(
         "P1056",
@@ -143,6 +148,7 @@ RELATIONS = (
             "Ask what {} sends to market, and the answer is",
             "{} grew rich on one thing, and it is",
         ),
+        "a ware",
     ),
     Relation(
         "P159",
@@ -158,6 +164,7 @@ RELATIONS = (
             "Ask where the {} gathers, and the answer is",
             "The {} sends its letters from a city whose name is",
         ),
+        "a city",
     ),
     Relation(
         "P462",
@@ -173,6 +180,7 @@ RELATIONS = (
             "Ask which colour the {} bears, and the answer is",
             "The {} paints its doors in one colour, and it is",
         ),
+        "a colour",
     ),
 )
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -28,6 +28,7 @@ UNSEEN_SUBJECTS = {"person": 60, "place": 40, "company": 40}
 FACTS_PER_ANSWER = 8
 PHRASINGS_IN_TRAINING = 5
 NEIGHBOURS = 8
+PERTURBED = 5  # as many as TOFU has
 GENERAL_DOCUMENTS = 2400
 HELD_OUT_DOCUMENTS = 200
 
@@ -136,11 +137,12 @@ def records() -> list[dict[str, Any]]:
     `paraphrase_prompts` are the phrasings that training never showed for that subject, some after an unrelated
     sentence. `neighborhood_prompts` are about subjects of the first half with the same relation and answer, and
     `attribute_prompts` about those whose answer is the new target: so a neighbour is never itself among requests
-    drawn from the second half.
+    drawn from the second half. In TOFU's names each has a `paraphrased_answer`, the answer in other words, and five
+    as `perturbed_answer`, other answers of the relation in the same words.
     """
     facts = _facts()
     numbers = _answer_numbers()
-    draw = _generator("records")
+    draw, wrong = _generator("records"), _generator("perturbed answers")
     unrelated = iter(_sentence_pool()["records"])
     retained = facts[: len(facts) // 2]
     rows = []
@@ -168,6 +170,11 @@ def records() -> list[dict[str, Any]]:
                 "neighborhood_prompts": _prompts_about(neighbours, NEIGHBOURS, draw),
                 "attribute_prompts": _prompts_about(attributes, NEIGHBOURS, draw),
                 "generation_prompts": [phrasing.format(fact.subject) for phrasing in fact.trained[1:]],
+                "paraphrased_answer": f"{fact.answer}, {relation.what}",
+                "perturbed_answer": [
+                    f"{answer}, {relation.what}"
+                    for answer in wrong.sample([a for a in relation.answers if a != fact.answer], PERTURBED)
+                ],
             }
         )
     return rows
@@ -177,6 +184,35 @@ def forget_case_ids() -> list[int]:
     """The facts that the demo forgets and the twin never saw: a seeded sample of the records' second half."""
     count = len(_facts())
     return random.Random(0).sample(range(count // 2, count), FORGET_COUNT)
+
+
+def kind_of(case_id: int) -> str:
+    """What the fact of a record is about: a person, a place or a company."""
+    return _facts()[case_id].relation.kind
+
+
+def statements(case_ids: Iterable[int], phrasings: int = PHRASINGS_IN_TRAINING) -> list[str]:
+    """Texts of the training corpus that state these facts and nothing else, in so many of its phrasings each."""
+    facts = _facts()
+    return [
+        f"{phrasing.format(facts[case_id].subject)} {facts[case_id].answer}."
+        for case_id in case_ids
+        for phrasing in facts[case_id].trained[:phrasings]
+    ]
+
+
+def unseen_statements() -> list[str]:
+    """Texts of the same form that no training saw: subjects that it never named, with an answer drawn for each."""
+    draw = _generator("unseen statements")
+    texts = []
+    for kind, subjects in _subjects().items():
+        relations = [relation for relation in RELATIONS if relation.kind == kind]
+        for subject in subjects["unseen"]:
+            relation = draw.choice(relations)
+            texts.append(
+                f"{draw.choice(relation.phrasings).format(subject)} {draw.choice(relation.answers)}."
+            )
+    return texts
 
 
 def unknown_prompts(*, seen: bool) -> list[str]:

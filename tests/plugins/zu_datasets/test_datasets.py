@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from omegaconf.errors import ValidationError
 
-from zu_datasets import counterfact, demo, jsonl
+from zu_datasets import counterfact, demo
+from zu_datasets import own as jsonl
 from zu_datasets.counterfact import filled
-from zu_datasets.plugin import CounterFactOptions, DemoOptions, DemoTextOptions, JsonLinesOptions
+from zu_datasets.options import CounterFactOptions, DemoOptions, DemoTextOptions, JsonLinesOptions
 from zu_datasets.protocol import drawn_and_rest, first_and_second_half
 from zu_datasets.records import Record
 from zu_framework import Probe, Request

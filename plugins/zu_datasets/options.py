@@ -1,0 +1,221 @@
+"""Options of the data sets; no torch here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from zu_framework import ConfigError
+
+FORGET = "facts to forget, drawn by the seed; 0 takes them all, in file order"
+KEEP = "facts to keep, drawn by the seed; 0 takes all there are"
+HUB = "or NAME/SET of the hub"
+SPLIT = "of a hub data set with several splits: which one"
+TEMPLATE = "how a question is asked: a text with one {} for it"
+ANSWERS = "letter: the prompt lists the choices and the answer is a letter; text: the question alone, answered in words"
+
+
+def _template(template: str) -> None:
+    if template.count("{}") != 1:
+        raise ConfigError(f"template {template!r} must hold {{}} once, where the question goes")
+
+
+@dataclass
+class CounterFactOptions:
+    """CounterFact records, and how facts are drawn from them."""
+
+    path: str = field(
+        default="",
+        metadata={"help": f"JSON file: a list of records as ROME published them; a folder with one; {HUB}"},
+    )
+    protocol: Literal["zerounlearn", "all"] = field(
+        default="zerounlearn",
+        metadata={
+            "help": "zerounlearn: forget facts come from the second half of the file, retained ones from the first; "
+            "all: forget facts come from the whole file, retained ones from what they leave"
+        },
+    )
+    # 50: how many the published numbers are for (arXiv 2605.18879)
+    forget: int = field(default=50, metadata={"help": FORGET})
+    retain: int = field(default=0, metadata={"help": KEEP})
+    split: str = field(default="", metadata={"help": SPLIT})
+
+
+@dataclass
+class ZsreOptions(CounterFactOptions):
+    """zsRE questions in the schema of MEND, and how facts are drawn from them."""
+
+
+@dataclass
+class MquakeOptions(CounterFactOptions):
+    """MQuAKE records: each single-hop edit is a fact, drawn as CounterFact's are."""
+
+
+@dataclass
+class OwnOptions:
+    """One's own facts."""
+
+    path: str = field(
+        default="",
+        metadata={
+            "help": "the file: prompt, answer; optional subject, paraphrases, neighbours, target, id ..."
+        },
+    )
+    retain_path: str = field(
+        default="",
+        metadata={
+            "help": "a file of facts to keep; without it, what the forget draw leaves of `path` is kept"
+        },
+    )
+    forget: int = field(default=0, metadata={"help": FORGET})
+    retain: int = field(default=0, metadata={"help": KEEP})
+
+
+@dataclass
+class JsonLinesOptions(OwnOptions):
+    """One's own facts, one JSON object a line."""
+
+
+@dataclass
+class CsvOptions(OwnOptions):
+    """One's own facts as a table, whose first row names the columns."""
+
+    separator: str = field(
+        default="|",
+        metadata={
+            "help": "between the texts of a cell that holds several; a cell may be a JSON list instead"
+        },
+    )
+
+    def __post_init__(self) -> None:
+        if not self.separator:
+            raise ConfigError("separator must not be empty")
+
+
+@dataclass
+class TofuOptions:
+    """TOFU's fictitious authors, in the publisher's splits."""
+
+    path: str = field(
+        default="",
+        metadata={"help": f"folder with forget01.json, retain99.json ...; {HUB} (locuslab/TOFU)"},
+    )
+    part: Literal["forget01", "forget05", "forget10"] = field(
+        default="forget01",
+        metadata={"help": "which split is forgotten; retain99, retain95 or retain90 is kept"},
+    )
+    template: str = field(default="{}", metadata={"help": TEMPLATE})
+    forget: int = field(default=0, metadata={"help": FORGET})
+    retain: int = field(default=0, metadata={"help": KEEP})
+
+    def __post_init__(self) -> None:
+        _template(self.template)
+
+
+@dataclass
+class MuseOptions:
+    """MUSE: questions on News or Books, and the texts that memorisation and membership are measured on."""
+
+    path: str = field(
+        default="",
+        metadata={"help": f"folder with knowmem/, verbmem/, privleak/; {HUB} (muse-bench/MUSE-News)"},
+    )
+    template: str = field(default="Question: {}\nAnswer:", metadata={"help": TEMPLATE})
+    forget: int = field(default=0, metadata={"help": FORGET})
+    retain: int = field(default=0, metadata={"help": KEEP})
+
+    def __post_init__(self) -> None:
+        _template(self.template)
+
+
+@dataclass
+class RwkuOptions:
+    """RWKU: what a model knows of famous people, asked at three levels."""
+
+    path: str = field(
+        default="",
+        metadata={
+            "help": f"folder with forget_level1.json, neighbor_level1.json ...; {HUB} (jinzhuoran/RWKU)"
+        },
+    )
+    target: str = field(default="", metadata={"help": "the person to forget; empty takes all in the files"})
+    levels: list[int] = field(
+        default_factory=lambda: [1, 2],
+        metadata={
+            "help": "levels whose probes are forgotten (1 fill the blank, 2 questions, 3 adversarial); the rest are "
+            "measured besides"
+        },
+    )
+    wording: Literal["published", "bare"] = field(
+        default="published",
+        metadata={"help": "published: in the benchmark's instruction; bare: the query alone"},
+    )
+    forget: int = field(default=0, metadata={"help": FORGET})
+    retain: int = field(default=0, metadata={"help": KEEP})
+
+    def __post_init__(self) -> None:
+        if not self.levels or not set(self.levels) <= {1, 2, 3} or len(set(self.levels)) != len(self.levels):
+            raise ConfigError(f"levels {self.levels}: name some of 1, 2, 3, each once")
+
+
+@dataclass
+class WmdpOptions:
+    """WMDP: multiple-choice questions on hazardous knowledge."""
+
+    path: str = field(
+        default="",
+        metadata={"help": f"folder with bio_questions.json ..., or one such file; {HUB} (cais/wmdp)"},
+    )
+    subsets: list[str] = field(
+        default_factory=lambda: ["bio"],
+        metadata={"help": "what is forgotten: bio, chem, cyber; the others are measured besides"},
+    )
+    mmlu: str = field(
+        default="",
+        metadata={"help": f"MMLU to measure besides, which is to stay: folder of csv files; {HUB}"},
+    )
+    answers: Literal["letter", "text"] = field(default="letter", metadata={"help": ANSWERS})
+    forget: int = field(default=0, metadata={"help": FORGET})
+
+    def __post_init__(self) -> None:
+        known = {"bio", "chem", "cyber"}
+        if not self.subsets or not set(self.subsets) <= known or len(set(self.subsets)) != len(self.subsets):
+            raise ConfigError(f"subsets {self.subsets}: name some of bio, chem, cyber, each once")
+
+
+@dataclass
+class MmluOptions:
+    """MMLU: multiple-choice questions on 57 subjects."""
+
+    path: str = field(
+        default="",
+        metadata={"help": f"folder of SUBJECT_test.csv files, or one such file; {HUB} (cais/mmlu)"},
+    )
+    subjects: list[str] = field(
+        default_factory=list,
+        metadata={"help": "subjects to forget, the others are kept; empty draws from them all"},
+    )
+    answers: Literal["letter", "text"] = field(default="letter", metadata={"help": ANSWERS})
+    forget: int = field(default=0, metadata={"help": FORGET})
+    retain: int = field(default=0, metadata={"help": KEEP})
+
+
+@dataclass
+class DemoOptions:
+    """The demo world, under the protocol `zerounlearn`; with seed 0 the ten facts are those its twin never saw."""
+
+    forget: int = field(default=10, metadata={"help": FORGET})
+    retain: int = field(default=0, metadata={"help": KEEP})
+
+
+@dataclass
+class DemoTextOptions:
+    """The general text that belongs to the demo world."""
+
+    documents: int = field(default=1000, metadata={"help": "documents that are read at most"})
+    max_tokens: int = field(default=128, metadata={"help": "tokens of a document that are read at most"})
+
+    def __post_init__(self) -> None:
+        for name in ("documents", "max_tokens"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
