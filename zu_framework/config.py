@@ -70,6 +70,17 @@ class EvaluateConfig:
         ],
         metadata={"help": "names of metrics, in the table's order; [] measures nothing"},
     )
+    options: dict[str, Any] = field(
+        default_factory=dict,
+        metadata={"help": "options of single metrics: evaluate.options.NAME.OPTION, such as mia_min_k.k"},
+    )
+    reference: str | None = field(
+        default=None,
+        metadata={
+            "help": "a model retrained without the forget facts (folder, hub id, zu:demo-twin), for the metrics that "
+            "compare with one; loaded as `model` is, once"
+        },
+    )
     text: str | None = field(
         default=None,
         metadata={

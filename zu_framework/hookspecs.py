@@ -96,7 +96,9 @@ def zu_register_metrics(register: Register[MetricSpec]) -> None:
 
     Runs once, when components are first listed; import nothing heavy. The implementation
     `measure(scorer, data) -> Measurement | None` reads the batched scorer, which scores each probe once however many
-    metrics ask for it; None means that these data hold nothing to measure it on.
+    metrics ask for it; None means that these data hold nothing to measure it on. It may answer a mapping of several
+    measurements, shown as `name/key`. Where the spec's options have fields, it is called with `options=` besides;
+    where its needs name "reference", `scorer.reference` scores under the model of `evaluate.reference`.
     """
 
 

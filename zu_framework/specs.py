@@ -125,11 +125,22 @@ class DatasetSpec(Spec):
     kind: ClassVar[str] = "dataset"
 
 
+MetricNeed = Literal["reference"]
+METRIC_NEEDS: frozenset[str] = frozenset({"reference"})
+
+
 @dataclass(frozen=True)
 class MetricSpec(Spec):
-    """Implementation: `measure(scorer, data) -> Measurement | None` (None: the data hold nothing to measure it on)."""
+    """Implementation: `measure(scorer, data) -> Measurement | None` (None: the data hold nothing to measure it on).
+
+    It may answer a mapping of several measurements, shown as `name/key`. A metric whose options dataclass has fields
+    is called with `options=` besides; they are `evaluate.options.<name>.<field>`. better: the direction that a user
+    who forgets wants. needs: "reference" where it reads `scorer.reference`, a retrained model: a run without
+    `evaluate.reference` is then refused.
+    """
 
     better: Literal["lower", "higher", "unchanged"] = "unchanged"
+    needs: frozenset[str] = frozenset()
     kind: ClassVar[str] = "metric"
 
 

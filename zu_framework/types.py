@@ -494,11 +494,24 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Score:
-    """What the model thinks of an answer: every token the argmax, summed log-probability, number of tokens."""
+    """What the model thinks of an answer or a text: every token the argmax, summed log-probability, number of tokens.
+
+    Of each token: hits: whether it is the argmax; token_log_probabilities, in nats; expected, deviations: mean and
+    standard deviation of the log-probability of a token drawn from what the model predicts there.
+    """
 
     exact: bool
     log_probability: float
     tokens: int
+    hits: tuple[bool, ...] = ()
+    token_log_probabilities: tuple[float, ...] = ()
+    expected: tuple[float, ...] = ()
+    deviations: tuple[float, ...] = ()
+
+    @property
+    def per_token(self) -> float:
+        """Mean log-probability of a token; its exp is the geometric mean of the tokens' probabilities."""
+        return self.log_probability / self.tokens if self.tokens else 0.0
 
 
 # ---------------------------------------------------------------------------------------------- the run

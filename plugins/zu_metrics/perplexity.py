@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import math
+from typing import Any
+
+import numpy as np
 
 from zu_framework import DataSplit, Measurement, Scorer
-
-LARGEST_EXPONENT = 709.0  # of a float64: above it, math.exp overflows and the perplexity is infinite
+from zu_framework.evaluation import ratio
 
 
 def perplexity(scorer: Scorer, data: DataSplit) -> Measurement | None:
     """exp(total negative log-likelihood / tokens) over the held-out texts: every token weighs the same, not every text.
 
-    None when there is no held-out text, or none with a token to predict.
+    None when there is no held-out text, or none with a token to predict. The interval is over texts.
     """
-    nll, tokens = scorer.perplexity(data.heldout_texts)
-    if not tokens:
-        return None
-    mean = nll / tokens
-    return Measurement(
-        value=math.exp(mean) if mean <= LARGEST_EXPONENT else math.inf,
-        numerator=nll,
-        denominator=tokens,
+    scores = scorer.score_texts(data.heldout_texts)
+    return ratio(
+        [-score.log_probability for score in scores],
+        [float(score.tokens) for score in scores],
         grain="token",
         definition="exp(numerator / denominator): negative log-likelihood in nats over predicted tokens",
+        transform=_exp,
     )
+
+
+def _exp(mean: Any) -> Any:
+    with np.errstate(over="ignore"):
+        return np.exp(np.asarray(mean, dtype=np.float64))

@@ -43,6 +43,28 @@ def test_a_later_measurement_sees_the_model_as_it_is_then() -> None:
     assert measure(lm, DATA, {"hits": hits})["hits"].value != before["hits"].value
 
 
+def test_a_metric_may_answer_several_measurements() -> None:
+    several = lambda scorer, data: {"a": hits(scorer, data), "b": hits(scorer, data)}  # noqa: E731
+    assert list(measure(bigram(), DATA, {"hits": hits, "more": several})) == ["hits", "more/a", "more/b"]
+
+
+def test_the_reference_is_loaded_once_for_both_sides_and_let_go_of() -> None:
+    loaded: list[Any] = []
+
+    def load() -> Any:
+        loaded.append(bigram())
+        return loaded[-1]
+
+    def compare(scorer: Scorer, data: DataSplit) -> Measurement:
+        assert scorer.reference is not None
+        return hits(scorer.reference, data)
+
+    reference = Scorer(load)
+    for _ in ("before", "after"):
+        measure(bigram(), DATA, {"compare": compare}, reference=reference)
+    assert len(loaded) == 1 and reference._lm is None
+
+
 def test_a_metric_must_answer_a_measurement() -> None:
     wrong: Any = lambda scorer, data: 0.5  # noqa: E731
     with pytest.raises(PluginError, match="metric 'wrong' answered 0.5"):

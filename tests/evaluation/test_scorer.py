@@ -27,7 +27,7 @@ def llama() -> LlamaForCausalLM:
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=len(WORDS), hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=1, max_position_embeddings=64, initializer_range=0.5,
+        num_key_value_heads=1, max_position_embeddings=64, initializer_range=0.5, eos_token_id=None,
     )  # fmt: skip
     return LlamaForCausalLM(config).eval()
 
@@ -182,6 +182,103 @@ def test_half_precision_logits_are_normalised_in_float32(llama: LlamaForCausalLM
     ids = torch.tensor([lm.tokenizer("the cat sat").input_ids])
     expected = half(input_ids=ids).logits[0, -1].float().log_softmax(0)[WORDS.index("home")].item()
     assert Scorer(lm).score([probe])[0].log_probability == pytest.approx(expected, abs=1e-6)
+
+
+def test_each_token_has_its_hit_its_probability_and_what_was_expected() -> None:
+    (score,) = Scorer(bigram()).score([Probe("the cat", "sat home")])
+    assert score.hits == (True, False)
+    assert score.token_log_probabilities == pytest.approx([math.log(0.5), math.log(0.25)])
+    for last, mean, deviation in zip(("cat", "sat"), score.expected, score.deviations, strict=True):
+        chances = [probability(last, word) for word in WORDS]
+        expected = sum(p * math.log(p) for p in chances)
+        assert mean == pytest.approx(expected, rel=1e-5)
+        variance = sum(p * (math.log(p) - expected) ** 2 for p in chances)
+        assert deviation == pytest.approx(math.sqrt(variance), rel=1e-5)
+    assert score.per_token == pytest.approx(math.log(0.5 * 0.25) / 2)
+
+
+def test_what_is_expected_does_not_depend_on_how_many_tokens_are_scored_at_once(
+    llama: LlamaForCausalLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probes = many_probes(10)
+    expected = Scorer(language_model(llama)).score(probes)
+    monkeypatch.setattr(scorer, "TOKENS_AT_ONCE", 3)
+    for one, other in zip(Scorer(language_model(llama)).score(probes), expected, strict=True):
+        assert one.hits == other.hits and len(one.hits) == one.tokens
+        assert one.expected == pytest.approx(other.expected, abs=1e-5)
+        assert one.deviations == pytest.approx(other.deviations, abs=1e-5)
+
+
+def test_the_windows_of_a_text_are_joined_in_their_order() -> None:
+    (score,) = Scorer(bigram(), max_tokens=3).score_texts(["the cat sat home x"])
+    pairs = [("<s>", "the"), ("the", "cat"), ("<s>", "sat"), ("sat", "home"), ("<s>", "x")]
+    assert score.token_log_probabilities == pytest.approx([math.log(probability(*pair)) for pair in pairs])
+    assert score.tokens == len(score.hits) == 5 and not score.exact
+
+
+def test_continuations_take_the_likeliest_word_until_the_end() -> None:
+    """The tokenizer's unknown word, x, is special to it and not shown."""
+    lm = bigram()
+    lm.tokenizer.eos_token = "<s>"  # the likeliest after "home"
+    on = "cat sat the cat sat the cat sat"
+    assert Scorer(lm, 2).completions(["the", "the dog", "x the", "the"], 10) == [on, "ran home", on, on]
+
+
+def test_a_continuation_is_made_once_and_again_only_where_more_is_asked() -> None:
+    lm = bigram()
+    scores = Scorer(lm)
+    longer = scores.completions(["the"], 4)
+    rows = lm.model.rows
+    assert scores.completions(["the"], 2) == ["cat sat"] and longer == ["cat sat the"]
+    assert lm.model.rows == rows
+    assert scores.completions(["the"], 6) == ["cat sat the cat sat"]
+    assert scores.cost.prompts == 2 and scores.cost.generated_tokens == 10
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 64])
+def test_continuations_are_those_of_transformers(llama: LlamaForCausalLM, batch_size: int) -> None:
+    lm = language_model(llama, padding_side="left")
+    prompts = [probe.prompt for probe in many_probes(12)]
+    found = Scorer(lm, batch_size).completions(prompts, 6)
+    for prompt, text in zip(prompts, found, strict=True):
+        ids = torch.tensor([lm.tokenizer(prompt).input_ids])
+        made = llama.generate(
+            ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=6,
+            eos_token_id=None, pad_token_id=0,
+        )  # fmt: skip
+        assert text == lm.tokenizer.decode(made[0, ids.shape[1] :], skip_special_tokens=True)
+
+
+def test_a_prompt_that_leaves_no_room_to_answer_is_refused() -> None:
+    with pytest.raises(DataError, match="the model takes 8"):
+        Scorer(bigram(positions=8)).completions(["the " * 7], 5)
+
+
+def test_the_cost_counts_what_was_new() -> None:
+    scores = Scorer(bigram())
+    scores.score([Probe("the", "cat"), Probe("the", "cat"), Probe("the cat", "sat home")])
+    scores.score([Probe("the", "cat")])
+    scores.perplexity(["the cat"])
+    cost = scores.cost
+    assert (cost.probes, cost.texts, cost.prompts) == (2, 1, 0)
+    assert cost.tokens == 3 + 5 + 3  # BOS included
+    assert cost.seconds > 0
+
+
+def test_a_model_that_must_be_loaded_is_loaded_once_asked_and_let_go_of() -> None:
+    loaded = []
+
+    def load() -> Any:
+        loaded.append(bigram())
+        return loaded[-1]
+
+    scores = Scorer(load)
+    assert not loaded
+    first = scores.score([Probe("the", "cat")])
+    scores.release()
+    assert scores.score([Probe("the", "cat")]) == first and len(loaded) == 1
+    scores.score([Probe("the", "dog")])
+    assert len(loaded) == 2
 
 
 def test_a_probe_longer_than_the_model_is_refused() -> None:

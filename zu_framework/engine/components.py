@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 from zu_framework.config import COMPONENT_GROUPS, Config, options_from
@@ -35,13 +36,22 @@ class Parts:
     """The components of a run, by config group, and the metrics in the table's order."""
 
     chosen: Mapping[str, Chosen]
-    metrics: tuple[Registered, ...]
+    metrics: tuple[Chosen, ...]
     group_size: int
 
     def __getitem__(self, group: str) -> Chosen:
         if group not in self.chosen:
             raise ConfigError(f"the configuration has no group {group!r}: add {group}: {{name: ...}}")
         return self.chosen[group]
+
+    def metric_functions(self) -> dict[str, Callable[..., Any]]:
+        """The metrics by name, each with its options bound: `metric(scorer, data)`."""
+        return {
+            metric.spec.name: partial(metric.load(), options=metric.options)
+            if fields(metric.spec.options)
+            else metric.load()
+            for metric in self.metrics
+        }
 
     @property
     def needs(self) -> frozenset[str]:
@@ -89,7 +99,13 @@ def resolve(config: Config, plugins: Plugins, groups: tuple[str, ...] = tuple(CO
         registered = plugins.registry.get(kind, component.name)
         options = options_from(registered.spec, component.options, where=group, config=config)
         chosen[group] = Chosen(registered, options)
-    metrics = tuple(plugins.registry.get(MetricSpec.kind, name) for name in config.evaluate.metrics)
+    metrics = tuple(_metric(name, config, plugins) for name in config.evaluate.metrics)
+    for name in config.evaluate.options:
+        if name not in config.evaluate.metrics:
+            raise ConfigError(
+                f"evaluate.options gives options to {name!r}, which evaluate.metrics does not list: "
+                f"{', '.join(config.evaluate.metrics)}"
+            )
     size = config.components["solver"].group_size if "solver" in config.components else None
     if size is None:
         size = chosen["solver"].spec.group_size if "solver" in chosen else 0
@@ -104,6 +120,22 @@ def resolve(config: Config, plugins: Plugins, groups: tuple[str, ...] = tuple(CO
             f"general text ({', '.join(sorted(parts.moments))}): add `background: {{name: text, path: ...}}`"
         )
     return parts
+
+
+def _metric(name: str, config: Config, plugins: Plugins) -> Chosen:
+    """A metric with its options. Raises `ConfigError` where it compares with a reference model that is not given."""
+    registered = plugins.registry.get(MetricSpec.kind, name)
+    assert isinstance(registered.spec, MetricSpec)
+    given = config.evaluate.options.get(name) or {}
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"evaluate.options.{name} is a mapping of options, got {given!r}")
+    options = options_from(registered.spec, given, where=f"evaluate.options.{name}", config=config)
+    if "reference" in registered.spec.needs and config.evaluate.reference is None:
+        raise ConfigError(
+            f"metric {name!r} compares with a model that was retrained without the forget facts: give it by "
+            "evaluate.reference=FOLDER, or leave the metric out of evaluate.metrics"
+        )
+    return Chosen(registered, options)
 
 
 def catalogue(plugins: Plugins) -> Iterator[Registered]:

@@ -30,7 +30,10 @@ class Completion:
 
 @dataclass(frozen=True)
 class RunResult:
-    """A finished run. folder: where it lies; before, after: measurements by metric; edit: still in the model."""
+    """A finished run. folder: where it lies; before, after: measurements by metric; edit: still in the model.
+
+    cost: what measuring took on each side: probes, tokens, seconds.
+    """
 
     folder: Path
     config: Config
@@ -39,6 +42,7 @@ class RunResult:
     after: Mapping[str, Measurement]
     completions: list[Completion]
     seconds: Mapping[str, float] = field(default_factory=dict)
+    cost: Mapping[str, Any] = field(default_factory=dict)
 
 
 def write_results(folder: Path, result: RunResult) -> None:
@@ -56,19 +60,21 @@ def write_results(folder: Path, result: RunResult) -> None:
 
 def metrics_json(result: RunResult) -> dict[str, Any]:
     """Before and after, each metric with numerator, denominator and grain; and what the edit reported."""
-
-    def plain(measured: Mapping[str, Measurement]) -> dict[str, Any]:
-        return {name: finite(asdict(m)) for name, m in measured.items()}
-
     forgotten = [asdict(c) for c in result.completions]
     report: dict[str, Any] = finite(result.edit.report)
     return {
-        "before": plain(result.before),
-        "after": plain(result.after),
+        "before": plain_measurements(result.before),
+        "after": plain_measurements(result.after),
+        "cost": dict(result.cost),
         "perplexity_text": result.config.evaluate.text_label,
         "completions": forgotten,
         "edit": {**result.edit.about, **report},
     }
+
+
+def plain_measurements(measured: Mapping[str, Measurement]) -> dict[str, Any]:
+    """Measurements by metric, as JSON can hold them."""
+    return {name: finite(asdict(m)) for name, m in measured.items()}
 
 
 def resolved_yaml(result: RunResult) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from zu_framework.engine.plugins import Plugins, installed_plugins
 from zu_framework.engine.results import Completion, RunResult, write_results
 from zu_framework.engine.run_folder import run_folder
 from zu_framework.errors import ConfigError, DataError, ModelError
-from zu_framework.evaluation import measure, read_texts
+from zu_framework.evaluation import Scorer, measure_with, read_texts
 from zu_framework.models import Chat, LanguageModel, check_folder, load_tokenizer
 from zu_framework.types import DataSplit, Measurement, Probe, Request
 
@@ -46,6 +46,8 @@ def run(
     plugins = plugins or installed_plugins()
     config = load_config(config, overrides)
     parts = resolve(config, plugins)
+    parts.metric_functions()
+    check_reference(config)
     split = load_data(config, parts)
     documents, texts = texts_of(config, parts, split)
     with run_folder(config) as (partial, final), (partial / "log.jsonl").open("w", encoding="utf-8") as log:
@@ -64,17 +66,22 @@ def run(
             artifacts=partial, retain=split.retain, earlier=ledger.earlier_keys(),
         )  # fmt: skip
         pipeline.locate(split.forget)  # a wrong layer is refused before anything slow
+        reference = reference_of(config, plugins, progress)
         with journal.phase("measure"):
-            before = _measured(lm, split, parts, config, progress)
+            before = measured(lm, split, parts, config, progress, journal, reference)
             said = _completions(lm, split.forget, config)
         edit = replace(pipeline.edit(split.forget), ledger=ledger)
         with journal.phase("measure"):
-            after = _measured(lm, split, parts, config, progress)
+            after = measured(lm, split, parts, config, progress, journal, reference)
             completions = [
                 Completion(request.prompt, request.answer, old, new)
                 for (request, old), (_, new) in zip(said, _completions(lm, split.forget, config), strict=True)
             ]
-        result = RunResult(final, config, edit, before, after, completions, dict(journal.seconds))
+        costs = [event["cost"] for event in journal.events if event["event"] == "measured"]
+        result = RunResult(
+            final, config, edit, before, after, completions, dict(journal.seconds),
+            cost=dict(zip(("before", "after"), costs, strict=True)),
+        )  # fmt: skip
         with journal.phase("save"):
             write_results(partial, result)
         journal.record("done", seconds=journal.seconds)
@@ -139,8 +146,8 @@ def check(
     parts = resolve(config, plugins)
     for chosen in parts.chosen.values():
         chosen.load()
-    for metric in parts.metrics:
-        metric.load()
+    parts.metric_functions()
+    check_reference(config)
     split = load_data(config, parts)
     documents, _ = texts_of(config, parts, split)
     if documents is not None and next(iter(documents()), None) is None:
@@ -279,17 +286,47 @@ def _model_path(config: Config) -> str:
     return config.model.path
 
 
-def _measured(
-    lm: LanguageModel, split: DataSplit, parts: Parts, config: Config, progress: Progress
-) -> dict[str, Measurement]:
-    return measure(
-        lm,
-        split,
-        {metric.spec.name: metric.load() for metric in parts.metrics},
-        batch_size=config.model.batch_size,
+def check_reference(config: Config) -> None:
+    """Raise `ModelError` where `evaluate.reference` is no checkpoint, its weights unread."""
+    if config.evaluate.reference is not None:
+        check_folder(config.evaluate.reference, trust_remote_code=config.model.trust_remote_code)
+
+
+def reference_of(config: Config, plugins: Plugins, progress: Progress) -> Scorer | None:
+    """A scorer of `evaluate.reference`, which loads that model when it is first asked; None where none is given."""
+    path = config.evaluate.reference
+    if path is None:
+        return None
+    # a revision names a commit of the model's own repository, not of the reference's
+    settings = replace(config, model=replace(config.model, path=path, revision=None))
+    return Scorer(
+        lambda: load_model(settings, plugins),
+        config.model.batch_size,
         max_tokens=config.evaluate.max_tokens,
         progress=progress,
     )
+
+
+def measured(
+    lm: LanguageModel,
+    split: DataSplit,
+    parts: Parts,
+    config: Config,
+    progress: Progress,
+    journal: Journal,
+    reference: Scorer | None = None,
+) -> dict[str, Measurement]:
+    """What the config's metrics say of the model as it is now; what that cost goes to the journal."""
+    scorer = Scorer(
+        lm,
+        config.model.batch_size,
+        max_tokens=config.evaluate.max_tokens,
+        progress=progress,
+        reference=reference,
+    )
+    found = measure_with(scorer, split, parts.metric_functions())
+    journal.record("measured", cost=asdict(scorer.cost))
+    return found
 
 
 def _completions(lm: LanguageModel, requests: Sequence[Request], config: Config) -> list[tuple[Request, str]]:

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-from zu_framework.evaluation.measure import Metric, measure
-from zu_framework.evaluation.scorer import Scorer
+from zu_framework.evaluation.intervals import interval, mean, ratio
+from zu_framework.evaluation.measure import Metric, measure, measure_with
+from zu_framework.evaluation.scorer import Cost, Scorer
 from zu_framework.evaluation.table import before_after_table
 from zu_framework.evaluation.texts import read_texts
 
-__all__ = ["Metric", "Scorer", "before_after_table", "measure", "read_texts"]
+__all__ = [
+    "Cost",
+    "Metric",
+    "Scorer",
+    "before_after_table",
+    "interval",
+    "mean",
+    "measure",
+    "measure_with",
+    "ratio",
+    "read_texts",
+]

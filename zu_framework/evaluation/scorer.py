@@ -3,49 +3,95 @@
 Prompt and answer are tokenized apart and joined, as the target builders do, and answers are teacher-forced. Rows are
 padded on the right under an attention mask, so the tokenizer's padding side does not matter; logits are taken at the
 answers' positions alone, where the model's forward allows, and log-probabilities are computed in float32 or better.
+What is kept of the logits is a few numbers a token (`Score`). Greedy continuations are shared in the same way.
 """
 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
 
 import torch
+from torch import Tensor
 
 from zu_framework.errors import DataError
-from zu_framework.models import LanguageModel, Row, continuations, encode, encode_answer, encode_prompt
+from zu_framework.models import (
+    LanguageModel,
+    Row,
+    Said,
+    continuations,
+    encode,
+    encode_answer,
+    encode_prompt,
+    greedy_tokens,
+)
 from zu_framework.types import Probe, Score
 
 Progress = Callable[[str, int, int], None]
 
 LOGITS_AT_ONCE = 2**27  # numbers: half a gigabyte in float32, whatever the vocabulary
+TOKENS_AT_ONCE = 256  # rows of logits that are turned into probabilities at a time
 
 
 def no_progress(label: str, done: int, total: int) -> None:
     """Report nothing."""
 
 
+@dataclass
+class Cost:
+    """What a scorer computed. probes, texts, prompts: how many were new to it; tokens: read, padding not counted."""
+
+    probes: int = 0
+    texts: int = 0
+    prompts: int = 0
+    tokens: int = 0
+    generated_tokens: int = 0
+    seconds: float = 0.0
+
+
 class Scorer:
     """Scores probes and text under `lm` as it is now; what was scored is remembered, so use a new one after an edit.
 
+    lm: the model, or a function that loads it once something must be computed (`release` lets go of it again).
     batch_size: rows that one forward pass may hold. max_tokens: length of the windows that long texts are cut into.
+    reference: the scorer of a model retrained without the forget facts, for the metrics that compare with one.
     """
 
     def __init__(
         self,
-        lm: LanguageModel,
+        lm: LanguageModel | Callable[[], LanguageModel],
         batch_size: int = 32,
         *,
         max_tokens: int = 256,
         progress: Progress = no_progress,
+        reference: Scorer | None = None,
     ) -> None:
-        self.lm = lm
+        self._load = lm if callable(lm) else None
+        self._lm: LanguageModel | None = None if callable(lm) else lm
         self.batch_size = batch_size
+        self.max_tokens = max_tokens
         self.progress = progress
-        self._longest = _longest_input(lm)
-        self._window = min(max_tokens, self._longest)
+        self.reference = reference
+        self.cost = Cost()
         self._scores: dict[Probe, Score] = {}
-        self._texts: dict[tuple[str, ...], tuple[float, int]] = {}
+        self._texts: dict[str, Score] = {}
+        self._said: dict[str, tuple[list[int], str, int]] = {}
+
+    @property
+    def lm(self) -> LanguageModel:
+        """The model, loaded where it was not."""
+        if self._lm is None:
+            assert self._load is not None
+            self._lm = self._load()
+        return self._lm
+
+    def release(self) -> None:
+        """Let go of a model that this scorer loaded; what was scored stays known."""
+        if self._load is not None:
+            self._lm = None
 
     def score(self, probes: Sequence[Probe]) -> list[Score]:
         """One score a probe, in order; a probe met before is not scored again.
@@ -55,55 +101,120 @@ class Scorer:
         """
         new = [probe for probe in dict.fromkeys(probes) if probe not in self._scores]
         rows = [self._probe_row(probe) for probe in new]
-        for index, exact, log_probability in self._forward(rows, "scoring answers"):
-            self._scores[new[index]] = Score(exact, log_probability, len(rows[index].continuation))
+        for index, score in self._forward(rows, "scoring answers"):
+            self._scores[new[index]] = score
+        self.cost.probes += len(new)
         return [self._scores[probe] for probe in probes]
 
-    def perplexity(self, texts: Sequence[str]) -> tuple[float, int]:
-        """Summed negative log-likelihood in nats, and the number of tokens predicted.
+    def score_texts(self, texts: Sequence[str]) -> list[Score]:
+        """One score a text, in order, of all its tokens but the first; a text met before is not scored again.
 
-        Each text is the tokenizer's BOS, if it has one, and its tokens, without EOS. A text longer than the window is
-        cut into windows that each start with that BOS; without a BOS, windows share one token, so that every token
-        but the text's first is predicted once.
+        A text is the tokenizer's BOS, if it has one, and its tokens, without EOS. One longer than the window is cut
+        into windows that each start with that BOS; without a BOS, windows share one token, so that every token but
+        the text's first is predicted once.
         """
-        key = tuple(texts)
-        if key not in self._texts:
-            rows = [row for text in texts for row in self._text_rows(text)]
-            losses = [0.0] * len(rows)
-            for index, _, log_probability in self._forward(rows, "scoring text"):
-                losses[index] = -log_probability
-            self._texts[key] = math.fsum(losses), sum(len(row.continuation) for row in rows)
-        return self._texts[key]
+        new = [text for text in dict.fromkeys(texts) if text not in self._texts]
+        rows: list[Row] = []
+        owner: list[int] = []
+        for index, text in enumerate(new):
+            windows = list(self._text_rows(text))
+            rows += windows
+            owner += [index] * len(windows)
+        parts: dict[int, dict[int, Score]] = {index: {} for index in range(len(new))}
+        for number, score in self._forward(rows, "scoring text"):
+            parts[owner[number]][number] = score
+        for index, text in enumerate(new):
+            self._texts[text] = _joined([score for _, score in sorted(parts[index].items())])
+        self.cost.texts += len(new)
+        return [self._texts[text] for text in texts]
+
+    def perplexity(self, texts: Sequence[str]) -> tuple[float, int]:
+        """Summed negative log-likelihood in nats, and the number of tokens predicted (see `score_texts`)."""
+        scores = self.score_texts(texts)
+        return -math.fsum(score.log_probability for score in scores), sum(score.tokens for score in scores)
+
+    def completions(self, prompts: Sequence[str], max_new_tokens: int) -> list[str]:
+        """What the model says after each prompt, greedily, until its EOS or `max_new_tokens`.
+
+        A prompt met before is continued anew only where more is asked of it than last time.
+        """
+        wanted = [p for p in dict.fromkeys(prompts) if p not in self._said or self._short(p, max_new_tokens)]
+        rows = {prompt: encode_prompt(self.lm, prompt).ids for prompt in wanted}
+        groups: dict[int, list[str]] = {}
+        for prompt, ids in rows.items():
+            groups.setdefault(len(ids), []).append(prompt)
+        done, begun = 0, time.perf_counter()
+        for length, group in sorted(groups.items()):
+            limit = min(max_new_tokens, self._longest - length)
+            if limit < 1:
+                raise DataError(self._too_long(group[0], length + 1))
+            for start in range(0, len(group), self.batch_size):
+                some = group[start : start + self.batch_size]
+                for prompt, said in zip(
+                    some, greedy_tokens(self.lm, [rows[p] for p in some], limit), strict=True
+                ):
+                    text = self.lm.tokenizer.decode(said, skip_special_tokens=True)
+                    self._said[prompt] = said, text, max_new_tokens
+                    self.cost.generated_tokens += len(said)
+                done += len(some)
+                self.progress("continuing prompts", done, len(rows))
+        self.cost.prompts += len(rows)
+        self.cost.tokens += sum(map(len, rows.values()))
+        self.cost.seconds += time.perf_counter() - begun
+        return [self._text_said(prompt, max_new_tokens) for prompt in prompts]
+
+    @property
+    def _longest(self) -> int:
+        return _longest_input(self.lm)
+
+    def _short(self, prompt: str, limit: int) -> bool:
+        said, _, asked = self._said[prompt]
+        return len(said) == asked < limit  # it stopped at what was asked, not at an end of its own
+
+    def _text_said(self, prompt: str, limit: int) -> str:
+        said, text, _ = self._said[prompt]
+        if len(said) <= limit:
+            return text
+        shorter: str = self.lm.tokenizer.decode(said[:limit], skip_special_tokens=True)
+        return shorter
 
     def _probe_row(self, probe: Probe) -> Row:
         prompt = encode_prompt(self.lm, probe.prompt).ids
         answer = encode_answer(self.lm, probe.answer)
         if len(prompt) + len(answer) > self._longest:
-            raise DataError(
-                f"probe {probe.prompt[:60]!r}... has {len(prompt) + len(answer)} tokens, the model takes "
-                f"{self._longest}: shorten it, or leave it out"
-            )
+            raise DataError(self._too_long(probe.prompt, len(prompt) + len(answer)))
         return Row(prompt, len(prompt) - 1, answer)
+
+    def _too_long(self, prompt: str, tokens: int) -> str:
+        return (
+            f"probe {prompt[:60]!r}... has {tokens} tokens, the model takes {self._longest}: "
+            "shorten it, or leave it out"
+        )
 
     def _text_rows(self, text: str) -> Iterator[Row]:
         ids = encode(self.lm.tokenizer, text).ids
         begins = ids[0] == self.lm.tokenizer.bos_token_id
-        step = self._window - 1
+        step = min(self.max_tokens, self._longest) - 1
         for start in range(0, len(ids) - 1, step):
             yield Row([ids[0 if begins else start]], 0, ids[start + 1 : start + 1 + step])
 
-    def _forward(self, rows: Sequence[Row], label: str) -> Iterator[tuple[int, bool, float]]:
-        """Index, whether every scored token is the argmax, and their summed log-probability, for each row."""
+    def _forward(self, rows: Sequence[Row], label: str) -> Iterator[tuple[int, Score]]:
+        """Index and score of each row, shortest rows first."""
         done = 0
         for indices in self._batches(rows):
+            begun = time.perf_counter()
             chosen = [rows[index] for index in indices]
-            for index, (exact, log_probability) in zip(indices, self._score(chosen), strict=True):
-                yield index, exact, log_probability
+            scores = self._score(chosen)
+            self.cost.tokens += sum(len(row.ids) + len(row.continuation) for row in chosen)
+            self.cost.seconds += time.perf_counter() - begun
+            yield from zip(indices, scores, strict=True)
             done += len(indices)
             self.progress(label, done, len(rows))
 
     def _batches(self, rows: Sequence[Row]) -> Iterator[list[int]]:
         """Rows of like length together, as many as the batch size and the memory for logits allow."""
+        if not rows:
+            return
         vocabulary = self.lm.model.get_output_embeddings().weight.shape[0]
         lengths = [len(row.ids) + len(row.continuation) for row in rows]
         together: list[int] = []
@@ -113,23 +224,62 @@ class Scorer:
                 yield together
                 together = []
             together.append(index)
-        if together:
-            yield together
+        yield together
 
     @torch.no_grad()
-    def _score(self, rows: Sequence[Row]) -> list[tuple[bool, float]]:
-        said = continuations(self.lm, rows)
-        logits, wanted = said.logits, said.tokens
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        found = logits.gather(1, wanted[:, None])[:, 0] - logits.logsumexp(1)  # (m,)
-        sound = found.isfinite()  # NaN has an argmax too
-        exact = ((logits.argmax(1) == wanted) & sound).cpu()
-        found = found.cpu().double().masked_fill(~sound.cpu(), -math.inf)
+    def _score(self, rows: Sequence[Row]) -> list[Score]:
+        numbers = _token_numbers(continuations(self.lm, rows))
         counts = [len(row.continuation) for row in rows]
+        parts = [column.split_with_sizes(counts) for column in numbers]
         return [
-            (bool(hit.all()), float(part.sum()))
-            for hit, part in zip(torch.split(exact, counts), torch.split(found, counts), strict=True)
+            Score(
+                exact=bool(hits.all()),
+                log_probability=float(found.sum()),
+                tokens=len(found),
+                hits=tuple(hits.tolist()),
+                token_log_probabilities=tuple(found.tolist()),
+                expected=tuple(expected.tolist()),
+                deviations=tuple(deviations.tolist()),
+            )
+            for hits, found, expected, deviations in zip(*parts, strict=True)
         ]
+
+
+def _token_numbers(said: Said) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Of each token (m,), on the CPU: argmax, log-probability, and that number's mean and deviation, in float64.
+
+    Where the logits are not finite the token is no argmax and has no probability.
+    """
+    columns: list[tuple[Tensor, ...]] = []
+    for logits, wanted in zip(
+        torch.split(said.logits, TOKENS_AT_ONCE), torch.split(said.tokens, TOKENS_AT_ONCE), strict=True
+    ):
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        each = logits - logits.logsumexp(1, keepdim=True)  # (m, v)
+        found = each.gather(1, wanted[:, None])[:, 0]
+        sound = found.isfinite()  # NaN has an argmax too
+        chance = each.exp()
+        possible = chance > 0  # elsewhere 0 log 0 is 0
+        expected = torch.where(possible, chance * each, 0).sum(1)
+        deviations = torch.where(possible, chance * (each - expected[:, None]) ** 2, 0).sum(1).sqrt()
+        columns.append(((logits.argmax(1) == wanted) & sound, found, expected, deviations))
+    hits, found, expected, deviations = (torch.cat(parts).cpu() for parts in zip(*columns, strict=True))
+    found = found.double()
+    found = found.masked_fill(~found.isfinite(), -math.inf)
+    return hits, found, expected.double().nan_to_num(0.0), deviations.double().nan_to_num(0.0)
+
+
+def _joined(windows: Sequence[Score]) -> Score:
+    """The score of a text, of those of its windows."""
+    return Score(
+        exact=all(window.exact for window in windows),
+        log_probability=math.fsum(window.log_probability for window in windows),
+        tokens=sum(window.tokens for window in windows),
+        hits=tuple(chain.from_iterable(window.hits for window in windows)),
+        token_log_probabilities=tuple(chain.from_iterable(w.token_log_probabilities for w in windows)),
+        expected=tuple(chain.from_iterable(window.expected for window in windows)),
+        deviations=tuple(chain.from_iterable(window.deviations for window in windows)),
+    )
 
 
 def _longest_input(lm: LanguageModel) -> int:

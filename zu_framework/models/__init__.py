@@ -3,6 +3,7 @@
 from zu_framework.models.answers import Said, continuations, logits_at
 from zu_framework.models.architecture import find_architecture
 from zu_framework.models.chat import Chat, encode_answer, encode_prompt
+from zu_framework.models.greedy import greedy_tokens
 from zu_framework.models.language_model import LanguageModel
 from zu_framework.models.lending import lent
 from zu_framework.models.loading import CheckpointInfo, check_folder, load_tokenizer
@@ -26,6 +27,7 @@ __all__ = [
     "encode_answer",
     "encode_prompt",
     "find_architecture",
+    "greedy_tokens",
     "lent",
     "load_tokenizer",
     "logits_at",

@@ -1,40 +1,18 @@
-"""The metrics: counted by hand, loaded by the door that a run uses, and on a model whose accuracies are known."""
+"""The metrics of answers and of text: counted by hand, loaded by the door that a run uses, and on a real model."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from zu_framework import DataSplit, LanguageModel, Measurement, Probe, Request, Score
+from tests.plugins.zu_metrics.known import Known, metric, score, value
+from zu_framework import DataSplit, LanguageModel, Measurement, Probe, Request
 from zu_framework.engine.plugins import load_plugins
 from zu_framework.evaluation import measure
 
-NAMES = ["efficacy", "generalization", "specificity", "retained", "answer_probability", "perplexity"]
-
-
-def metric(name: str) -> Any:
-    return load_plugins().registry.get("metric", name).load()
-
-
-class Known:
-    """A scorer whose model knows some (prompt, answer) pairs, each with a probability."""
-
-    def __init__(self, known: dict[tuple[str, str], float]) -> None:
-        self.known = known
-
-    def score(self, probes: Sequence[Probe]) -> list[Score]:
-        found = [self.known.get((probe.prompt, probe.answer)) for probe in probes]
-        return [Score(p is not None, math.log(p or 0.001), 2) for p in found]
-
-    def perplexity(self, texts: Sequence[str]) -> tuple[float, int]:
-        """A token a word, each as likely as 1 / its text's length."""
-        sizes = [len(text.split()) for text in texts]
-        return sum(size * math.log(size) for size in sizes), sum(sizes)
-
+PAPER = ["efficacy", "generalization", "specificity", "retained", "answer_probability", "perplexity"]
 
 DATA = DataSplit(
     forget=(
@@ -43,21 +21,39 @@ DATA = DataSplit(
             "x",
             paraphrases=("So A is", "Yes A is"),
             neighbours=(Probe("B is", "x"), Probe("C is", "y")),
+            alternative="w",
+            implied=(Probe("And A?", "p"), Probe("Then A?", "p")),
         ),
-        Request("D is", "z", paraphrases=("So D is",), neighbours=(Probe("E is", "z"),)),
+        Request(
+            "D is",
+            "z",
+            paraphrases=("So D is",),
+            neighbours=(Probe("E is", "z"),),
+            alternative="v",
+            implied=(Probe("And D?", "q"),),
+        ),
     ),
     retain=(Request("F is", "x"), Request("G is", "x"), Request("H is", "x")),
     heldout_texts=("one", "one two three four"),
 )
 MODEL = Known(
     {
-        ("A is", "x"): 0.5,
-        ("So A is", "x"): 0.9,
-        ("So D is", "z"): 0.9,
-        ("C is", "y"): 0.9,
-        ("G is", "x"): 0.9,
-        ("H is", "x"): 0.9,
-    }
+        ("A is", "x"): (0.5, 0.5),
+        ("D is", "z"): (-0.25, 0.01, -0.5, 0.8),
+        ("A is", "w"): (0.4,),
+        ("D is", "v"): (0.04, 0.01),
+        ("So A is", "x"): (0.9,),
+        ("So A is", "w"): (-0.1,),
+        ("So D is", "z"): (0.9,),
+        ("So D is", "v"): (-0.95,),
+        ("C is", "y"): (0.9,),
+        ("B is", "w"): (0.5,),
+        ("C is", "w"): (-0.4,),
+        ("G is", "x"): (0.9,),
+        ("H is", "x"): (0.9,),
+        ("Then A?", "p"): (0.9,),
+    },
+    texts={"one": score([0.5]), "one two three four": score([0.25] * 4)},
 )
 
 
@@ -68,6 +64,7 @@ MODEL = Known(
         ("generalization", 2, 3, "probe"),
         ("specificity", 1, 3, "probe"),
         ("retained", 2, 3, "fact"),
+        ("multi_hop", 1, 2, "chain"),
     ],
 )
 def test_rates_count_exact_matches(name: str, matched: int, of: int, grain: str) -> None:
@@ -76,37 +73,109 @@ def test_rates_count_exact_matches(name: str, matched: int, of: int, grain: str)
     assert found.value == pytest.approx(100 * matched / of) and "exactly" in found.definition
 
 
-def test_the_probability_is_of_the_whole_answer() -> None:
-    found: Measurement = metric("answer_probability")(MODEL, DATA)
-    assert found.value == pytest.approx((0.5 + 0.001) / 2)
-    assert (found.numerator, found.denominator) == (pytest.approx(0.501), 2)
+def test_a_chain_of_facts_counts_once() -> None:
+    implied = (Probe("Then A?", "p"),)
+    chain = [Request(prompt, "x", implied=implied) for prompt in ("1", "2", "3")]
+    found = metric("multi_hop")(MODEL, DataSplit((*chain, Request("4", "x", implied=(Probe("5", "p"),)))))
+    assert (found.numerator, found.denominator) == (1, 2)
+
+
+def test_probabilities_of_the_whole_answer_and_per_token() -> None:
+    whole, each = (metric(name)(MODEL, DATA) for name in ("answer_probability", "token_probability"))
+    product = 0.25 * 0.01 * 0.5 * 0.8
+    assert whole.value == pytest.approx((0.25 + product) / 2)
+    assert each.value == pytest.approx((0.5 + product**0.25) / 2)
+    assert whole.numerator == pytest.approx(0.25 + product)
+    assert whole.denominator == each.denominator == 2
+
+
+def test_memorization_counts_tokens_and_extraction_the_end_of_the_answer() -> None:
+    assert value(metric("exact_memorization")(MODEL, DATA)) == pytest.approx((2 / 2 + 2 / 4) / 2)
+    assert value(metric("extraction_strength")(MODEL, DATA)) == pytest.approx((2 / 2 + 1 / 4) / 2)
+
+
+def test_extraction_strength_is_zero_where_not_even_the_last_token_follows() -> None:
+    model = Known({("A is", "x"): (0.9, 0.9, -0.4)})
+    found = metric("extraction_strength")(model, DataSplit((Request("A is", "x"),)))
+    assert found.value == 0 and found.denominator == 1
+
+
+def test_preferences_compare_per_token_and_count_the_way_an_edit_wants() -> None:
+    z = (0.25 * 0.01 * 0.5 * 0.8) ** 0.25  # P(z | D is) per token, above P(v | D is) = 0.02
+    expected = {
+        "efficacy_score": (0, 2),  # the true answers 0.5 and z win
+        "paraphrase_score": (1, 3),  # "So A": 0.1 against 0.9; "Yes A": equal; "So D": 0.95 against 0.9
+        "neighborhood_score": (1, 3),
+    }
+    for name, counts in expected.items():
+        found = metric(name)(MODEL, DATA)
+        assert (found.numerator, found.denominator) == counts, name
+    assert value(metric("efficacy_magnitude")(MODEL, DATA)) == pytest.approx(((0.4 - 0.5) + (0.02 - z)) / 2)
+    assert value(metric("paraphrase_magnitude")(MODEL, DATA)) == pytest.approx(
+        ((0.1 - 0.9) + (0.95 - 0.9)) / 3
+    )
+    assert value(metric("neighborhood_magnitude")(MODEL, DATA)) == pytest.approx(
+        ((0.001 - 0.5) + (0.9 - 0.4) + 0) / 3
+    )
+
+
+def test_a_fact_without_an_alternative_has_no_preference() -> None:
+    data = DataSplit((Request("A is", "x", alternative="w"), Request("D is", "z")))
+    assert metric("efficacy_score")(MODEL, data).denominator == 1
 
 
 def test_perplexity_weighs_tokens_not_texts() -> None:
     found: Measurement = metric("perplexity")(MODEL, DATA)
-    assert found.value == pytest.approx(4 ** (4 / 5))
-    assert (found.numerator, found.denominator, found.grain) == (pytest.approx(4 * math.log(4)), 5, "token")
+    assert found.denominator == 5 and found.grain == "token"
+    assert found.value == pytest.approx(math.exp((math.log(2) + 4 * math.log(4)) / 5))
+    assert found.low == pytest.approx(2) and found.high == pytest.approx(4)
 
 
-@pytest.mark.parametrize("nll", [math.inf, math.nan, 1e6])
-def test_perplexity_of_a_ruined_model_is_infinite(nll: float) -> None:
-    ruined: Any = Known({})
-    ruined.perplexity = lambda texts: (nll, 1)
-    assert metric("perplexity")(ruined, DATA).value == math.inf
+def test_a_broken_model_is_infinitely_perplexed() -> None:
+    found = metric("perplexity")(Known(texts={"x": score([1e-320] * 3)}), DataSplit((), heldout_texts=("x",)))
+    assert found.value == math.inf
 
 
-def test_what_data_do_not_hold_is_not_measured() -> None:
-    bare = DataSplit(forget=(Request("A is", "x"),))
-    measured = {name for name in NAMES if metric(name)(MODEL, bare) is not None}
-    assert measured == {"efficacy", "answer_probability"}
-    assert not any(metric(name)(MODEL, DataSplit(forget=())) for name in NAMES)
+CHOICES = DataSplit(
+    forget=(
+        Request("1?", "a", choices=("a", "b")),
+        Request("2?", "b", choices=("a", "b", "c")),
+        Request("no choices?", "b"),
+    ),
+    others={"geography": (Request("3?", "b", choices=("a", "b")),), "none": (Request("4?", "a"),)},
+)
+CHOOSER = Known(
+    {
+        ("1?", "a"): (0.4,), ("1?", "b"): (0.3,),
+        ("2?", "a"): (0.5,), ("2?", "b"): (0.6, 0.6), ("2?", "c"): (0.1,),
+        ("3?", "a"): (0.5,), ("3?", "b"): (0.1,),
+    }
+)  # fmt: skip
 
 
-def test_every_metric_says_which_way_is_better() -> None:
-    specs = [load_plugins().registry.get("metric", name).spec for name in NAMES]
-    better = [spec.better for spec in specs]
-    assert better == ["lower", "lower", "higher", "higher", "lower", "lower"]
-    assert all(spec.summary for spec in specs)
+def test_the_likeliest_choice_is_taken() -> None:
+    assert value(metric("choice_accuracy")(CHOOSER, CHOICES)) == 50  # 0.36 < 0.5
+    assert value(metric("choice_accuracy", normalise="token")(CHOOSER, CHOICES)) == 100  # 0.6 > 0.5
+    kept = metric("kept_choice_accuracy")(CHOOSER, CHOICES)
+    assert {name: one.value for name, one in kept.items()} == {"geography": 0}
+
+
+NAMES = sorted(
+    c.spec.name for c in load_plugins().registry if c.spec.kind == "metric" and c.plugin == "zu_metrics"
+)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "lm_eval"])
+def test_nothing_to_measure_is_no_measurement(name: str) -> None:
+    assert metric(name)(Known(), DataSplit(())) is None
+
+
+def test_every_metric_says_which_way_is_better_and_what_it_counts() -> None:
+    registry = load_plugins().registry
+    better = {name: registry.get("metric", name).spec.better for name in NAMES}
+    assert [better[name] for name in PAPER] == ["lower", "lower", "higher", "higher", "lower", "lower"]
+    assert [name for name in NAMES if better[name] == "unchanged"] == ["privleak"]  # best at 0
+    assert all(registry.get("metric", name).spec.summary for name in NAMES)
 
 
 def test_a_real_model_has_its_published_accuracies(shared: Path) -> None:
@@ -117,7 +186,9 @@ def test_a_real_model_has_its_published_accuracies(shared: Path) -> None:
     options = dataset.spec.options(path=str(path), protocol="all", forget=50)
     data = dataset.load()(options, 0)
     lm = LanguageModel.from_pretrained(str(shared / "models" / "cf-mini"))
-    found = measure(lm, data, {name: metric(name) for name in NAMES[:3]}, batch_size=128)
+    found = measure(lm, data, {name: metric(name) for name in PAPER[:3]}, batch_size=128)
     assert found["efficacy"].denominator == 50 and found["specificity"].denominator == 500
     assert found["efficacy"].value >= 96 and found["generalization"].value >= 99
     assert found["specificity"].value == pytest.approx(98.8, abs=1.5)
+    low, high = found["specificity"].low, found["specificity"].high
+    assert low is not None and high is not None and low <= found["specificity"].value <= high

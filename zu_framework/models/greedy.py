@@ -1,0 +1,56 @@
+"""Greedy continuations of many prompts at once, by the model's own cache where it keeps one."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from zu_framework.models.language_model import LanguageModel
+
+
+@torch.no_grad()
+def greedy_tokens(lm: LanguageModel, rows: Sequence[Sequence[int]], limit: int) -> list[list[int]]:
+    """The likeliest next token, `limit` times at most, for rows of token ids (b, t); a row ends before its EOS.
+
+    Rows must be of one length: then nothing is padded, and no architecture needs to be told where padding lies.
+    Where the forward returns no `past_key_values`, it is run on the whole rows again for each token.
+    """
+    if len({len(row) for row in rows}) > 1:
+        raise ValueError("greedy_tokens takes rows of one length")
+    whole = torch.tensor([list(row) for row in rows], device=lm.device)  # (b, t)
+    ends = torch.tensor(sorted(end_tokens(lm)), dtype=torch.long, device=lm.device)
+    ended = torch.zeros(len(rows), dtype=torch.bool, device=lm.device)
+    parameters = inspect.signature(lm.model.forward).parameters
+    options: dict[str, Any] = {"logits_to_keep": 1} if "logits_to_keep" in parameters else {}
+    start, step = whole.shape[1], whole
+    for _ in range(limit):
+        said = lm.model(input_ids=step, attention_mask=torch.ones_like(whole), use_cache=True, **options)
+        token = said.logits[:, -1].argmax(-1).to(whole.device)  # (b,)
+        ended |= torch.isin(token, ends)
+        whole = torch.cat([whole, token[:, None]], 1)
+        if bool(ended.all()):
+            break
+        cache = getattr(said, "past_key_values", None)
+        step = whole
+        if cache is not None and "past_key_values" in parameters:
+            options["past_key_values"], step = cache, token[:, None]
+    stops = set(ends.tolist())
+    return [_before(row, stops) for row in whole[:, start:].tolist()]
+
+
+def end_tokens(lm: LanguageModel) -> set[int]:
+    """Tokens that end what a model says: the tokenizer's EOS, and those of its generation config."""
+    configured = getattr(getattr(lm.model, "generation_config", None), "eos_token_id", None)
+    listed = configured if isinstance(configured, list | tuple) else [configured]
+    return {int(token) for token in (*listed, lm.tokenizer.eos_token_id) if token is not None}
+
+
+def _before(tokens: list[int], stops: set[int]) -> list[int]:
+    for index, token in enumerate(tokens):
+        if token in stops:
+            return tokens[:index]
+    return tokens
