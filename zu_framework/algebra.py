@@ -16,8 +16,8 @@ __all__ = ["background_null_space", "null_space_key", "reported", "sensitive_spa
 
 
 def working_dtype(precision: str) -> torch.dtype:
-    """The precision of the algebra, from an option's "float64" or "float32"."""
-    return torch.float64 if precision == "float64" else torch.float32
+    """The precision of the algebra, from an option's "float64", "float32" or "auto" (whose answers are of float64)."""
+    return torch.float32 if precision == "float32" else torch.float64
 
 
 def sensitive_space(problem: EditProblem, tolerance: float, dtype: torch.dtype) -> Tensor:
@@ -51,6 +51,7 @@ def background_null_space(
             problem.background.key_moment.to(problem.weight.device),
             threshold=threshold, energy=energy, rank=rank, dtype=dtype,
         ),
+        of_weight=False,
     )  # fmt: skip
 
 

@@ -53,6 +53,10 @@ class ModelConfig:
         metadata={"help": "for instruct models: prompts are read in the tokenizer's chat template"},
     )
     system: str = field(default="", metadata={"help": "with chat: the system prompt, none where empty"})
+    batch_tokens: int = field(
+        default=8192,
+        metadata={"help": "tokens, padding included, that one forward pass over background text may hold"},
+    )
 
 
 @dataclass
@@ -336,6 +340,7 @@ def _typed(name: str, tree: dict[str, Any], origins: Mapping[str, str]) -> Confi
         raise ConfigError(f"{_at(origins, 'model.system')}model.system is read with model.chat=true alone")
     for key, value, least in (
         ("model.batch_size", config.model.batch_size, 1),
+        ("model.batch_tokens", config.model.batch_tokens, 1),
         ("evaluate.documents", config.evaluate.documents, 1),
         ("evaluate.max_tokens", config.evaluate.max_tokens, 2),
         ("evaluate.completions", config.evaluate.completions, 0),

@@ -38,6 +38,14 @@ class RunFolderError(ZuError):
     """A run folder, edit or undo record is missing, damaged, or belongs to another model."""
 
 
+class ProcessError(ZuError):
+    """The processes of a run cannot work together."""
+
+
+class PeerError(ProcessError):
+    """Another process of the run failed, and says why: this one ends with it, silently."""
+
+
 class SolverError(ZuError):
     """A solver refuses the problem it was given."""
 

@@ -8,7 +8,7 @@ from zu_framework.errors import ConfigError
 
 __all__ = ["NullSpaceOptions", "SensitiveOptions", "SolverOptions", "not_negative", "one_of", "positive"]
 
-PRECISIONS = ("float64", "float32")
+PRECISIONS = ("float64", "float32", "auto")
 
 
 def positive(options: object, *names: str) -> None:
@@ -35,7 +35,13 @@ def one_of(options: object, name: str, choices: tuple[str, ...]) -> None:
 class SolverOptions:
     """What every site solver has: the precision of its algebra."""
 
-    precision: str = field(default="float64", metadata={"help": "of the algebra: float64 or float32"})
+    precision: str = field(
+        default="float64",
+        metadata={
+            "help": "of the algebra: float64, float32, or auto (moments are factored in float32 and solutions refined "
+            "to float64 where the measured condition number allows: pays on GPUs)"
+        },
+    )
 
     def __post_init__(self) -> None:
         one_of(self, "precision", PRECISIONS)

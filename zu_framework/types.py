@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -225,11 +225,22 @@ class TargetStates:
 # ---------------------------------------------------------------------------------------------- the problem
 
 
+class FactorKeeper(Protocol):
+    """Where factors outlive the run: by moments, by the weight (None: it plays no part), and by a key."""
+
+    def load(self, key: str, weight: Tensor | None, device: torch.device) -> Any | None:
+        """What is kept, or None."""
+
+    def store(self, key: str, weight: Tensor | None, value: Any) -> None:
+        """Keep it."""
+
+
 class Background:
     """Second moments of a site on general text: `key_moment` (i, i) = E[k k^T], `value_moment` (o, o) = E[v v^T].
 
     Raw, not centred, divided by the token count, computed when first read. With only the key moment, the value
-    moment is `W C W^T` (values are without bias). Factors that solvers derive from them are kept by `cached`.
+    moment is `W C W^T` (values are without bias). Factors that solvers derive from them are kept by `cached`, and
+    beyond the run by `store`, where the engine gives one.
     """
 
     def __init__(
@@ -239,13 +250,17 @@ class Background:
         value_moment: Callable[[], Tensor] | None = None,
         mean_value: Callable[[], Tensor] | None = None,
         count: int | None = None,
+        store: FactorKeeper | None = None,
     ) -> None:
         self._sources = {"key_moment": key_moment, "value_moment": value_moment, "mean_value": mean_value}
         self._known: dict[str, Tensor] = {}
         self._factors: dict[Any, Any] = {}
+        self._lasting: dict[Any, Any] = {}  # factors that no write of the weight makes stale
         self._weight: Tensor | None = None
         self._version = -1
         self._bound: Background | None = None
+        self._store = store
+        self._edited = False  # bound to a weight that this run has written: its factors are of no later use
         self.count = count
 
     @classmethod
@@ -264,22 +279,22 @@ class Background:
         if self._weight is weight and self._version == weight._version:
             return self
         if self._weight is not None:  # bound already, to another weight: start from what was given
-            fresh = Background(count=self.count)
-            fresh._sources, fresh._known = (
-                self._sources,
-                {k: v for k, v in self._known.items() if self._sources[k]},
-            )
+            fresh = self._fresh({k: v for k, v in self._known.items() if self._sources[k]})
+            fresh._edited = True
             return fresh.bound_to(weight)
-        if (
-            self._bound is None
-            or self._bound._weight is not weight
-            or self._bound._version != weight._version
-        ):
-            bound = Background(count=self.count)
-            bound._sources, bound._known = self._sources, self._known.copy()
-            bound._weight, bound._version = weight, weight._version
-            self._bound = bound
-        return self._bound
+        bound = self._bound
+        if bound is None or bound._weight is not weight or bound._version != weight._version:
+            again = self._fresh(self._known.copy())
+            again._weight, again._version = weight, weight._version
+            again._edited = self._edited or bound is not None
+            self._bound = bound = again
+        return bound
+
+    def _fresh(self, known: dict[str, Tensor]) -> Background:
+        """The same sources and lasting factors, with these moments known, bound to no weight."""
+        fresh = Background(count=self.count, store=self._store)
+        fresh._sources, fresh._known, fresh._lasting = self._sources, known, self._lasting
+        return fresh
 
     @property
     def key_moment(self) -> Tensor:
@@ -296,12 +311,26 @@ class Background:
         """E[v] (o,), for targets without optimisation."""
         return self._read("mean_value")
 
-    def cached(self, key: Any, compute: Callable[[], T]) -> T:
-        """The factor stored under `key` for this site and weight, computed on first use."""
-        if key not in self._factors:
-            self._factors[key] = compute()
-        value: T = self._factors[key]
+    def cached(self, key: Any, compute: Callable[[], T], *, of_weight: bool = True) -> T:
+        """The factor stored under `key` for this site and weight, computed on first use.
+
+        of_weight: False for what the moments alone decide: it then serves the site whatever is written to its weight.
+        key: values whose `repr` tells one factor from another, across runs too.
+        """
+        held = self._factors if of_weight else self._lasting
+        if key not in held:
+            held[key] = self._kept(repr(key), compute, self._weight if of_weight else None)
+        value: T = held[key]
         return value
+
+    def _kept(self, key: str, compute: Callable[[], Any], weight: Tensor | None) -> Any:
+        if self._store is None or self._weight is None or (self._edited and weight is not None):
+            return compute()
+        found = self._store.load(key, weight, self._weight.device)
+        if found is None:
+            found = compute()
+            self._store.store(key, weight, found)
+        return found
 
     def _read(self, name: str) -> Tensor:
         if name not in self._known:

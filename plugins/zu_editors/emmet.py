@@ -19,7 +19,7 @@ def solve(problem: EditProblem, options: MomentOptions) -> Update:
     Source: Gupta et al. 2024, "A Unified Framework for Model Editing" (arXiv 2403.14236).
     """
     dtype = working_dtype(options.precision)
-    solved, inner, used = whitened(problem, options.ridge, dtype)
+    solved, inner, used = whitened(problem, options)
     sizes, vectors = torch.linalg.eigh(inner)
     kept = sizes > torch.finfo(dtype).eps * len(sizes) * sizes[-1].clamp_min(0)
     sizes, vectors = sizes[kept], vectors[:, kept]
@@ -35,5 +35,5 @@ def solve(problem: EditProblem, options: MomentOptions) -> Update:
     spread = float(sizes[-1] / sizes[0]) if len(sizes) else 1.0
     return reported(
         problem, update, after=problem.values.to(dtype) + left @ inner, condition=max(spread, used.condition),
-        change_norm=norm, notes=tuple(notes), ridge=options.ridge, key_rank=len(sizes),
+        change_norm=norm, notes=tuple(notes), ridge=options.ridge, precision=used.precision, key_rank=len(sizes),
     )  # fmt: skip

@@ -26,22 +26,23 @@ def solve(problem: EditProblem, options: EraseOptions) -> Update:
             f"the sensitive values of {problem.keys.shape[1]} requests span all {outputs} outputs of the site: nothing "
             "would be left of it; forget fewer facts at a time"
         )
-    condition = 1.0
+    condition, precision = 1.0, str(dtype).removeprefix("torch.")
     rows = basis  # (o, r): D = I - basis rows^T
     if options.projection == "oblique" and rank:
         used = problem.background.cached(
-            ("value_factor", options.ridge, dtype), lambda: _factor(problem, options, dtype)
+            ("value_factor", options.ridge, options.precision), lambda: _factor(problem, options, dtype)
         )
         solved = used.solve(basis)  # M^-1 Q (o, r)
         inner = basis.T @ solved
         rows = right_solve(solved, (inner + inner.T) / 2)
-        condition = used.condition
+        condition, precision = used.condition, used.precision
     right = rows.to(problem.weight.dtype).T @ problem.weight.detach()  # (r, i)
     update = Update(-basis.to(problem.weight.dtype), right)
     values = problem.values.to(dtype)
     return reported(
         problem, update, after=values - basis @ (rows.T @ values), condition=condition,
         change_norm=float(right.to(dtype).norm()), sensitive_rank=rank, removed_share=rank / outputs,
+        precision=precision,
         projection=options.projection, ridge=options.ridge if options.projection == "oblique" else 0.0,
     )  # fmt: skip
 
@@ -50,7 +51,7 @@ def _factor(problem: EditProblem, options: EraseOptions, dtype: torch.dtype) -> 
     moment = problem.background.value_moment.to(problem.weight.device, dtype, copy=True)
     moment.diagonal().add_(options.ridge * moment.diagonal().mean())
     try:
-        return factor(moment, dtype)
+        return factor(moment, dtype, refined=options.precision == "auto")
     except DependentRows as cause:
         raise DependentRows(
             f"the value moment is singular ({cause}): raise ridge, or use projection: orthogonal"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
-from zu_editors.moment import whitened
+from zu_editors.moment import key_factor, whitened
 from zu_editors.options import MemitOptions
 from zu_framework import EditProblem, Update
 from zu_framework.algebra import reported, working_dtype
-from zu_framework.linalg import right_solve
+from zu_framework.linalg import products, ridge_map, right_solve, times
 
 
 def solve(problem: EditProblem, options: MemitOptions) -> Update:
@@ -16,17 +17,38 @@ def solve(problem: EditProblem, options: MemitOptions) -> Update:
 
     `Delta = R K^T (w C + K K^T)^-1 = R (w I + G)^-1 X^T` with X = C^-1 K (i, n), G = K^T X (n, n): one factor of C
     serves every edit and every w; an edit costs two triangular solves with n right-hand sides and an (n, n) system.
+    With more requests than inputs the (i, i) system is the smaller one: keys are taken block by block, Delta is dense.
     Systems in `options.precision`, factors of rank n in W's dtype. Raises `DependentRows` where C is singular.
     Source: Meng et al. 2023 (arXiv 2210.07229), eq. 14; the (n, n) form by the push-through identity.
     """
     dtype = working_dtype(options.precision)
-    solved, inner, used = whitened(problem, options.ridge, dtype)
     residual = problem.targets.to(dtype) - problem.values.to(dtype)
+    if problem.keys.shape[1] > problem.keys.shape[0]:
+        return _of_many(problem, options, residual)
+    solved, inner, used = whitened(problem, options)
     identity = torch.eye(len(inner), dtype=dtype, device=inner.device)
     left = right_solve(residual, options.background_weight * identity + inner)  # (o, n)
     update = Update(left.to(problem.weight.dtype), solved.T.to(problem.weight.dtype).contiguous())
     norm = float(((left.T @ left) * (solved.T @ solved)).sum().clamp_min(0)) ** 0.5
     after = problem.values.to(dtype) + left @ inner
     return reported(
-        problem, update, after=after, condition=used.condition, change_norm=norm, ridge=options.ridge
+        problem,
+        update,
+        after=after,
+        condition=used.condition,
+        change_norm=norm,
+        ridge=options.ridge,
+        precision=used.precision,
     )
+
+
+def _of_many(problem: EditProblem, options: MemitOptions, residual: Tensor) -> Update:
+    """The same for n > i, in O(i^2 n) time and memory for one (i, i) system: `R K^T (w C + K K^T)^-1` itself."""
+    used = key_factor(problem, options)
+    gram, cross = products(problem.keys, residual, dtype=residual.dtype)
+    change = ridge_map(used, gram, cross, 1 / options.background_weight)  # (o, i)
+    return reported(
+        problem, Update(dense=change.to(problem.weight.dtype)),
+        after=problem.values.to(change) + times(change, problem.keys),
+        condition=used.condition, change_norm=float(change.norm()), ridge=options.ridge, precision=used.precision,
+    )  # fmt: skip

@@ -21,7 +21,7 @@ def solve(problem: EditProblem, options: RomeOptions) -> Update:
     `DependentRows` where C is singular. Source: Meng et al. 2022 (arXiv 2202.05262), eq. 2 and its code.
     """
     dtype = working_dtype(options.precision)
-    solved, _, used = whitened(problem, options.ridge, dtype)  # u (i, n)
+    solved, _, used = whitened(problem, options)  # u (i, n)
     keys = problem.keys.to(dtype)
     read = keys
     if options.key == "mixed":
@@ -44,5 +44,6 @@ def solve(problem: EditProblem, options: RomeOptions) -> Update:
     after = problem.values.to(dtype) + left @ (solved.T @ keys)
     return reported(
         problem, update, after=after, condition=used.condition, change_norm=norm, ridge=options.ridge,
+        precision=used.precision,
         key=options.key, alignment=float((seen.diagonal().abs() / scale).min()),
     )  # fmt: skip

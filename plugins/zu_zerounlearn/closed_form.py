@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from zu_framework import EditProblem, SolverError, Update
 from zu_framework.algebra import reported, sensitive_space, working_dtype
-from zu_framework.linalg import right_solve
+from zu_framework.linalg import products, ridge_map, right_solve
 from zu_zerounlearn.options import ClosedFormOptions
-from zu_zerounlearn.remap import CROWDED, remap
+from zu_zerounlearn.remap import CROWDED, DEPENDENT, output_factor, remap
 
 
 def solve(problem: EditProblem, options: ClosedFormOptions) -> Update:
@@ -17,6 +18,7 @@ def solve(problem: EditProblem, options: ClosedFormOptions) -> Update:
     `D^ W = W + (T - V)(I/lf + G)^-1 X^T W` with M = lb M0 + lr W W^T, X = M^-1 V, G = V^T X; `W' = P D^ W` with
     P = (1 + slack) I - Q Q^T and Q a basis of the sensitive values. The (o, o) and (n, n) systems are solved in
     `options.precision`; products with W run in W's own dtype. Factors of rank n + r (r <= n), in W's dtype.
+    More requests than outputs: `_of_many`.
     With slack 0 it is the exact minimiser subject to Q^T D W = 0. Raises `SolverError` where Q spans all outputs,
     `DependentRows` where M cannot be inverted. Source: arXiv 2605.18879; rank-n form by the push-through identity.
     """
@@ -36,6 +38,8 @@ def solve(problem: EditProblem, options: ClosedFormOptions) -> Update:
             f"{rank} of {outputs} output directions ({rank / outputs:.0%}) are removed for every input: expect damage; "
             "forget fewer facts at a time, or use solver 'zerounlearn-local'"
         )
+    if problem.values.shape[1] > outputs:
+        return _of_many(problem, options, basis, tuple(notes))
     remapped = remap(problem, options)
     solved, inner = remapped.solved, remapped.inner  # (o, n), (n, n)
     values, targets = problem.values.to(dtype), problem.targets.to(dtype)
@@ -62,11 +66,37 @@ def solve(problem: EditProblem, options: ClosedFormOptions) -> Update:
     after = grown * values + left @ seen
     sensitive = float((basis.T @ after).norm()) / max(float(after.norm()), 1e-300)
     if remapped.factor.range is not None:
-        notes.append(
-            f"W has dependent rows (rank {remapped.factor.rank} of {outputs}): solved in its column space"
-        )
+        notes.append(DEPENDENT.format(rank=remapped.factor.rank, outputs=outputs))
     return reported(
         problem, update, after=after, condition=remapped.factor.condition, sensitive_rank=rank,
         change_norm=max(squared, 0.0) ** 0.5, weight_norm=float(remapped.gram.trace()) ** 0.5, notes=tuple(notes),
         sensitive_share=sensitive, removed_share=rank / outputs, slack=options.slack, ridge=options.ridge,
+        precision=remapped.factor.precision,
+    )  # fmt: skip
+
+
+def _of_many(
+    problem: EditProblem, options: ClosedFormOptions, basis: Tensor, notes: tuple[str, ...]
+) -> Update:
+    """The same for more requests than outputs, in O(o^2 n) time and O(o^2) memory beside what was given.
+
+    `D^ = I + lf (T - V) V^T (M + lf V V^T)^-1`, one (o, o) system, requests block by block; W' = P D^ W.
+    """
+    dtype, weight, outputs = basis.dtype, problem.weight.detach(), len(basis)
+    used, outer = output_factor(problem, options)
+    gram, by_target, by_value = products(problem.values, problem.targets, problem.values, dtype=dtype)
+    moved = ridge_map(used, gram, by_target - by_value, options.forget_weight)  # D^ - I
+    grown = 1 + options.slack
+    change = grown * moved - basis @ (basis.T @ moved) - basis @ basis.T  # P D^ - (1 + slack) I
+    values = problem.values.to(dtype)
+    after = grown * values + change @ values
+    full = change + options.slack * torch.eye(outputs, dtype=dtype, device=change.device)
+    if used.range is not None:
+        notes += (DEPENDENT.format(rank=used.rank, outputs=outputs),)
+    return reported(
+        problem, Update(change.to(weight.dtype), weight.clone(), grown), after=after, condition=used.condition,
+        sensitive_rank=basis.shape[1], change_norm=max(float(((full @ outer) * full).sum()), 0.0) ** 0.5,
+        weight_norm=float(outer.trace()) ** 0.5, notes=notes,
+        sensitive_share=float((basis.T @ after).norm()) / max(float(after.norm()), 1e-300),
+        removed_share=basis.shape[1] / outputs, slack=options.slack, ridge=options.ridge, precision=used.precision,
     )  # fmt: skip

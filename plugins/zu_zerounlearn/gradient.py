@@ -9,7 +9,15 @@ from torch import Tensor
 
 from zu_framework import EditProblem, Update
 from zu_framework.algebra import background_null_space, reported, sensitive_space, working_dtype
-from zu_framework.linalg import right_solve
+from zu_framework.linalg import (
+    NullSpace,
+    condition_number,
+    identity_factor,
+    products,
+    ridge_map,
+    right_solve,
+    times,
+)
 from zu_zerounlearn.first_order import adam, lbfgs
 from zu_zerounlearn.options import GradientOptions
 
@@ -40,6 +48,8 @@ def solve(problem: EditProblem, options: GradientOptions) -> Update:
     space = background_null_space(problem, options, PUBLISHED_THRESHOLD, dtype)
     keys, values, targets = (t.to(dtype) for t in (problem.keys, problem.values, problem.targets))
     basis = sensitive_space(problem, options.rank_tolerance, dtype)  # (o, r)
+    if keys.shape[1] > keys.shape[0] and options.method == "exact":
+        return _of_many(problem, options, space, basis)
     allowed = space.project(keys)  # Z (i, n)
     inner = allowed.T @ allowed  # G (n, n)
     best = optimum(values, targets, basis, inner, options.target_weight, options.norm_weight)
@@ -51,28 +61,20 @@ def solve(problem: EditProblem, options: GradientOptions) -> Update:
         found, steps = lbfgs(values, targets, basis, inner, options)
     reached = loss(values, targets, basis, inner, found, options)
     excess = (reached.total - lowest.total) / lowest.total if lowest.total > 0 else 0.0
-    notes = []
+    blind = float(allowed.norm()) / max(float(keys.norm()), 1e-300)
+    notes = _notes(blind, space)
     if options.method != "exact" and excess > FAR:
         notes.append(
             f"{options.method} stopped {excess:.1e} above the optimum's loss: raise steps, or use method: exact"
         )
-    blind = float(allowed.norm()) / max(float(keys.norm()), 1e-300)
-    if blind < 1e-3:
-        notes.append(
-            f"only {blind:.1e} of the forget keys lies in the null space ({space.basis.shape[1]} directions): they can "
-            "hardly be moved; widen it (null_threshold, null_energy, null_rank)"
-        )
     update = Update(found.to(problem.weight.dtype), allowed.T.to(problem.weight.dtype).contiguous())
-    scale = inner.diagonal().mean().clamp_min(1e-300)
-    small = torch.linalg.eigvalsh(
-        inner + options.norm_weight / options.target_weight * torch.eye(len(inner)).to(inner)
-    )
+    least = options.norm_weight / options.target_weight * torch.eye(len(inner)).to(inner)
     after = values + found @ inner
     return reported(
-        problem, update, after=after, condition=float(small[-1] / small[0].clamp_min(torch.finfo(dtype).eps * scale)),
+        problem, update, after=after, condition=condition_number(inner + least),
         sensitive_rank=basis.shape[1], change_norm=reached.norm**0.5, weight_norm=float(problem.weight.detach().norm()),
         notes=tuple(notes), sensitive_share=float((basis.T @ after).norm()) / max(float(after.norm()), 1e-300),
-        null_rank=space.basis.shape[1], null_energy=space.energy, key_share=blind, loss_zero=reached.zero,
+        null_rank=space.rank, null_energy=space.energy, key_share=blind, loss_zero=reached.zero,
         loss_target=reached.target, loss_norm=reached.norm, loss_total=reached.total, optimum_total=lowest.total,
         excess=excess, steps=steps, method=options.method,
     )  # fmt: skip
@@ -100,3 +102,42 @@ def loss(
     target = float((after - targets).square().sum())
     norm = max(float((moved * found).sum()), 0.0)
     return Loss(zero, target, norm, zero + options.target_weight * target + options.norm_weight * norm)
+
+
+def _of_many(problem: EditProblem, options: GradientOptions, space: NullSpace, basis: Tensor) -> Update:
+    """The optimum for more requests than inputs: one (i, i) system in place of the (n, n) one, keys block by block.
+
+    `X = (I - Q Q^T) E Z^T (Z Z^T + b/a I)^-1 + Q Q^T (a E - V)/(1 + a) Z^T (Z Z^T + b/(1+a) I)^-1`.
+    """
+    a, b, dtype = options.target_weight, options.norm_weight, basis.dtype
+    gram, by_target, by_value = products(problem.keys, problem.targets, problem.values, dtype=dtype)
+    inner = space.project(space.project(gram).T)
+    inner = (inner + inner.T) / 2  # Z Z^T
+    blind = float(inner.trace().clamp_min(0) / gram.trace()) ** 0.5
+    by_target, by_value = space.project(by_target.T).T, space.project(by_value.T).T  # T Z^T, V Z^T (o, i)
+    one = identity_factor(basis, len(inner))
+    free = ridge_map(one, inner, by_target - by_value, a / b)
+    held = ridge_map(one, inner, a / (1 + a) * by_target - by_value, (1 + a) / b)
+    change = free + basis @ (basis.T @ (held - free))  # X (o, i)
+    values, targets = problem.values.to(dtype), problem.targets.to(dtype)
+    after = values + times(change, problem.keys)
+    zero, target = float((basis.T @ after).square().sum()), float((after - targets).square().sum())
+    norm = float(change.square().sum())
+    total = zero + a * target + b * norm
+    return reported(
+        problem, Update(dense=change.to(problem.weight.dtype)), after=after,
+        condition=condition_number(inner + b / a * torch.eye(len(inner)).to(inner)), sensitive_rank=basis.shape[1],
+        change_norm=norm**0.5, weight_norm=float(problem.weight.detach().norm()), notes=tuple(_notes(blind, space)),
+        sensitive_share=float((basis.T @ after).norm()) / max(float(after.norm()), 1e-300), null_rank=space.rank,
+        null_energy=space.energy, key_share=blind, loss_zero=zero, loss_target=target, loss_norm=norm, loss_total=total,
+        optimum_total=total, excess=0.0, steps=0, method=options.method,
+    )  # fmt: skip
+
+
+def _notes(blind: float, space: NullSpace) -> list[str]:
+    if blind >= 1e-3:
+        return []
+    return [
+        f"only {blind:.1e} of the forget keys lies in the null space ({space.rank} directions): they can "
+        "hardly be moved; widen it (null_threshold, null_energy, null_rank)"
+    ]

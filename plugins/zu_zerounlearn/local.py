@@ -7,9 +7,9 @@ from torch import Tensor
 
 from zu_framework import DependentRows, EditProblem, SolverError, Update
 from zu_framework.algebra import reported, sensitive_space, working_dtype
-from zu_framework.linalg import Factor, factor, right_solve
+from zu_framework.linalg import Factor, factor, products, ridge_map, right_solve, times
 from zu_zerounlearn.options import LocalOptions
-from zu_zerounlearn.remap import remap
+from zu_zerounlearn.remap import DEPENDENT, output_factor, remap
 
 
 def solve(problem: EditProblem, options: LocalOptions) -> Update:
@@ -20,11 +20,15 @@ def solve(problem: EditProblem, options: LocalOptions) -> Update:
     key: lb E||Delta k||^2 + lf ||V + Delta K - T||^2 + lz ||Q^T (V + Delta K)||^2 + lr ||Delta||^2,
     X = (lb C + lr I)^-1 K. Either splits over Q Q^T and its complement:
     `left = (I - Q Q^T)(T - V)(I/lf + G)^-1 + Q (lf/(lf+lz) Q^T T - Q^T V)(I/(lf+lz) + G)^-1`, right X^T W or X^T.
+    With more requests than M has rows, M's size decides the cost (see `_of_many`).
     Systems in `options.precision`, factors of rank n in W's dtype. Raises `DependentRows`, `SolverError`.
     """
     dtype = working_dtype(options.precision)
     weight = problem.weight.detach()
     basis = sensitive_space(problem, options.rank_tolerance, dtype)  # (o, r)
+    columns = problem.values if options.space == "output" else problem.keys
+    if columns.shape[1] > columns.shape[0]:
+        return _of_many(problem, options, basis, columns)
     notes = []
     if options.space == "output":
         remapped = remap(problem, options)
@@ -33,11 +37,13 @@ def solve(problem: EditProblem, options: LocalOptions) -> Update:
         squared_right = solved.T @ (remapped.gram @ solved)  # (n, n)
         weight_norm = float(remapped.gram.trace()) ** 0.5
         if used.range is not None:
-            notes.append(
-                f"W has dependent rows (rank {used.rank} of {len(weight)}): solved in its column space"
-            )
+            notes.append(DEPENDENT.format(rank=used.rank, outputs=len(weight)))
     else:
-        solved, inner, used = _in_key_space(problem, options, dtype)
+        used = _key_factor(problem, options)
+        keys = problem.keys.to(dtype)
+        solved = used.solve(keys)  # (i, n)
+        inner = keys.T @ solved
+        inner = (inner + inner.T) / 2
         right = solved.T.to(weight.dtype)  # X^T (n, i)
         squared_right = solved.T @ solved
         weight_norm = float(weight.norm())
@@ -50,7 +56,7 @@ def solve(problem: EditProblem, options: LocalOptions) -> Update:
         problem, update, after=after, condition=used.condition, sensitive_rank=basis.shape[1],
         change_norm=max(float(((left.T @ left) * squared_right).sum()), 0.0) ** 0.5, weight_norm=weight_norm,
         notes=tuple(notes), sensitive_share=float((basis.T @ after).norm()) / max(float(after.norm()), 1e-300),
-        ridge=options.ridge, space=options.space,
+        ridge=options.ridge, precision=used.precision, space=options.space,
     )  # fmt: skip
 
 
@@ -66,19 +72,53 @@ def local_factor(
     return free + basis @ right_solve(held, identity / both + inner)
 
 
-def _in_key_space(
-    problem: EditProblem, options: LocalOptions, dtype: torch.dtype
-) -> tuple[Tensor, Tensor, Factor]:
+def _key_factor(problem: EditProblem, options: LocalOptions) -> Factor:
+    """Of lb C + lr I (i, i)."""
+    dtype = working_dtype(options.precision)
+
     def factored() -> Factor:
         moment = options.background_weight * problem.background.key_moment.to(problem.weight.device, dtype)
         moment.diagonal().add_(options.ridge)
         try:
-            return factor(moment, dtype)
+            return factor(moment, dtype, refined=options.precision == "auto")
         except DependentRows as cause:
             raise SolverError(f"lb C + lr I is singular ({cause}): raise ridge") from cause
 
-    used = problem.background.cached(("keys", options.background_weight, options.ridge, dtype), factored)
-    keys = problem.keys.to(dtype)
-    solved = used.solve(keys)  # (i, n)
-    inner = keys.T @ solved
-    return solved, (inner + inner.T) / 2, used
+    return problem.background.cached(
+        ("keys", options.background_weight, options.ridge, options.precision), factored, of_weight=False
+    )
+
+
+def _of_many(problem: EditProblem, options: LocalOptions, basis: Tensor, columns: Tensor) -> Update:
+    """The same for more requests than M (d, d) has rows, in O(d^2 n) time and O(d^2) memory beside what was given.
+
+    With columns C (V or K) taken block by block, `E = (I - Q Q^T) lf (T - V) C^T (M + lf C C^T)^-1
+    + Q Q^T (lf T - (lf + lz) V) C^T (M + (lf + lz) C C^T)^-1`; then W' = W + E W, or W + E in key space.
+    """
+    dtype, weight = basis.dtype, problem.weight.detach()
+    if options.space == "output":
+        used, outer = output_factor(problem, options)
+    else:
+        used, outer = _key_factor(problem, options), None
+    gram, by_target, by_value = products(columns, problem.targets, problem.values, dtype=dtype)
+    light, heavy = options.forget_weight, options.forget_weight + options.zero_weight
+    free = ridge_map(used, gram, by_target - by_value, light)
+    held = ridge_map(used, gram, light / heavy * by_target - by_value, heavy)
+    change = free + basis @ (basis.T @ (held - free))  # E (o, d)
+    after = problem.values.to(dtype) + times(change, columns)
+    notes = []
+    if used.range is not None:
+        notes.append(DEPENDENT.format(rank=used.rank, outputs=len(weight)))
+    if outer is None:
+        update = Update(dense=change.to(weight.dtype))
+        norm, weight_norm = float(change.norm()), float(weight.norm())
+    else:
+        update = Update(change.to(weight.dtype), weight.clone())
+        norm = max(float(((change @ outer) * change).sum()), 0.0) ** 0.5
+        weight_norm = float(outer.trace()) ** 0.5
+    return reported(
+        problem, update, after=after, condition=used.condition, sensitive_rank=basis.shape[1], change_norm=norm,
+        weight_norm=weight_norm, notes=tuple(notes),
+        sensitive_share=float((basis.T @ after).norm()) / max(float(after.norm()), 1e-300),
+        ridge=options.ridge, precision=used.precision, space=options.space,
+    )  # fmt: skip

@@ -11,6 +11,7 @@ from zu_framework.algebra import working_dtype
 from zu_framework.linalg import Factor, factor, factor_on_range, gram
 from zu_zerounlearn.options import RemapOptions
 
+DEPENDENT = "W has dependent rows (rank {rank} of {outputs}): solved in its column space"
 CROWDED = 0.25  # share of a site's output directions above which projecting them out is worth a warning
 
 
@@ -24,13 +25,13 @@ class Remap:
     gram: Tensor
 
 
-def remap(problem: EditProblem, options: RemapOptions) -> Remap:
-    """Solve `M X = V`. The factor is kept with the site's background and serves every later edit of this weight.
+def output_factor(problem: EditProblem, options: RemapOptions) -> tuple[Factor, Tensor]:
+    """The factor of M (o, o), and W W^T (o, o); both are kept with the site's background and serve later edits of W.
 
     Where W has dependent rows, M is singular; outputs then all lie in W's column space, and M is inverted there.
     Raises `DependentRows` where it is singular even there (ridge 0 and too little text).
     """
-    dtype = working_dtype(options.precision)
+    dtype, refined = working_dtype(options.precision), options.precision == "auto"
     background = problem.background
 
     def squared() -> Tensor:
@@ -40,11 +41,11 @@ def remap(problem: EditProblem, options: RemapOptions) -> Remap:
         moment = options.background_weight * background.value_moment.to(products)
         moment = moment + options.ridge * products
         try:
-            return factor(moment, dtype)
+            return factor(moment, dtype, refined=refined)
         except DependentRows:
             pass
         try:
-            return factor_on_range(moment, problem.weight, dtype)
+            return factor_on_range(moment, problem.weight, dtype, refined=refined)
         except DependentRows as cause:
             outputs, inputs = problem.weight.shape
             raise DependentRows(
@@ -53,8 +54,16 @@ def remap(problem: EditProblem, options: RemapOptions) -> Remap:
             ) from cause
 
     products = background.cached(("gram", dtype), squared)
-    kept = background.cached(("moment", options.background_weight, options.ridge, dtype), factored)
-    values = problem.values.to(dtype)
-    solved = kept.solve(values)
+    kept = background.cached(
+        ("moment", options.background_weight, options.ridge, options.precision), factored
+    )
+    return kept, products
+
+
+def remap(problem: EditProblem, options: RemapOptions) -> Remap:
+    """Solve `M X = V`. Raises as `output_factor` does."""
+    used, products = output_factor(problem, options)
+    values = problem.values.to(working_dtype(options.precision))
+    solved = used.solve(values)
     inner = values.T @ solved
-    return Remap(solved, (inner + inner.T) / 2, kept, products)
+    return Remap(solved, (inner + inner.T) / 2, used, products)

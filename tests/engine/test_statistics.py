@@ -41,14 +41,14 @@ def moments(
     documents: Callable[[], Any] = lambda: DOCUMENTS,
     wanted: frozenset[str] = ALL,
     layers: tuple[int, ...] = (0, 2),
-    batch_size: int = 2,
+    batch_tokens: int = 20,
     max_tokens: int = 64,
     progress: Callable[[str, int, int], None] = lambda label, done, total: None,
 ) -> dict[str, Background]:
     sites = [lm.site(layer) for layer in layers]
     return background_moments(
         lm, sites, wanted, documents,
-        max_tokens=max_tokens, batch_size=batch_size, progress=progress, cache=cache,
+        max_tokens=max_tokens, batch_tokens=batch_tokens, progress=progress, cache=cache,
     )  # fmt: skip
 
 
@@ -68,12 +68,12 @@ def refuse(*_: Any, **__: Any) -> Any:
     raise AssertionError("the model ran")
 
 
-@pytest.mark.parametrize("batch_size", [1, 3, 64])
+@pytest.mark.parametrize("batch_tokens", [1, 30, 4096])
 @pytest.mark.parametrize("max_tokens", [64, 5])
 def test_they_equal_the_plain_mean_over_all_tokens(
-    lm: LanguageModel, cache: TensorCache, batch_size: int, max_tokens: int
+    lm: LanguageModel, cache: TensorCache, batch_tokens: int, max_tokens: int
 ) -> None:
-    found = moments(lm, cache, batch_size=batch_size, max_tokens=max_tokens)
+    found = moments(lm, cache, batch_tokens=batch_tokens, max_tokens=max_tokens)
     for layer in (0, 2):
         site = lm.site(layer)
         key_moment, mean, count = dense(lm, layer, max_tokens)
@@ -91,7 +91,9 @@ def test_one_pass_serves_every_site_and_the_next_run_reads_the_disk(
 ) -> None:
     passes = []
     stream = statistics.stream_inputs
-    monkeypatch.setattr(statistics, "stream_inputs", lambda *a: passes.append(len(a[2])) or stream(*a))
+    monkeypatch.setattr(
+        statistics, "stream_inputs", lambda *a, **k: passes.append(len(a[2])) or stream(*a, **k)
+    )
     first = moments(lm, cache)
     assert sum(passes) == len(DOCUMENTS)
     monkeypatch.setattr(statistics, "stream_inputs", refuse)
@@ -164,11 +166,15 @@ def test_an_interrupted_pass_resumes_where_it_was(
     lm: LanguageModel, cache: TensorCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(statistics, "SAVE_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(statistics, "SAVE_SHARE", 1e9)
     monkeypatch.setattr(statistics, "WINDOW", 4)
     whole = moments(lm, TensorCache(tmp_path / "whole"))
 
+    read = []
+
     def stop(label: str, done: int, total: int) -> None:
-        if label == "background statistics" and done >= 16:
+        if label == "background statistics" and done >= 12:
+            read.append(done)
             raise Stopped
 
     with pytest.raises(Stopped):
@@ -177,9 +183,11 @@ def test_an_interrupted_pass_resumes_where_it_was(
 
     rows = []
     stream = statistics.stream_inputs
-    monkeypatch.setattr(statistics, "stream_inputs", lambda *a: rows.append(len(a[2])) or stream(*a))
+    monkeypatch.setattr(
+        statistics, "stream_inputs", lambda *a, **k: rows.append(len(a[2])) or stream(*a, **k)
+    )
     resumed = moments(lm, cache)
-    assert sum(rows) == len(DOCUMENTS) - 16
+    assert sum(rows) == len(DOCUMENTS) - read[0]
     for module, background in whole.items():
         assert torch.equal(resumed[module].key_moment, background.key_moment)
         assert resumed[module].count == background.count
@@ -188,6 +196,7 @@ def test_an_interrupted_pass_resumes_where_it_was(
 
 def _pass_that_is_killed(folder: str) -> None:
     statistics.SAVE_EVERY_SECONDS = 0.0
+    statistics.SAVE_SHARE = 1e9
     statistics.WINDOW = 2
 
     def slow() -> Iterator[str]:

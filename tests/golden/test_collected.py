@@ -153,7 +153,7 @@ def test_the_background_moment(golden: Any, lm: LanguageModel) -> None:
         sites = [lm.site(1), lm.site(2)]
         found = background_moments(
             lm, sites, frozenset({"key_moment"}), lambda: [corpus[i] for i in order],
-            max_tokens=512, batch_size=16, progress=lambda label, done, total: None,
+            max_tokens=512, batch_tokens=4096, progress=lambda label, done, total: None,
         )  # fmt: skip
         return torch.stack([found[site.module].key_moment for site in sites])
 

@@ -6,7 +6,7 @@ import json
 import os
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,9 @@ def fingerprint(parts: Mapping[str, Any]) -> str:
 class TensorCache:
     """Named tensors and a few facts about them, an entry a fingerprint."""
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self.folder = (folder or cache_folder()) / "moments"
+    def __init__(self, folder: Path | None = None, kind: str = "moments") -> None:
+        self.parent = folder or cache_folder()
+        self.folder = self.parent / kind
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as cause:
@@ -81,10 +82,32 @@ class TensorCache:
         """Forget an entry."""
         self._path(key, suffix).unlink(missing_ok=True)
 
+    def touch(self, key: str) -> None:
+        """Note that an entry was used."""
+        with suppress(OSError):
+            os.utime(self._path(key, ""))
+
+    def make_room(self, size: int) -> None:
+        """Remove entries, those not used for longest first, until at most `size` bytes are held."""
+        held = []
+        for path in self.folder.glob("*.safetensors"):
+            with suppress(OSError):  # another run may have removed it meanwhile
+                status = path.stat()
+                held.append((status.st_mtime, status.st_size, path))
+        total = sum(entry[1] for entry in held)
+        for _, bytes_, path in sorted(held):
+            if total <= size:
+                return
+            path.unlink(missing_ok=True)
+            total -= bytes_
+
     @contextmanager
-    def lock(self, key: str) -> Iterator[None]:
-        """Hold an entry against other processes: the second waits, and then finds what the first computed."""
-        with FileLock(self.folder / f"{key}.lock"):
+    def lock(self, key: str, *, held: bool = True) -> Iterator[None]:
+        """Hold an entry against other runs: the second waits, and then finds what the first computed.
+
+        held: False for a process whose run holds the lock by another of its processes.
+        """
+        with FileLock(self.folder / f"{key}.lock") if held else nullcontext():
             yield
 
     def _path(self, key: str, suffix: str) -> Path:

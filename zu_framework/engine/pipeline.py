@@ -172,7 +172,7 @@ class Pipeline:
                 moments,
                 self.documents,
                 max_tokens=self.parts["background"].options.max_tokens,
-                batch_size=self.config.model.batch_size,
+                batch_tokens=self.config.model.batch_tokens,
                 progress=self.progress,
             )
 

@@ -11,14 +11,19 @@ import xxhash
 from torch import Tensor
 
 from zu_framework.engine.cache import TensorCache, fingerprint
+from zu_framework.engine.factors import FactorStore
+from zu_framework.engine.processes import Processes, current
 from zu_framework.errors import DataError
 from zu_framework.linalg import MomentAccumulator
-from zu_framework.models import LanguageModel, Row, encode, stream_inputs
+from zu_framework.models import LanguageModel, Row, encode_all, stream_inputs
 from zu_framework.types import Background, Site
 
-FORMAT = 1  # of the cache; raise it when what is computed changes
-WINDOW = 16  # batches whose documents are sorted by length together: less padding, the same memory
+FORMAT = 2  # of the cache; raise it when what is computed changes
+BATCH_TOKENS = 8192  # of a forward pass: products are then wide enough for a CPU and for a GPU
+WINDOW = 16  # passes whose documents are sorted by length together: hardly any padding, the same memory
+READ = 256  # documents that are tokenised together
 SAVE_EVERY_SECONDS = 60.0  # how much of a long pass a killed process may lose
+SAVE_SHARE = 0.02  # of the time that a pass takes, what keeping its sums may cost
 
 Progress = Callable[[str, int, int], None]
 
@@ -30,17 +35,21 @@ def background_moments(
     documents: Callable[[], Iterable[str]],
     *,
     max_tokens: int,
-    batch_size: int,
     progress: Progress,
+    batch_tokens: int = BATCH_TOKENS,
     cache: TensorCache | None = None,
+    processes: Processes | None = None,
 ) -> dict[str, Background]:
     """A `Background` for each site (by module), holding the named moments of `documents()`.
 
     moments: of "key_moment" E[k k^T] (i, i), "value_moment" E[v v^T] (o, o), "mean_value" E[v] (o,), v without bias;
     float64, raw, divided by the token count, BOS included, padding excluded; documents cut at `max_tokens` tokens.
-    Whatever is in the cache is not computed again; the key holds all that the numbers depend on.
+    A forward pass holds at most `batch_tokens` tokens, padding included, or one document; it ends above the last site.
+    Whatever is in the cache is not computed again; the key holds all that the numbers depend on. Several processes
+    divide the passes among them, and all answer the same; the first alone reads and writes the cache.
     Raises `DataError` for a corpus without text.
     """
+    processes = processes or current()
     cache = cache or TensorCache()
     corpus, count = _digest(documents(), progress)
     shared = {
@@ -58,27 +67,34 @@ def background_moments(
         for moment in sorted(moments)
     }
     whole = fingerprint({"entries": sorted(keys.values())})
-    with cache.lock(whole):
-        found = {entry: cache.load(key) for entry, key in keys.items()}
-        missing = [entry for entry, value in found.items() if value is None]
+    processes.agree("background text, tokenizer or model", whole)
+    devices = {site.module: lm.weight(site).device for site in sites}
+    found: dict[tuple[str, str], tuple[Tensor, int]] = {}
+    with cache.lock(whole, held=processes.first):
+        for entry, key in keys.items():
+            held = cache.load(key) if processes.first else None
+            facts, tensors = processes.send(
+                None if held is None else int(held[1]["tokens"]), None if held is None else held[0]
+            )
+            if facts is not None:
+                found[entry] = tensors["moment"].to(devices[entry[0]]), facts
+        missing = [entry for entry in keys if entry not in found]
         if missing:
-            job = _Pass(lm, sites, missing, batch_size, max_tokens, count)
+            job = _Pass(lm, sites, missing, batch_tokens, max_tokens, count, processes)
             tokens = job.run(documents, cache, fingerprint({"entries": [keys[m] for m in missing]}), progress)
             for entry in missing:
                 tensor = job.result(entry)
-                cache.store(keys[entry], {"moment": tensor}, {"tokens": tokens, "documents": count})
-                found[entry] = {"moment": tensor}, {"tokens": tokens}
+                if processes.first:
+                    cache.store(keys[entry], {"moment": tensor}, {"tokens": tokens, "documents": count})
+                found[entry] = tensor, tokens
     backgrounds = {}
     for site in sites:
-        sources: dict[str, Any] = {}
-        tokens = 0
-        for moment in moments:
-            held = found[site.module, moment]
-            assert held is not None
-            tensor = held[0]["moment"].to(lm.device)
-            sources[moment] = lambda tensor=tensor: tensor
-            tokens = int(held[1]["tokens"])
-        backgrounds[site.module] = Background(**sources, count=tokens)
+        sources: dict[str, Any] = {
+            moment: lambda tensor=found[site.module, moment][0]: tensor for moment in moments
+        }
+        tokens = max(found[site.module, moment][1] for moment in moments)
+        store = FactorStore({m: keys[site.module, m] for m in moments}, cache.parent)
+        backgrounds[site.module] = Background(**sources, count=tokens, store=store)
     return backgrounds
 
 
@@ -90,81 +106,116 @@ class _Pass:
         lm: LanguageModel,
         sites: Sequence[Site],
         missing: Sequence[tuple[str, str]],
-        batch_size: int,
+        batch_tokens: int,
         max_tokens: int,
         count: int,
+        processes: Processes,
     ) -> None:
-        self.lm, self.batch_size, self.max_tokens, self.count = lm, batch_size, max_tokens, count
+        self.lm, self.batch_tokens, self.max_tokens, self.count = lm, batch_tokens, max_tokens, count
+        self.processes = processes
         self.sites = [site for site in sites if site.module in {module for module, _ in missing}]
+        self.inputs = {module for module, moment in missing if moment == "key_moment"}
+        self.outputs = {module for module, moment in missing if moment != "key_moment"}
         self.sums: dict[tuple[str, str], MomentAccumulator] = {}
         for module, moment in missing:
-            site = next(site for site in sites if site.module == module)
-            outputs, inputs = lm.weight(site).shape
-            size = inputs if moment == "key_moment" else outputs
-            self.sums[module, moment] = MomentAccumulator(size, lm.device, second=moment != "mean_value")
+            weight = lm.weight(next(site for site in sites if site.module == module))
+            size = weight.shape[1] if moment == "key_moment" else weight.shape[0]
+            self.sums[module, moment] = MomentAccumulator(size, weight.device, second=moment != "mean_value")
 
     def run(
         self, documents: Callable[[], Iterable[str]], cache: TensorCache, key: str, progress: Progress
     ) -> int:
-        """Read every document; answers the number of tokens. Sums are kept now and then: a killed pass resumes."""
-        done = tokens = 0
-        begun = cache.load(key, ".partial")
-        if begun is not None and begun[1].get("batch_size") == self.batch_size:
-            done, tokens = int(begun[1]["done"]), int(begun[1]["tokens"])
-            for entry, sums in self.sums.items():
-                _restore(sums, begun[0], "/".join(entry), tokens)
-        saved = time.monotonic()
-        for window in _windows(islice(iter(documents()), done, None), self.batch_size * WINDOW):
-            tokens += self._read(window)
-            done += len(window)
-            if time.monotonic() - saved >= SAVE_EVERY_SECONDS and done < self.count:
+        """Read every document; answers the number of tokens. Sums are kept now and then: a killed pass resumes.
+
+        Every process reads all text and runs its share of the batches, which are those of a single process.
+        """
+        done, tokens = self._resume(cache, key)
+        saved, cost = time.monotonic(), 0.0
+        for window, read in self._windows(islice(iter(documents()), done, None)):
+            for number, rows in enumerate(_batches(window, self.batch_tokens)):
+                tokens += sum(len(row.ids) for row in rows)
+                if number % self.processes.count == self.processes.rank:
+                    stream_inputs(
+                        self.lm, self.sites, rows, self._consume, inputs=self.inputs, outputs=self.outputs
+                    )
+            done += read
+            waited = time.monotonic() - saved
+            due = waited >= max(SAVE_EVERY_SECONDS, cost / SAVE_SHARE) and done < self.count
+            if self.processes.tell(due):
+                begun = time.monotonic()
                 self._save(cache, key, done, tokens)
                 saved = time.monotonic()
+                cost = saved - begun
             progress("background statistics", done, self.count)
-        cache.remove(key, ".partial")
+        for sums in self.sums.values():
+            self.processes.add_up(sums.sums)
+            sums.count = tokens
+        if self.processes.first:
+            cache.remove(key, ".partial")
         return tokens
 
     def result(self, entry: tuple[str, str]) -> Tensor:
-        """The moment of an entry, once the pass is over."""
-        sums = self.sums[entry]
+        """The moment of an entry, once the pass is over; its sums are given up."""
+        sums = self.sums.pop(entry)
         return sums.mean if entry[1] == "mean_value" else sums.moment
 
-    def _read(self, window: list[str]) -> int:
-        rows = []
-        for text in window:
-            ids = encode(self.lm.tokenizer, text).ids[: self.max_tokens]
-            rows.append(Row(ids, len(ids) - 1))
-        rows.sort(key=lambda row: len(row.ids))  # stable, so that a resumed pass meets the same batches
-        return sum(
-            stream_inputs(self.lm, self.sites, rows[start : start + self.batch_size], self._consume)
-            for start in range(0, len(rows), self.batch_size)
-        )
+    def _windows(self, texts: Iterator[str]) -> Iterator[tuple[list[Row], int]]:
+        """Rows, stably sorted by length, of at least `WINDOW` batches' tokens, and how many documents they are."""
+        rows: list[Row] = []
+        size = 0
+        for group in _groups(texts, READ):
+            for encoding in encode_all(self.lm.tokenizer, group):
+                ids = encoding.ids[: self.max_tokens]
+                rows.append(Row(ids, len(ids) - 1))
+                size += len(ids)
+                if size >= self.batch_tokens * WINDOW:
+                    yield sorted(rows, key=lambda row: len(row.ids)), len(rows)
+                    rows, size = [], 0
+        if rows:
+            yield sorted(rows, key=lambda row: len(row.ids)), len(rows)
 
     def _consume(self, site: Site, inputs: Tensor, outputs: Tensor) -> None:
         for (module, moment), sums in self.sums.items():
             if module == site.module:
                 sums.add(inputs if moment == "key_moment" else outputs)
 
+    def _resume(self, cache: TensorCache, key: str) -> tuple[int, int]:
+        """Documents and tokens that an earlier, stopped pass has read. Its sums are taken over by the first process."""
+        begun = cache.load(key, ".partial") if self.processes.first else None
+        if begun is None or begun[1].get("batch_tokens") != self.batch_tokens:
+            begun = None
+        done, tokens = self.processes.tell(begun and [begun[1]["done"], begun[1]["tokens"]]) or (0, 0)
+        if begun is not None:
+            for entry, sums in self.sums.items():
+                for number, tensor in enumerate(sums.sums):
+                    tensor.copy_(begun[0][f"{'/'.join(entry)}/{number}"])
+        return int(done), int(tokens)
+
     def _save(self, cache: TensorCache, key: str, done: int, tokens: int) -> None:
         tensors: dict[str, Tensor] = {}
         for entry, sums in self.sums.items():
-            tensors["/".join(entry) + "/total"] = sums.total
-            if sums.products is not None:
-                tensors["/".join(entry) + "/products"] = sums.products
-        cache.store(key, tensors, {"done": done, "tokens": tokens, "batch_size": self.batch_size}, ".partial")
+            self.processes.move_to_first(sums.sums)
+            tensors |= {f"{'/'.join(entry)}/{number}": tensor for number, tensor in enumerate(sums.sums)}
+        if self.processes.first:
+            facts = {"done": done, "tokens": tokens, "batch_tokens": self.batch_tokens}
+            cache.store(key, tensors, facts, ".partial")
 
 
-def _restore(sums: MomentAccumulator, tensors: dict[str, Tensor], name: str, tokens: int) -> None:
-    sums.count = tokens
-    sums.total.copy_(tensors[f"{name}/total"])
-    if sums.products is not None:
-        sums.products.copy_(tensors[f"{name}/products"])
+def _batches(rows: Sequence[Row], tokens: int) -> Iterator[list[Row]]:
+    """Rows, sorted by length, in batches of at most `tokens` tokens, padding included, or a single row."""
+    taken: list[Row] = []
+    for row in rows:
+        if taken and (len(taken) + 1) * len(row.ids) > tokens:
+            yield taken
+            taken = []
+        taken.append(row)
+    if taken:
+        yield taken
 
 
-def _windows(documents: Iterable[str], size: int) -> Iterator[list[str]]:
-    stream = iter(documents)
-    while window := list(islice(stream, size)):
-        yield window
+def _groups(texts: Iterator[str], size: int) -> Iterator[list[str]]:
+    while group := list(islice(texts, size)):
+        yield group
 
 
 def _digest(documents: Iterable[str], progress: Progress) -> tuple[str, int]:

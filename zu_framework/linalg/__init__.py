@@ -1,7 +1,8 @@
 """Pure tensor algebra: moments, factors, column and null spaces. Knows matrices, no models."""
 
-from zu_framework.linalg.factors import Factor, factor, factor_on_range, gram, right_solve
+from zu_framework.linalg.factors import Factor, condition_number, factor, factor_on_range, gram, right_solve
 from zu_framework.linalg.moments import MomentAccumulator
+from zu_framework.linalg.ridge import identity_factor, products, ridge_map, times
 from zu_framework.linalg.spaces import NullSpace, column_space, null_space
 
 __all__ = [
@@ -9,9 +10,14 @@ __all__ = [
     "MomentAccumulator",
     "NullSpace",
     "column_space",
+    "condition_number",
     "factor",
     "factor_on_range",
     "gram",
+    "identity_factor",
     "null_space",
+    "products",
+    "ridge_map",
     "right_solve",
+    "times",
 ]

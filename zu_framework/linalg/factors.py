@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,41 +13,90 @@ GRAM_BLOCK = 768  # rows a block: large enough for a fast product, small enough 
 POWER_STEPS = 12  # of the power iterations behind a condition estimate
 
 
+REFINE_BELOW = (
+    1e5  # condition number up to which float32 factors serve: each refinement then gains two digits
+)
+REFINEMENTS = 12
+
+
 @dataclass(frozen=True)
 class Factor:
     """`M = U L L^T U^T`: `lower` L (m, m); `range` U (d, m) orthonormal, or None where M has full rank (U = I).
 
-    condition: an estimate, from below, of the condition number of M on its range. rank: m.
+    condition: an estimate, from below, of the condition number of M on its range. rank: m. exact: M (m, m) in
+    float64 where L is of float32 and solutions are refined against it, else None.
     """
 
     lower: Tensor
     range: Tensor | None
     condition: float
+    exact: Tensor | None = None
 
     @property
     def rank(self) -> int:
         """Of M."""
         return self.lower.shape[0]
 
+    @property
+    def precision(self) -> str:
+        """What solutions come from: float64, float32, or float32 refined to float64."""
+        return str(self.lower.dtype).removeprefix("torch.") + (" refined" if self.exact is not None else "")
+
     def solve(self, right: Tensor) -> Tensor:
-        """`M^+ right` (d, n) in the factor's precision; `right` (d, n) is taken to lie in M's range."""
-        right = right.to(self.lower)
+        """`M^+ right` (d, n) in the factor's precision; `right` (d, n) is taken to lie in M's range.
+
+        A refined factor answers in float64: `x <- x + (L L^T)^-1 (right - M x)` until the residual no longer falls.
+        """
+        right = right.to(self.lower if self.exact is None else self.exact)
         if self.range is None:
             return self._solved(right)
         return self.range @ self._solved(self.range.T @ right)
 
+    def plus(self, gram: Tensor, weight: float) -> Factor:
+        """The factor of `M + weight * gram`, gram (d, d) positive semidefinite with its range in M's."""
+        inner = self.lower @ self.lower.T if self.exact is None else self.exact
+        added = gram.to(inner)
+        if self.range is not None:
+            added = self.range.T @ added @ self.range
+        return replace(factor(inner + weight * added, inner.dtype), range=self.range)
+
     def _solved(self, right: Tensor) -> Tensor:
+        if self.exact is None:
+            return self._substituted(right)
+        size = float(right.norm())
+        found = self._substituted(right.to(self.lower)).to(right)
+        last = float("inf")
+        for _ in range(REFINEMENTS):
+            missing = right - self.exact @ found
+            left = float(missing.norm())
+            if not left < last / 2 or left <= torch.finfo(right.dtype).eps * size:
+                break
+            found += self._substituted(missing.to(self.lower)).to(right)
+            last = left
+        return found
+
+    def _substituted(self, right: Tensor) -> Tensor:
         # two triangular solves: half the time of cholesky_solve on a CPU
         half = torch.linalg.solve_triangular(self.lower, right, upper=False)
         solved: Tensor = torch.linalg.solve_triangular(self.lower.T, half, upper=True)
         return solved
 
 
-def factor(moment: Tensor, dtype: torch.dtype = torch.float64) -> Factor:
+def factor(moment: Tensor, dtype: torch.dtype = torch.float64, *, refined: bool = False) -> Factor:
     """Cholesky factor of `moment` (d, d), symmetric positive definite, computed in `dtype`; nothing is added to it.
 
-    Raises `DependentRows` where `moment` is singular to working precision.
+    refined: take it in float32 where the condition number, measured on that factor, is at most 1e5, and refine
+    solutions to float64; `dtype` elsewhere. Raises `DependentRows` where `moment` is singular to working precision.
     """
+    if refined and dtype == torch.float64:
+        try:
+            single = factor(moment, torch.float32)
+        except DependentRows:
+            return factor(moment, dtype)
+        candidate = replace(single, exact=moment.to(dtype, copy=True))
+        if single.condition <= REFINE_BELOW and _refines(candidate):
+            return candidate
+        return factor(moment, dtype)
     moment = moment.to(dtype)
     lower, failed = torch.linalg.cholesky_ex(moment)
     if int(failed) or not bool(torch.isfinite(lower).all()):
@@ -62,7 +111,9 @@ def factor(moment: Tensor, dtype: torch.dtype = torch.float64) -> Factor:
     return Factor(lower, None, condition)
 
 
-def factor_on_range(moment: Tensor, rows: Tensor, dtype: torch.dtype = torch.float64) -> Factor:
+def factor_on_range(
+    moment: Tensor, rows: Tensor, dtype: torch.dtype = torch.float64, *, refined: bool = False
+) -> Factor:
     """The factor of `moment` (d, d) restricted to the column space of `rows` (d, k).
 
     Serves moments of outputs `W k` where W has dependent rows: every output lies in W's column space, so that the
@@ -73,8 +124,7 @@ def factor_on_range(moment: Tensor, rows: Tensor, dtype: torch.dtype = torch.flo
     kept = sizes > sizes[0] * (torch.finfo(dtype).eps * max(rows.shape)) ** 0.5
     basis = left[:, kept]  # (d, m)
     restricted = basis.T @ moment.to(dtype) @ basis
-    within = factor((restricted + restricted.T) / 2, dtype)
-    return Factor(within.lower, basis, within.condition)
+    return replace(factor((restricted + restricted.T) / 2, dtype, refined=refined), range=basis)
 
 
 def gram(matrix: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -104,11 +154,31 @@ def right_solve(matrix: Tensor, small: Tensor) -> Tensor:
     return torch.cholesky_solve(matrix.T.to(small), lower).T
 
 
-def _condition(moment: Tensor, lower: Tensor) -> float:
-    """Largest over smallest eigenvalue, each by a few power iterations from a fixed start."""
-    start = torch.cos(torch.arange(moment.shape[0], dtype=moment.dtype, device=moment.device) * 1.7 + 0.3)[
+def condition_number(matrix: Tensor) -> float:
+    """An estimate, from below, of the condition number of a symmetric positive definite matrix; infinite for others."""
+    lower, failed = torch.linalg.cholesky_ex(matrix)
+    return float("inf") if int(failed) else _condition(matrix, lower)
+
+
+def _refines(candidate: Factor) -> bool:
+    """Whether refinement brings a probe's residual down to rounding: the condition number is known from below only."""
+    assert candidate.exact is not None
+    probe = _start(candidate.exact)
+    missing = probe - candidate.exact @ candidate._solved(probe)
+    rounding = 10 * torch.finfo(probe.dtype).eps * candidate.condition  # what float64 throughout may leave
+    return float(missing.norm()) <= rounding * float(probe.norm())
+
+
+def _start(moment: Tensor) -> Tensor:
+    """A fixed vector (d, 1) that no eigenvector is orthogonal to, in all likelihood."""
+    return torch.cos(torch.arange(moment.shape[0], dtype=moment.dtype, device=moment.device) * 1.7 + 0.3)[
         :, None
     ]
+
+
+def _condition(moment: Tensor, lower: Tensor) -> float:
+    """Largest over smallest eigenvalue, each by a few power iterations from a fixed start."""
+    start = _start(moment)
     large, small = start / start.norm(), start / start.norm()
     top = bottom = 0.0
     for _ in range(POWER_STEPS):

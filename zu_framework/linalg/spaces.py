@@ -9,28 +9,55 @@ from torch import Tensor
 
 from zu_framework.errors import EmptyNullSpace, SolverError
 
+BY_GRAM = 64  # columns from which a singular decomposition is the slower way
+
 
 def column_space(matrix: Tensor, tolerance: float, dtype: torch.dtype = torch.float64) -> Tensor:
     """Orthonormal basis Q (d, r) of the column space of `matrix` (d, n), in `dtype`.
 
     The numerical rank r counts singular values above `tolerance` times the largest; a zero matrix has r = 0.
     """
-    left, sizes, _ = torch.linalg.svd(matrix.to(dtype), full_matrices=False)
+    matrix = matrix.to(dtype)
+    # squares of singular values hold half the digits: enough for a tolerance well above their rounding
+    if min(matrix.shape) >= BY_GRAM and tolerance >= 100 * torch.finfo(dtype).eps ** 0.5:
+        return _column_space_by_gram(matrix, tolerance)
+    left, sizes, _ = torch.linalg.svd(matrix, full_matrices=False)
     # a zero matrix has no direction at all, though every value passes `>= tolerance * 0`
     basis: Tensor = left[:, sizes > max(tolerance * float(sizes[0]), torch.finfo(dtype).tiny)]
     return basis
 
 
+def _column_space_by_gram(matrix: Tensor, tolerance: float) -> Tensor:
+    """By the eigenvectors of the smaller of `A A^T` and `A^T A`: a few times the speed of a singular decomposition."""
+    tall = matrix.shape[0] > matrix.shape[1]
+    squares, vectors = torch.linalg.eigh(matrix.T @ matrix if tall else matrix @ matrix.T)
+    sizes = squares.clamp_min(0).sqrt()
+    kept = vectors[:, sizes > max(tolerance * float(sizes[-1]), torch.finfo(matrix.dtype).tiny)].flip(1)
+    basis: Tensor = torch.linalg.qr(matrix @ kept)[0] if tall else kept.contiguous()
+    return basis
+
+
 @dataclass(frozen=True)
 class NullSpace:
-    """basis N (i, p), orthonormal; `energy`: share of the moment's trace that lies in it."""
+    """An orthonormal `basis` of the null space N (i, p), or, where that is smaller, of its complement (i, i - p).
+
+    energy: share of the moment's trace that lies in the null space. complement: which of the two `basis` is.
+    """
 
     basis: Tensor
     energy: float
+    complement: bool = False
+
+    @property
+    def rank(self) -> int:
+        """p, of the null space."""
+        return self.basis.shape[0] - self.basis.shape[1] if self.complement else self.basis.shape[1]
 
     def project(self, matrix: Tensor) -> Tensor:
         """`N N^T matrix` (i, n), in the basis's precision."""
-        return self.basis @ (self.basis.T @ matrix.to(self.basis))
+        matrix = matrix.to(self.basis)
+        along = self.basis @ (self.basis.T @ matrix)
+        return matrix - along if self.complement else along
 
 
 def null_space(
@@ -69,4 +96,6 @@ def null_space(
             "(for example 0.01) or null_rank (for example 64) instead"
         )
     share = float(values[:kept].sum()) / total if total > 0 else 0.0
+    if 2 * kept > len(values):
+        return NullSpace(vectors[:, kept:].contiguous(), share, complement=True)
     return NullSpace(vectors[:, :kept].contiguous(), share)

@@ -7,7 +7,7 @@ from zu_framework.models.greedy import greedy_tokens
 from zu_framework.models.language_model import LanguageModel
 from zu_framework.models.lending import lent
 from zu_framework.models.loading import CheckpointInfo, check_folder, load_tokenizer
-from zu_framework.models.tokens import Batch, Encoding, Row, answer_ids, batch, encode, token_at
+from zu_framework.models.tokens import Batch, Encoding, Row, answer_ids, batch, encode, encode_all, token_at
 from zu_framework.models.tracing import add_at, read_states, read_tokens, row_of, run_until, stream_inputs
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "encode",
     "encode_answer",
     "encode_prompt",
+    "encode_all",
     "find_architecture",
     "greedy_tokens",
     "lent",

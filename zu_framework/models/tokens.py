@@ -41,9 +41,20 @@ class Batch:
 
 def encode(tokenizer: Any, text: str) -> Encoding:
     """Tokens as the tokenizer makes them for a whole text, its BOS (if it has one) included once."""
-    encoded = tokenizer(text, return_offsets_mapping=True, add_special_tokens=True)
-    ids, offsets = list(encoded["input_ids"]), [(int(a), int(b)) for a, b in encoded["offset_mapping"]]
-    bos = tokenizer.bos_token_id
+    return encode_all(tokenizer, [text])[0]
+
+
+def encode_all(tokenizer: Any, texts: Sequence[str]) -> list[Encoding]:
+    """`encode` of many texts in one call, which a fast tokenizer spreads over its threads."""
+    encoded = tokenizer(list(texts), return_offsets_mapping=True, add_special_tokens=True)
+    return [
+        _plain(tokenizer, text, list(ids), [(int(a), int(b)) for a, b in offsets])
+        for text, ids, offsets in zip(texts, encoded["input_ids"], encoded["offset_mapping"], strict=True)
+    ]
+
+
+def _plain(tokenizer: Any, text: str, ids: list[int], offsets: list[tuple[int, int]]) -> Encoding:
+    bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
     while (
         bos is not None
         and len(ids) > 1
@@ -52,7 +63,6 @@ def encode(tokenizer: Any, text: str) -> Encoding:
         and offsets[1][0] == offsets[1][1]
     ):
         ids, offsets = ids[1:], offsets[1:]
-    eos = tokenizer.eos_token_id
     while (
         len(ids) > 1 and ids[-1] == eos and offsets[-1][0] == offsets[-1][1]
     ):  # a text that goes on has no end yet

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -45,9 +45,9 @@ def read_states(
 
         def keep(name: str, entered: Tensor, left: Tensor, at: Any = at) -> None:
             if inputs:
-                got[name][0].append(entered[at].to(work).T)  # (i, b)
+                got[name][0].append(_picked(entered, at).to(lm.device, work).T)  # (i, b)
             if outputs:
-                got[name][1].append(left[at].to(work).T)  # (o, b)
+                got[name][1].append(_picked(left, at).to(lm.device, work).T)  # (o, b)
 
         run_until(lm, modules, made.input_ids, made.attention_mask, keep)
         if progress is not None:
@@ -56,6 +56,11 @@ def read_states(
         m: (torch.cat(i, 1) if inputs else None, torch.cat(o, 1) if outputs else None)
         for m, (i, o) in got.items()
     }
+
+
+def _picked(states: Tensor, at: tuple[Tensor, Tensor]) -> Tensor:
+    """States (b, d) at places of (b, t, d), on whichever device a spread model keeps them."""
+    return states[at[0].to(states.device), at[1].to(states.device)]
 
 
 def row_of(lm: LanguageModel, prompt: ReadPrompt, continuation: Sequence[int] = ()) -> Row:
@@ -131,8 +136,8 @@ def add_at(lm: LanguageModel, module: str, positions: Tensor, delta: Tensor) -> 
         # some modules (OPT's MLP) see all tokens of a batch as one list
         states = hidden.reshape(len(positions), -1, hidden.shape[-1])
         here = torch.zeros(states.shape[:2], dtype=hidden.dtype, device=hidden.device)
-        here[torch.arange(len(positions), device=hidden.device), positions] = 1
-        changed = (states + here[:, :, None] * delta.to(hidden.dtype)[:, None, :]).reshape(hidden.shape)
+        here[torch.arange(len(positions), device=hidden.device), positions.to(hidden.device)] = 1
+        changed = (states + here[:, :, None] * delta.to(hidden)[:, None, :]).reshape(hidden.shape)
         return (changed, *output[1:]) if isinstance(output, tuple) else changed
 
     handle = lm.model.get_submodule(module).register_forward_hook(add)
@@ -147,19 +152,40 @@ def stream_inputs(
     sites: Sequence[Site],
     rows: Sequence[Row],
     consume: Callable[[Site, Tensor, Tensor], None],
+    *,
+    inputs: Collection[str] | None = None,
+    outputs: Collection[str] | None = None,
 ) -> int:
     """Run one batch and hand on, for each site, inputs (tokens, i) and outputs without bias (tokens, o), no padding.
 
-    Answers the number of tokens.
+    inputs, outputs: modules of the sites whose inputs or outputs are wanted (None: of all); the others' are handed on
+    empty (0, d), so that nothing is copied in vain. Answers the number of tokens.
     """
     made = batch(rows, lm.device)
-    real = made.attention_mask.bool()
+    lengths = [len(row.ids) + len(row.continuation) for row in rows]
+    width = max(lengths)
+    # counted here and not on the device, which would have to be waited for; None where there is no padding
+    kept = (
+        None
+        if min(lengths) == width
+        else torch.cat([torch.arange(length) + at * width for at, length in enumerate(lengths)])
+    )
     by_name = {site.module: site for site in sites}
 
+    def tokens(states: Tensor, wanted: bool) -> Tensor:
+        flat = states.flatten(0, 1)  # (b t, d)
+        if not wanted:
+            return flat[:0]
+        return flat if kept is None else flat.index_select(0, kept.to(flat.device, non_blocking=True))
+
     def take(name: str, entered: Tensor, left: Tensor) -> None:
+        out = tokens(left, outputs is None or name in outputs)
         bias = lm.bias(by_name[name])
-        out = left[real]
-        consume(by_name[name], entered[real], out if bias is None else out - bias)
+        consume(
+            by_name[name],
+            tokens(entered, inputs is None or name in inputs),
+            out if bias is None else out - bias.to(out.device),
+        )
 
     run_until(lm, list(by_name), made.input_ids, made.attention_mask, take)
-    return int(real.sum())
+    return sum(lengths)
