@@ -43,6 +43,13 @@ class ModelConfig:
     device: str = field(
         default="auto", metadata={"help": "auto (cuda where there is one), cpu, cuda, cuda:1 ..."}
     )
+    device_map: Any = field(
+        default=None,
+        metadata={
+            "help": "spread the layers over devices by accelerate (its extra): auto, balanced, sequential, or a "
+            "mapping of module names to devices; model.device is not read then"
+        },
+    )
     revision: str | None = field(default=None, metadata={"help": "branch, tag or commit of a hub id"})
     trust_remote_code: bool = field(
         default=False, metadata={"help": "run code that the checkpoint brings along"}

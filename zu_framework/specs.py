@@ -61,9 +61,11 @@ class TargetSpec(Spec):
     """Implementation: a class `T(options, context)` with `prepare(lm, plan, sites)` and `at_site(...)`.
 
     needs: moments of the background that `at_site` reads, a subset of {"key_moment", "mean_value"}.
+    independent: a request's columns depend on that request alone, so that several processes may divide the requests.
     """
 
     needs: frozenset[str] = frozenset()
+    independent: bool = False
     kind: ClassVar[str] = "target"
 
 

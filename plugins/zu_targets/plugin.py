@@ -13,6 +13,7 @@ def zu_register_targets(register: Register[TargetSpec]) -> None:
             target="zu_targets.neutral:Neutral",
             summary="the state that makes the model end, or say a neutral text, optimised per request",
             options=NeutralOptions,
+            independent=True,
         )
     )
     register(
@@ -21,6 +22,7 @@ def zu_register_targets(register: Register[TargetSpec]) -> None:
             target="zu_targets.fixed:Fixed",
             summary="the site's mean output on general text, or zero; nothing is optimised",
             options=FixedOptions,
+            independent=True,
             needs=frozenset({"mean_value"}),
         )
     )

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from zu_framework import __version__
-from zu_framework.errors import ZuError
+from zu_framework.errors import PeerError, ZuError
 
 app = typer.Typer(
     name="zu",
@@ -62,8 +62,12 @@ def run(config: Config, overrides: Overrides = None) -> None:
     """
     from zu_framework.cli.progress import progress
     from zu_framework.cli.tables import print_result
+    from zu_framework.engine.processes import rank_here
     from zu_framework.engine.run import run as run_config
 
+    if rank_here() > 0:  # one of several processes: the first reports for all
+        run_config(config, overrides or ())
+        return
     with progress() as report:
         result = run_config(config, overrides or (), progress=report)
     print_result(result)
@@ -151,6 +155,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     code: Any = 0
     try:
         code = app(args=list(arguments) if arguments is not None else None, standalone_mode=False)
+    except PeerError:  # the process that failed says why
+        code = USER_ERROR
     except ZuError as error:
         typer.echo(f"error: {error}", err=True)
         code = USER_ERROR

@@ -14,12 +14,15 @@ import torch
 from torch import Tensor
 
 from zu_framework.config import Config
+from zu_framework.engine.cache import fingerprint
 from zu_framework.engine.components import Parts
 from zu_framework.engine.edit import Edit, request_digest, versions
 from zu_framework.engine.journal import Journal
 from zu_framework.engine.plugins import Plugins
+from zu_framework.engine.processes import Processes, current
 from zu_framework.engine.records import save_tensors
 from zu_framework.engine.solving import solve_model, solve_with
+from zu_framework.engine.splitting import Division, plain, told_updates
 from zu_framework.engine.statistics import background_moments
 from zu_framework.engine.writing import SiteEdit, Writer
 from zu_framework.errors import ConfigError, DataError
@@ -49,7 +52,7 @@ class Pipeline:
 
     documents: streams general text, afresh on each call. sites_folder: where intermediates are kept, if at all;
     artifacts: where components keep curves and plots. retain: facts to keep. earlier: keys (i, m) of edits that the
-    model carries already, by site.
+    model carries already, by site. processes: those that make this edit together; the first solves, and all write.
     """
 
     lm: LanguageModel
@@ -63,6 +66,7 @@ class Pipeline:
     artifacts: Path | None = None
     retain: tuple[Request, ...] = ()
     earlier: Mapping[str, Tensor] = field(default_factory=dict)
+    processes: Processes = field(default_factory=current)
 
     def edit(self, requests: Sequence[Request]) -> Edit:
         """Forget these requests. On any exception, Ctrl-C included, the model is as it was, to the bit."""
@@ -70,6 +74,7 @@ class Pipeline:
         if not requests:
             raise DataError("there is no request to forget: the data set's forget part is empty")
         before = self.lm.fingerprint()
+        self.processes.agree("model", before)
         with self.journal.phase("locate"):
             sites = self.locate(requests)
         context = self._context(self._backgrounds(sites))
@@ -80,12 +85,14 @@ class Pipeline:
                 self._whole_model(requests, sites, context, writer, report)
             else:
                 self._site_by_site(requests, sites, context, writer, report)
+            after = self.lm.fingerprint()
+            self.processes.agree("edited model", after)
         except BaseException:
             writer.restore()
             raise
         about = {
             "fingerprint_before": before,
-            "fingerprint_after": self.lm.fingerprint(),
+            "fingerprint_after": after,
             "model": self.config.model.path,
             "model_type": self.lm.model_type,
             "dtype": str(self.lm.dtype).removeprefix("torch."),
@@ -135,9 +142,12 @@ class Pipeline:
         """Let a model solver find its updates, then write them."""
         solver = self.parts["solver"]
         with self.journal.phase("solve"):
-            answered = solve_model(
-                solver.spec, solver.load(), self.lm, requests, sites, solver.options, context
+            answered = (
+                solve_model(solver.spec, solver.load(), self.lm, requests, sites, solver.options, context)
+                if self.processes.first
+                else []
             )
+            answered = told_updates(self.processes, answered, self.lm.device)
         for site, update in answered:
             with self.journal.phase("write"):
                 self._record(site, writer.write(site, update), update, len(requests), {}, report)
@@ -154,6 +164,8 @@ class Pipeline:
         collector = self.parts["collector"].load()(self.parts["collector"].options, context)
         with self.journal.phase("contexts"):
             plan = collector.plan(self.lm, requests)
+            asked = [[[p.text, p.read_end] for p in prompts] for prompts in plan.prompts]
+            self.processes.agree("set of contexts", fingerprint({"prompts": asked}))
         earlier = dict(self.earlier)
         for indices in self._groups(len(requests)):
             self._one_pass(plan.subset(indices), sites, context, collector, writer, earlier, report)
@@ -193,29 +205,37 @@ class Pipeline:
         """Forget the requests of one plan at all sites."""
         builder = self.parts["target"].load()(self.parts["target"].options, context)
         solver = self.parts["solver"]
+        independent = self.parts["target"].spec.independent
+        divided = Division(self.processes, self.lm, plan, collector, builder, independent)
         with self.journal.phase("targets"):
-            state = builder.prepare(self.lm, plan, sites)
+            divided.prepare(sites)
         for index, site in enumerate(sites):
             with self.journal.phase("collect"):
-                representations = collector.collect(self.lm, plan, site)
+                representations = divided.collect(site)
             with self.journal.phase("targets"):
-                states = builder.at_site(state, self.lm, site, index, representations)
+                states = divided.at_site(site, index)
             weight = self.lm.weight(site)
             background = context.backgrounds.get(site.module, Background())
             problem = EditProblem(
                 # the algebra reads one precision throughout; bf16 and f16 weights are exact in float32
                 weight=weight if weight.dtype in (torch.float32, torch.float64) else weight.float(),
-                keys=representations.keys,
-                values=representations.values,
-                targets=states.targets,
-                sensitive=states.sensitive if "sensitive" in context.needs else None,
+                keys=representations.keys.to(
+                    weight.device
+                ),  # of a spread model, sites lie on several devices
+                values=representations.values.to(weight.device),
+                targets=states.targets.to(weight.device),
+                sensitive=_there(states.sensitive, weight) if "sensitive" in context.needs else None,
                 background=background,
-                earlier_keys=_like(earlier.get(site.name), representations.keys),
-                bare_keys=representations.bare_keys if "bare_keys" in context.needs else None,
+                earlier_keys=_there(_like(earlier.get(site.name), representations.keys), weight),
+                bare_keys=_there(representations.bare_keys, weight) if "bare_keys" in context.needs else None,
             )
             with self.journal.phase("solve"):
-                update = solve_with(solver.spec, solver.load(), problem, solver.options)
-            self.plugins.hook.zu_site_solved(site=site, problem=problem, update=update)
+                found = []
+                if self.processes.first:
+                    found.append((site, solve_with(solver.spec, solver.load(), problem, solver.options)))
+                [(_, update)] = told_updates(self.processes, found, weight.device)
+            if self.processes.first:
+                self.plugins.hook.zu_site_solved(site=site, problem=problem, update=update)
             with self.journal.phase("write"):
                 self._write(site, writer, problem, update, states, representations, plan, report)
             keys = representations.keys
@@ -269,8 +289,8 @@ class Pipeline:
     ) -> None:
         entry = {
             "requests": requests,
-            "targets": _plain(targets),
-            "solver": _plain(update.report),
+            "targets": plain(targets),
+            "solver": plain(update.report),
             "rounding_loss": written.rounding_loss,
             "relative_change": written.relative_change,
         }
@@ -278,21 +298,11 @@ class Pipeline:
         self.journal.record("site", site=site.name, **entry)
 
 
+def _there(tensor: Tensor | None, weight: Tensor) -> Tensor | None:
+    """A tensor on the weight's device."""
+    return None if tensor is None else tensor.to(weight.device)
+
+
 def _like(keys: Tensor | None, wanted: Tensor) -> Tensor | None:
     """Earlier keys, read from a file perhaps, where and as the present ones are."""
     return None if keys is None else keys.to(wanted)
-
-
-def _plain(report: Mapping[str, Any]) -> dict[str, Any]:
-    """A report as JSON can hold it."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, Tensor):
-            return value.item() if value.ndim == 0 else value.tolist()
-        if isinstance(value, Mapping):
-            return {str(k): plain(v) for k, v in value.items()}
-        if isinstance(value, list | tuple):
-            return [plain(v) for v in value]
-        return value
-
-    return {str(k): plain(v) for k, v in report.items()}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import islice
 from pathlib import Path
@@ -19,6 +20,7 @@ from zu_framework.engine.journal import Journal
 from zu_framework.engine.ledger import Ledger
 from zu_framework.engine.pipeline import Pipeline, Progress, no_progress
 from zu_framework.engine.plugins import Plugins, installed_plugins
+from zu_framework.engine.processes import Processes, joined, local_device
 from zu_framework.engine.results import Completion, RunResult, write_results
 from zu_framework.engine.run_folder import run_folder
 from zu_framework.errors import ConfigError, DataError, ModelError
@@ -41,17 +43,28 @@ def run(
     """Everything, from a config to a run folder: load, measure, edit, measure, keep.
 
     config: a ready-made name, a YAML file, or a mapping; overrides: `["data.forget=8", "seed=1"]`.
+    Started by torchrun, several processes make one run: the first measures, solves and writes, all divide the text and
+    the requests, and all hold the edited model at the end; measurements are in the first one's result alone.
     Raises a `ZuError` that says what to mend; then no run folder is left behind.
     """
-    plugins = plugins or installed_plugins()
+    with joined() as processes:
+        return _run(config, overrides, plugins or installed_plugins(), progress, processes)
+
+
+def _run(
+    config: str | Path | Mapping[str, Any] | Config,
+    overrides: Sequence[str],
+    plugins: Plugins,
+    progress: Progress,
+    processes: Processes,
+) -> RunResult:
     config = load_config(config, overrides)
     parts = resolve(config, plugins)
     parts.metric_functions()
     check_reference(config)
     split = load_data(config, parts)
     documents, texts = texts_of(config, parts, split)
-    with run_folder(config) as (partial, final), (partial / "log.jsonl").open("w", encoding="utf-8") as log:
-        journal = Journal(log)
+    with _place(config, processes) as (partial, final, journal):
         counts = {"forget": len(split.forget), "retain": len(split.retain)}
         journal.record("start", config=config.name, seed=config.seed, **counts)
         with journal.phase("load"):
@@ -62,31 +75,51 @@ def run(
         split = replace(split, heldout_texts=texts)
         pipeline = Pipeline(
             lm, config, parts, plugins, documents, journal, progress,
-            sites_folder=partial / "sites" if config.output.intermediates else None,
+            sites_folder=partial / "sites" if partial and config.output.intermediates else None,
             artifacts=partial, retain=split.retain, earlier=ledger.earlier_keys(),
+            processes=processes,
         )  # fmt: skip
         pipeline.locate(split.forget)  # a wrong layer is refused before anything slow
         reference = reference_of(config, plugins, progress)
-        with journal.phase("measure"):
-            before = measured(lm, split, parts, config, progress, journal, reference)
-            said = _completions(lm, split.forget, config)
+        before, said = {}, []
+        if processes.first:
+            with journal.phase("measure"):
+                before = measured(lm, split, parts, config, progress, journal, reference)
+                said = _completions(lm, split.forget, config)
         edit = replace(pipeline.edit(split.forget), ledger=ledger)
-        with journal.phase("measure"):
-            after = measured(lm, split, parts, config, progress, journal, reference)
+        if partial is None:
+            result = RunResult(final, config, edit, {}, {}, [])
+        else:
+            with journal.phase("measure"):
+                after = measured(lm, split, parts, config, progress, journal, reference)
+                again = _completions(lm, split.forget, config)
             completions = [
                 Completion(request.prompt, request.answer, old, new)
-                for (request, old), (_, new) in zip(said, _completions(lm, split.forget, config), strict=True)
+                for (request, old), (_, new) in zip(said, again, strict=True)
             ]
-        costs = [event["cost"] for event in journal.events if event["event"] == "measured"]
-        result = RunResult(
-            final, config, edit, before, after, completions, dict(journal.seconds),
-            cost=dict(zip(("before", "after"), costs, strict=True)),
-        )  # fmt: skip
-        with journal.phase("save"):
-            write_results(partial, result)
-        journal.record("done", seconds=journal.seconds)
-    plugins.hook.zu_run_finished(result=result)
+            costs = [event["cost"] for event in journal.events if event["event"] == "measured"]
+            result = RunResult(
+                final, config, edit, before, after, completions, dict(journal.seconds),
+                cost=dict(zip(("before", "after"), costs, strict=True)),
+            )  # fmt: skip
+            with journal.phase("save"):
+                write_results(partial, result)
+            journal.record("done", seconds=journal.seconds)
+    processes.tell("done")  # no process ends before the run folder is there
+    if processes.first:
+        plugins.hook.zu_run_finished(result=result)
     return result
+
+
+@contextmanager
+def _place(config: Config, processes: Processes) -> Iterator[tuple[Path | None, Path, Journal]]:
+    """Where this process writes (None: the first does), what the run folder will be called, and the journal."""
+    if not processes.first:
+        yield None, Path(processes.tell()), Journal()
+        return
+    with run_folder(config) as (partial, final), (partial / "log.jsonl").open("w", encoding="utf-8") as log:
+        processes.tell(str(final))
+        yield partial, final, Journal(log)
 
 
 def unlearn(
@@ -193,6 +226,7 @@ def load_model(config: Config, plugins: Plugins) -> LanguageModel:
         _model_path(config),
         dtype=config.model.dtype,
         device=device_of(config),
+        device_map=config.model.device_map,
         revision=config.model.revision,
         trust_remote_code=config.model.trust_remote_code,
         chat=config.model.chat,
@@ -226,7 +260,7 @@ def device_of(config: Config) -> str:
     """The device of the config; auto is cuda where there is one. Raises `ConfigError` for one that is not there."""
     name = config.model.device
     if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        return local_device() if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError as cause:

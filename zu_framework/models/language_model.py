@@ -64,6 +64,7 @@ class LanguageModel:
         *,
         dtype: str = "auto",
         device: str = "cpu",
+        device_map: Any = None,
         revision: str | None = None,
         trust_remote_code: bool = False,
         chat: bool = False,
@@ -75,7 +76,12 @@ class LanguageModel:
         chat: prompts are read in the tokenizer's chat template, with `system` as the system prompt where it is not "".
         """
         model, tokenizer = load_checkpoint(
-            path, dtype=dtype, device=device, revision=revision, trust_remote_code=trust_remote_code
+            path,
+            dtype=dtype,
+            device=device,
+            device_map=device_map,
+            revision=revision,
+            trust_remote_code=trust_remote_code,
         )
         template = Chat.of(tokenizer, system) if chat else None
         return cls.wrap(model, tokenizer, find_architecture(model) if find_architecture else None, template)

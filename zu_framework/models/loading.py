@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,15 +57,26 @@ def check_folder(
 
 
 def load_checkpoint(
-    path: str, *, dtype: str, device: str, revision: str | None, trust_remote_code: bool
+    path: str,
+    *,
+    dtype: str,
+    device: str,
+    revision: str | None,
+    trust_remote_code: bool,
+    device_map: Any = None,
 ) -> tuple[Any, Any]:
-    """Model and fast tokenizer. dtype: auto (the checkpoint's own) or a key of `DTYPES`."""
+    """Model and fast tokenizer. dtype: auto (the checkpoint's own) or a key of `DTYPES`.
+
+    device_map: as accelerate knows it; the model is then spread over devices. Raises `ModelError`, also where a part
+    of it was offloaded: an edit is written to a weight in place, which must therefore be in memory.
+    """
     if dtype != "auto" and dtype not in DTYPES:
         raise ModelError(f"model.dtype {dtype!r}: use auto, {', '.join(DTYPES)}")
     path = local_path(path)
     check_folder(path, trust_remote_code=trust_remote_code, revision=revision)
     tokenizer = load_tokenizer(path, trust_remote_code=trust_remote_code, revision=revision)
     loader: Any = AutoModelForCausalLM
+    spread = {} if device_map is None else {"device_map": _device_map(device_map)}
     try:
         with _without_bars():
             model, report = loader.from_pretrained(
@@ -74,6 +86,7 @@ def load_checkpoint(
                 trust_remote_code=trust_remote_code,
                 use_safetensors=True,
                 output_loading_info=True,
+                **spread,
             )
     except Exception as cause:  # as above: a checkpoint that transformers refuses is the user's to mend
         raise ModelError(f"{path}: its weights cannot be loaded: {_brief(cause)}") from cause
@@ -82,7 +95,31 @@ def load_checkpoint(
         raise ModelError(
             f"{path}: the safetensors lack {len(missing)} tensors of the model, {missing[0]!r} first"
         )
-    return model.to(device), tokenizer
+    if not spread:
+        return model.to(device), tokenizer
+    away = [name for name, parameter in model.named_parameters() if parameter.is_meta]
+    if away:
+        raise ModelError(
+            f"model.device_map: {away[0]!r} and {len(away) - 1} other parameters do not fit on the devices and were "
+            "offloaded, where they cannot be edited: give more devices, or load half precision (model.dtype=bfloat16)"
+        )
+    return model, tokenizer
+
+
+def _device_map(given: Any) -> Any:
+    """The map, checked as far as it can be without a model."""
+    if importlib.util.find_spec("accelerate") is None:
+        raise ModelError(
+            "model.device_map needs the package accelerate: pip install 'zu_framework[accelerate]', or use model.device"
+        )
+    named = ("auto", "balanced", "balanced_low_0", "sequential")
+    if isinstance(given, Mapping):
+        return dict(given)
+    if given not in named:
+        raise ModelError(
+            f"model.device_map {given!r}: use {', '.join(named)}, or map module names to devices"
+        )
+    return given
 
 
 def load_tokenizer(path: str, *, trust_remote_code: bool = False, revision: str | None = None) -> Any:
