@@ -125,6 +125,10 @@ class OutputConfig:
     adapter: bool = field(
         default=False, metadata={"help": "write adapter/, a PEFT LoRA adapter, where it is exact"}
     )
+    share_targets: bool = field(
+        default=False,
+        metadata={"help": "keep target states in the cache, for runs that need the same (a bench does)"},
+    )
 
 
 @dataclass(frozen=True)

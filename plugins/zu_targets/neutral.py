@@ -8,7 +8,7 @@ of the residual is MEMIT's (Meng et al. 2023, eq. 20), `spread: root` PMET's (Li
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from torch import Tensor
@@ -17,6 +17,7 @@ from zu_framework import (
     ConfigError,
     LanguageModel,
     ReadPlan,
+    Remembered,
     Representations,
     RunContext,
     Site,
@@ -26,6 +27,8 @@ from zu_framework.models import encode_answer, read_states
 from zu_targets.optimise import Optimised, optimise
 from zu_targets.options import NeutralOptions
 
+# options that the optimised state does not follow from: how it is used, and how rows are batched
+_LATER = ("text", "at", "spread", "batch_size")
 UNREACHED_NLL = 1.0  # nats a token: above it the text is not what the model would say
 
 
@@ -105,7 +108,28 @@ class Neutral:
     def _optimise(
         self, lm: LanguageModel, module: str, plan: ReadPlan, texts: Sequence[Sequence[int]], label: str
     ) -> Optimised:
-        return optimise(lm, module, plan, texts, self.options, self._batch_size, self.context.progress, label)
+        def compute() -> Remembered:
+            found = optimise(
+                lm, module, plan, texts, self.options, self._batch_size, self.context.progress, label
+            )
+            held = {entry.name: getattr(found, entry.name) for entry in fields(found)}
+            tensors = {name: value for name, value in held.items() if isinstance(value, Tensor)}
+            return Remembered(tensors, {name: v for name, v in held.items() if name not in tensors})
+
+        def depends_on() -> dict[str, Any]:
+            return {
+                "weights": lm.fingerprint(),
+                "device": lm.device.type,
+                "tokenizer": lm.tokenizer_fingerprint(),
+                "module": module,
+                "contexts": [[[p.text, p.read_end] for p in prompts] for prompts in plan.prompts],
+                "anchors": [None if a is None else [a.text, a.read_end] for a in plan.anchors],
+                "texts": [list(ids) for ids in texts],
+                "options": {k: v for k, v in asdict(self.options).items() if k not in _LATER},
+            }
+
+        kept = self.context.remember("targets", depends_on, compute)
+        return Optimised(**{k: t.to(lm.device) for k, t in kept.tensors.items()}, **kept.facts)
 
     def _report(self, found: Optimised, kind: str) -> dict[str, Any]:
         report: dict[str, Any] = {

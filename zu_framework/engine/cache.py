@@ -34,7 +34,7 @@ def fingerprint(parts: Mapping[str, Any]) -> str:
 
 
 class TensorCache:
-    """Named tensors and a few facts about them, an entry a fingerprint."""
+    """Named tensors and a few facts about them, an entry a fingerprint; kind: the subfolder that they share."""
 
     def __init__(self, folder: Path | None = None, kind: str = "moments") -> None:
         self.parent = folder or cache_folder()

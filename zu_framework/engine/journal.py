@@ -23,6 +23,7 @@ class Journal:
     def __init__(self, stream: TextIO | None = None) -> None:
         self.events: list[dict[str, Any]] = []
         self.seconds: dict[str, float] = {}
+        self.saved: dict[str, float] = {}  # what cached results took when they were computed
         self._start = time.perf_counter()
         self._stream = stream
 

@@ -21,6 +21,7 @@ from zu_framework.engine.journal import Journal
 from zu_framework.engine.plugins import Plugins
 from zu_framework.engine.processes import Processes, current
 from zu_framework.engine.records import save_tensors
+from zu_framework.engine.sharing import shared_results
 from zu_framework.engine.solving import solve_model, solve_with
 from zu_framework.engine.splitting import Division, plain, told_updates
 from zu_framework.engine.statistics import background_moments
@@ -37,6 +38,7 @@ from zu_framework.types import (
     Site,
     TargetStates,
     Update,
+    compute_anew,
 )
 
 Progress = Callable[[str, int, int], None]
@@ -79,7 +81,11 @@ class Pipeline:
             sites = self.locate(requests)
         context = self._context(self._backgrounds(sites))
         writer = Writer(self.lm)
-        report: dict[str, Any] = {"sites": {}, "seconds": self.journal.seconds}
+        report: dict[str, Any] = {
+            "sites": {},
+            "seconds": self.journal.seconds,
+            "saved_seconds": self.journal.saved,
+        }
         try:
             if self.parts.solves_model:
                 self._whole_model(requests, sites, context, writer, report)
@@ -129,6 +135,7 @@ class Pipeline:
             documents=self.documents,
             retain=self.retain,
             artifacts=self.artifacts,
+            remember=shared_results(self.journal) if self.config.output.share_targets else compute_anew,
         )
 
     def _whole_model(
