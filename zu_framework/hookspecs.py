@@ -10,6 +10,7 @@ from zu_framework.specs import (
     BackgroundSpec,
     CollectorSpec,
     DatasetSpec,
+    ExecutorSpec,
     LocatorSpec,
     MetricSpec,
     ModelSolverSpec,
@@ -99,6 +100,17 @@ def zu_register_metrics(register: Register[MetricSpec]) -> None:
     metrics ask for it; None means that these data hold nothing to measure it on. It may answer a mapping of several
     measurements, shown as `name/key`. Where the spec's options have fields, it is called with `options=` besides;
     where its needs name "reference", `scorer.reference` scores under the model of `evaluate.reference`.
+    """
+
+
+@hookspec
+def zu_register_executors(register: Register[ExecutorSpec]) -> None:
+    """Offer executors, which run the cells of a bench: call `register(ExecutorSpec(...))` once an executor.
+
+    Runs once, when components are first listed; import nothing heavy. The implementation
+    `execute(work, jobs, options) -> Iterator[Finished]` yields one `Finished` a job, in whatever order they end. `work`
+    answers errors of its job itself; a worker that dies loses the job it was at, never the others. When the iterator is
+    closed, or an exception (Ctrl-C) leaves it, the workers are stopped; a job that is cut off leaves nothing behind.
     """
 
 

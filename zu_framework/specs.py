@@ -6,7 +6,7 @@ every component therefore imports neither torch nor transformers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
@@ -144,6 +144,28 @@ class MetricSpec(Spec):
     better: Literal["lower", "higher", "unchanged"] = "unchanged"
     needs: frozenset[str] = frozenset()
     kind: ClassVar[str] = "metric"
+
+
+@dataclass(frozen=True)
+class ExecutorSpec(Spec):
+    """Implementation: `execute(work, jobs, options) -> Iterator[Finished]`, which runs `work(job)` for each job.
+
+    work: a function of a module, job and answer: plain mappings, so that both may go to another process or machine.
+    """
+
+    kind: ClassVar[str] = "executor"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What an executor says of one job. index: the job's place; answer: what `work` returned.
+
+    lost: why there is no answer (its worker died), in a sentence.
+    """
+
+    index: int
+    answer: Mapping[str, Any] | None = None
+    lost: str = ""
 
 
 SpecT_contra = TypeVar("SpecT_contra", bound=Spec, contravariant=True)
