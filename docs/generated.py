@@ -11,6 +11,7 @@ from typing import Any, get_args, get_origin
 import typer
 
 from zu_framework import hookspecs
+from zu_framework.bench import BenchConfig, ready_made_benches
 from zu_framework.cli.app import app
 from zu_framework.config import COMPONENT_GROUPS, EvaluateConfig, ModelConfig, OutputConfig, ready_made
 from zu_framework.engine.plugins import installed_plugins
@@ -77,8 +78,14 @@ def configuration_page() -> str:
             spec = registry.get(kind, name).spec
             lines += [f"### {group}: `{name}`", "", f"{spec.summary[0].upper()}{spec.summary[1:]}.", ""]
             lines += [*(table(group, spec.options) if fields(spec.options) else ["No options."]), ""]
+    lines += ["## `bench`", "", f"{inspect.getdoc(BenchConfig)} Only in the config of a bench.", ""]
+    lines += [*table("bench", BenchConfig), "", "## `executor`", "", "Where the cells of a bench run.", ""]
+    for name in registry.names("executor"):
+        spec = registry.get("executor", name).spec
+        lines += [f"### executor: `{name}`", "", f"{spec.summary[0].upper()}{spec.summary[1:]}.", ""]
+        lines += [*(table("executor", spec.options) if fields(spec.options) else ["No options."]), ""]
     lines += ["## Ready-made configurations", ""]
-    for name, path in ready_made().items():
+    for name, path in {**ready_made(), **ready_made_benches()}.items():
         lines += [f"### `{name}`", "", "```yaml", path.read_text(encoding="utf-8").rstrip(), "```", ""]
     return "\n".join(lines)
 

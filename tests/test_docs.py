@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import typer
 
+from zu_framework.bench import load_bench
 from zu_framework.cli.app import app
 from zu_framework.config import load_config
 from zu_framework.engine.components import resolve
@@ -77,7 +78,7 @@ def commands() -> list[tuple[str, str]]:
         ):
             for line in "".join(block).splitlines():
                 line = line.strip().removeprefix("$ ").partition("  #")[0]
-                if re.match(r"zu (run|check) ", line):
+                if re.match(r"zu (run|check|bench) ", line):
                     found.append((page.relative_to(ROOT).as_posix(), line))
     return found
 
@@ -87,6 +88,11 @@ def test_commands_in_the_documents_are_well_formed(page: str, line: str) -> None
     """Configs exist, keys exist, values have their type. Paths are the reader's own."""
     _, _, name, *overrides = shlex.split(line)
     if name.startswith("runs/"):
+        return
+    if line.startswith("zu bench"):
+        overrides = [given for given in overrides if not given.startswith("--") and "=" in given]
+        for cell in load_bench(name, ["seeds=1", *overrides]).cells if not name.endswith(".yaml") else ():
+            resolve(cell.config, installed_plugins())
         return
     try:
         resolve(load_config(name, overrides), installed_plugins())

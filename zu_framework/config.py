@@ -164,10 +164,10 @@ class Config:
         return text
 
 
-def ready_made() -> dict[str, Path]:
-    """The configurations inside the package, by name."""
-    folder = Path(str(files("zu_framework") / "configs"))
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+def ready_made(folder: str = "configs") -> dict[str, Path]:
+    """The configurations inside a folder of the package, by name."""
+    folder_path = Path(str(files("zu_framework") / folder))
+    return {path.stem: path for path in sorted(folder_path.glob("*.yaml"))}
 
 
 def load_config(source: str | Path | Mapping[str, Any] | Config, overrides: Sequence[str] = ()) -> Config:
@@ -176,22 +176,35 @@ def load_config(source: str | Path | Mapping[str, Any] | Config, overrides: Sequ
     A layer that chooses another component for a group drops the options that lower layers gave that group: they
     belonged to the other component. Raises `ConfigError` with file, line and key.
     """
+    name, tree, origins = read_tree(source, ready_made())
+    return typed_config(name, overridden(tree, overrides, origins), origins)
+
+
+def read_tree(
+    source: str | Path | Mapping[str, Any] | Config, named: Mapping[str, Path]
+) -> tuple[str, dict[str, Any], dict[str, str]]:
+    """Name, plain tree and the origins of its keys, untyped, laid over what its `base` names.
+
+    named: the ready-made configurations that `source` and `base` may name. Keys of list items have their number in
+    the origins' paths.
+    """
     origins: dict[str, str] = {}
     if isinstance(source, Config):
-        name, tree, origins = source.name, dict(source.tree), dict(source.origins)
-    elif isinstance(source, Mapping):
-        name, tree = "config", dict(source)
-        tree = _with_base(tree, origins)
-    else:
-        path = _find(str(source))
-        name, tree = path.stem, _with_base(_read_yaml(path, origins), origins)
+        return source.name, dict(source.tree), dict(source.origins)
+    if isinstance(source, Mapping):
+        return "config", _with_base(dict(source), origins, named), origins
+    path = _find(str(source), named)
+    return path.stem, _with_base(_read_yaml(path, origins), origins, named), origins
+
+
+def overridden(tree: Mapping[str, Any], overrides: Sequence[str], origins: dict[str, str]) -> dict[str, Any]:
+    """The tree under `key=value` overrides, which are noted in `origins`."""
     upper: dict[str, Any] = {}
     for (
         override
     ) in overrides:  # gathered first: `solver.name=` may come before or after that solver's options
-        upper = _merged(upper, _parse_override(override, origins))
-    tree = _lay_over(tree, upper)
-    return _typed(name, tree, origins)
+        upper = _merged(upper, parse_override(override, origins))
+    return lay_over(tree, upper)
 
 
 def options_from(spec: Spec, given: Mapping[str, Any], *, where: str, config: Config | None = None) -> Any:
@@ -200,13 +213,12 @@ def options_from(spec: Spec, given: Mapping[str, Any], *, where: str, config: Co
     where: the config group, for messages (`solver.forget_weight`). Raises `ConfigError` for an unknown key (with close
     matches), a wrong type, or whatever the dataclass itself refuses.
     """
-    return _structured(
+    return structured(
         spec.options, given, where, f"{spec.kind} {spec.name!r}", config.origins if config else {}
     )
 
 
-def _find(source: str) -> Path:
-    named = ready_made()
+def _find(source: str, named: Mapping[str, Path]) -> Path:
     if source in named:
         return named[source]
     path = Path(source)
@@ -246,6 +258,10 @@ def _read_yaml(path: Path, origins: dict[str, str]) -> dict[str, Any]:
 
 def _lines(node: Any, path: Path, prefix: str, origins: dict[str, str]) -> None:
     """Record at which line each key stands."""
+    if isinstance(node, yaml.SequenceNode):
+        for number, item in enumerate(node.value):
+            origins[f"{prefix}{number}"] = f"{path}, line {item.start_mark.line + 1}"
+            _lines(item, path, f"{prefix}{number}.", origins)
     if not isinstance(node, yaml.MappingNode):
         return
     for key, value in node.value:
@@ -256,7 +272,7 @@ def _lines(node: Any, path: Path, prefix: str, origins: dict[str, str]) -> None:
         _lines(value, path, f"{full}.", origins)
 
 
-def _with_base(tree: dict[str, Any], origins: dict[str, str]) -> dict[str, Any]:
+def _with_base(tree: dict[str, Any], origins: dict[str, str], named: Mapping[str, Path]) -> dict[str, Any]:
     """Resolve `base: NAME`, the config that this one starts from."""
     base = tree.pop("base", None)
     if base is None:
@@ -264,15 +280,16 @@ def _with_base(tree: dict[str, Any], origins: dict[str, str]) -> dict[str, Any]:
     if not isinstance(base, str):
         raise ConfigError(f"{origins.get('base', 'base')}: `base` names a config, got {base!r}")
     lower_origins: dict[str, str] = {}
-    lower = _read_yaml(_find(base), lower_origins)
+    lower = _read_yaml(_find(base, named), lower_origins)
     if "base" in lower:
-        lower = _with_base(lower, lower_origins)
+        lower = _with_base(lower, lower_origins, named)
     for key, origin in lower_origins.items():
         origins.setdefault(key, origin)
-    return _lay_over(lower, tree)
+    return lay_over(lower, tree)
 
 
-def _parse_override(override: str, origins: dict[str, str]) -> dict[str, Any]:
+def parse_override(override: str, origins: dict[str, str]) -> dict[str, Any]:
+    """`a.b=value` as {a: {b: value}}, the value read as YAML; noted in `origins`."""
     key, equals, value = override.partition("=")
     if not equals or not key.strip():
         raise ConfigError(
@@ -304,7 +321,8 @@ def _merged(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any
     return merged
 
 
-def _lay_over(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
+def lay_over(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
+    """The lower tree under the upper one; a group that names another component loses the lower one's options."""
     kept = dict(lower)
     for group in COMPONENT_GROUPS:
         old, new = _as_group(kept.get(group)), _as_group(upper.get(group))
@@ -320,9 +338,11 @@ def _as_group(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value if isinstance(value, Mapping) else None
 
 
-def _typed(name: str, tree: dict[str, Any], origins: Mapping[str, str]) -> Config:
+def typed_config(name: str, tree: dict[str, Any], origins: Mapping[str, str]) -> Config:
+    """Check groups and types of a plain tree. Raises `ConfigError` with the key, and where it was set."""
+
     def group(options: type[Any], name: str) -> Any:
-        return _structured(options, _mapping(tree, name, origins), name, f"group `{name}`", origins)
+        return structured(options, _mapping(tree, name, origins), name, f"group `{name}`", origins)
 
     known = {"model", "evaluate", "output", "seed", *COMPONENT_GROUPS}
     for key in tree:
@@ -389,9 +409,10 @@ def _component(group: str, value: Any, origins: Mapping[str, str]) -> Component:
     return Component(group, value["name"], options, group_size)
 
 
-def _structured(
+def structured(
     options: type[Any], given: Mapping[str, Any], where: str, owner: str, origins: Mapping[str, str]
 ) -> Any:
+    """An options dataclass from plain values. where: its group; owner: what to call it in messages."""
     names = [f.name for f in fields(options)]
     for key in given:
         if key not in names:

@@ -22,10 +22,14 @@ def execute(work: Work, jobs: Sequence[Mapping[str, Any]], options: RayOptions) 
     except ImportError as cause:
         raise PluginError("executor 'ray' needs the extra ray: pip install 'zu-framework[ray]'") from cause
     mine = not ray.is_initialized()
+    here = options.address == "local"
     if mine:
         try:
             ray.init(
-                address=options.address, logging_level="error", log_to_driver=False, include_dashboard=None
+                address=options.address,
+                logging_level="error",
+                log_to_driver=False,
+                include_dashboard=False if here else None,
             )
         except (ConnectionError, ValueError, RuntimeError, TimeoutError) as cause:
             raise ConfigError(

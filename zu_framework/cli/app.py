@@ -74,6 +74,43 @@ def run(config: Config, overrides: Overrides = None) -> None:
 
 
 @app.command()
+def bench(
+    config: Annotated[
+        str, typer.Argument(metavar="CONFIG", help="A ready-made bench's name, or a YAML file.")
+    ],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY=VALUE]...",
+            help="Overrides, such as seeds=3, model.path=./m, methods=[MEMIT] or datasets.MCF.data.path=mcf.json.",
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Run N cells at a time, in processes of this machine."),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Run on the Ray cluster at ADDRESS (extra ray); auto finds it."),
+    ] = None,
+) -> None:
+    """Compare methods: run a grid of models, data sets, methods, seeds and sizes, each cell a run folder.
+
+    Every cell's config is checked before the first one runs. The same command goes on where an earlier one stopped:
+    done cells are passed over, failed ones tried again. Leaves tables (csv, Markdown, LaTeX), report.html and, for each
+    cell, the command that repeats it. Ready-made benches: demo-table (the embedded model), paper-table (any model).
+    """
+    if workers is not None and ray is not None:
+        raise typer.BadParameter("give --workers or --ray, not both")
+    from zu_framework.cli.bench import bench as run_bench
+
+    where = [] if workers is None else ["executor.name=processes", f"executor.workers={workers}"]
+    where += [] if ray is None else ["executor.name=ray", f"executor.address={ray}"]
+    if run_bench(config, [*(overrides or ()), *where]).failed:
+        raise typer.Exit(USER_ERROR)
+
+
+@app.command()
 def check(config: Config, overrides: Overrides = None) -> None:
     """Check a config, its data and its model folder without loading weights."""
     from zu_framework.cli.tables import print_checked

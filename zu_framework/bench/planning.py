@@ -1,0 +1,145 @@
+"""What is done before the first cell runs: every cell's config is resolved and checked, and gets its name."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import zu_framework
+from zu_framework.bench.grid import Bench, Cell
+from zu_framework.config import Config
+from zu_framework.engine.cache import fingerprint
+from zu_framework.engine.components import resolve
+from zu_framework.engine.plugins import Plugins
+from zu_framework.engine.run import check
+from zu_framework.errors import ConfigError, ZuError
+from zu_framework.models.loading import local_path
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A cell and its name: what it is, and a digest of all that it follows from. config: where its config lies."""
+
+    cell: Cell
+    name: str
+    bench: Path
+
+    @property
+    def folder(self) -> Path:
+        """Its run folder, once it is done."""
+        return self.bench / "cells" / self.name
+
+    @property
+    def config(self) -> Path:
+        """Its config, which `zu run` runs again."""
+        return self.bench / "configs" / f"{self.name}.yaml"
+
+    @property
+    def failure(self) -> Path:
+        """What is known of its last failure."""
+        return self.bench / "failed" / f"{self.name}.json"
+
+    @property
+    def done(self) -> bool:
+        """Whether it ran to its end: run folders appear whole."""
+        return (self.folder / "metrics.json").is_file()
+
+
+def plan(bench: Bench, plugins: Plugins) -> list[Planned]:
+    """Check every cell and name it. Raises the cell's own error, with the cell named, before anything has run.
+
+    Resolved is each cell but for its seed; data, model folder and layers are looked at once for each combination.
+    """
+    resolved: set[str] = set()
+    looked_at: set[str] = set()
+    for cell in bench.cells:
+        try:
+            whole = {k: v for k, v in cell.config.tree.items() if k not in ("seed", "output")}
+            if _unseen(whole, resolved):
+                parts = resolve(cell.config, plugins)
+                for chosen in parts.chosen.values():
+                    chosen.load()
+                for metric in parts.metrics:
+                    metric.load()
+                _check_metrics(bench, cell)
+            kept = ("model", "data", "locator", "background", "evaluate")
+            if _unseen({group: cell.config.tree.get(group) for group in kept}, looked_at):
+                check(cell.config, plugins=plugins)
+        except ZuError as cause:
+            raise type(cause)(f"bench cell {cell}: {cause}") from cause
+    stamps: dict[str, Any] = {}
+    return [Planned(cell, _name(cell, stamps), bench.folder) for cell in bench.cells]
+
+
+def _unseen(tree: Mapping[str, Any], seen: set[str]) -> bool:
+    key = json.dumps(tree, sort_keys=True, default=str)
+    new = key not in seen
+    seen.add(key)
+    return new
+
+
+def _check_metrics(bench: Bench, cell: Cell) -> None:
+    """The metrics that table and plot show are among those measured, somewhere in the grid."""
+    measured = {name for other in bench.cells for name in other.config.evaluate.metrics}
+    if not measured:
+        raise ConfigError("evaluate.metrics is empty: a bench compares what is measured")
+    shown = {"metrics": bench.config.metrics, "forgetting": [bench.config.forgetting]}
+    shown["retention"] = [bench.config.retention]
+    for key, names in shown.items():
+        for name in names:
+            if name.partition("/")[0] not in measured:
+                raise ConfigError(
+                    f"bench.{key} names {name!r}, which is not measured: evaluate.metrics has "
+                    f"{', '.join(sorted(measured))}"
+                )
+
+
+def _name(cell: Cell, stamps: dict[str, Any]) -> str:
+    """A readable name with a digest: a cell whose config, data, model or framework changed is another cell."""
+    tree = json.loads(json.dumps(cell.config.tree, default=str))
+    digest = fingerprint(
+        {
+            "config": tree,
+            "files": {text: _stamp(text, stamps) for text in sorted(set(_texts(tree)))},
+            "version": zu_framework.__version__,
+        }
+    )
+    said = [cell.model, cell.dataset, *([] if cell.forget is None else [str(cell.forget)]), cell.method]
+    readable = "-".join(re.sub(r"[^\w.+=]+", "_", part) for part in said)
+    return f"{readable}-seed{cell.seed}-{digest[:8]}"
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a tree: some are paths."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for below in value.values():
+            yield from _texts(below)
+    elif isinstance(value, list | tuple):
+        for below in value:
+            yield from _texts(below)
+
+
+def _stamp(text: str, stamps: dict[str, Any]) -> Any:
+    """Size and time of the file, or of each file of the folder, that a text names; None where it names none."""
+    if text not in stamps:
+        stamps[text] = None
+        try:
+            path = Path(local_path(text)).expanduser()
+            files = sorted(path.iterdir()) if path.is_dir() else [path]
+            stamps[text] = [
+                [f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in files if f.is_file()
+            ] or None
+        except (OSError, ValueError, ZuError):
+            pass  # no path: a text to say, a name
+    return stamps[text]
+
+
+def config_yaml(config: Config) -> str:
+    """A cell's config as a file: a fresh run folder each time it is run alone."""
+    return f"# one cell of a bench; run it alone: zu run THIS_FILE\n{config.to_yaml()}"
