@@ -23,7 +23,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from tests.benchmarks.measuring import in_turn, machine, product_rate
 from zu_framework import LanguageModel
 from zu_framework.engine.cache import TensorCache
-from zu_framework.engine.statistics import WINDOW, background_moments
+from zu_framework.engine.statistics import WINDOW, background_moments, batches
 from zu_framework.models import Row, batch, encode_all, run_until
 from zu_framework.testing import tiny_tokenizer
 
@@ -69,18 +69,16 @@ def documents(count: int) -> list[str]:
     ]
 
 
-def batches(lm: LanguageModel, texts: list[str], max_tokens: int, tokens: int) -> list[list[Row]]:
+def batches_of(lm: LanguageModel, texts: list[str], max_tokens: int, tokens: int) -> list[list[Row]]:
     """The batches that the sweep makes of these texts: rows sorted by length within windows."""
-    from zu_framework.engine.statistics import _batches
-
     made, rows, size = [], [], 0
     for encoding in encode_all(lm.tokenizer, texts):
         rows.append(Row(encoding.ids[:max_tokens], 0))
         size += len(rows[-1].ids)
         if size >= tokens * WINDOW:
-            made += _batches(sorted(rows, key=lambda row: len(row.ids)), tokens)
+            made += batches(sorted(rows, key=lambda row: len(row.ids)), tokens)
             rows, size = [], 0
-    return [*made, *_batches(sorted(rows, key=lambda row: len(row.ids)), tokens)]
+    return [*made, *batches(sorted(rows, key=lambda row: len(row.ids)), tokens)]
 
 
 def main() -> None:
@@ -104,7 +102,7 @@ def main() -> None:
     layer = asked.layers * 2 // 3
     sites = [lm.site(at) for at in range(layer - 2, layer + 1)]
     last = sites[-1:]
-    rows = batches(lm, texts, 512, asked.tokens)
+    rows = batches_of(lm, texts, 512, asked.tokens)
     tokens = sum(len(row.ids) for made in rows for row in made)
     padded = sum(len(made) * max(len(row.ids) for row in made) for made in rows)
 

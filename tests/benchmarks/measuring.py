@@ -69,7 +69,7 @@ def product_rate(dtype: torch.dtype, device: str = "cpu", size: int = 2048) -> f
 
 
 class _Peak:
-    """Samples resident memory every millisecond; `extra`: bytes at the highest sample beyond the first."""
+    """Samples resident memory every 5 ms; `extra`: bytes at the highest sample beyond the first."""
 
     def __enter__(self) -> _Peak:
         self._done = threading.Event()
@@ -88,7 +88,7 @@ class _Peak:
             self._top = torch.cuda.max_memory_allocated()
 
     def _sample(self) -> None:
-        while not self._done.wait(0.001):
+        while not self._done.wait(0.005):
             if not torch.cuda.is_available():
                 self._top = max(self._top, _resident())
 

@@ -55,13 +55,18 @@ def site(outputs: int, inputs: int, requests: int, null: int) -> Site:
 
     weight, keys = normal(outputs, inputs) / inputs**0.5, normal(inputs, requests)
     basis = torch.linalg.qr(normal(inputs, null).double())[0]  # (i, null): no background key lies here
-    text = normal(inputs, 2 * inputs).double()
-    text -= basis @ (basis.T @ text)
-    moment = text @ text.T / text.shape[1]
+    # C = P (D + A A^T) P, a diagonal and 512 strong directions: quick to make, and as full as text's
+    spread, strong = normal(inputs).double().square() + 0.05, normal(inputs, 512).double()
+    moment = torch.diag(spread) + strong @ strong.T
+    moment -= basis @ (basis.T @ moment)
+    moment -= (moment @ basis) @ basis.T
     wide = weight.double()
+    wide -= (wide @ basis) @ basis.T
+    along = wide @ strong
+    value_moment = (wide * spread) @ wide.T + along @ along.T
     return Site(
         weight, keys, weight @ keys, normal(outputs, requests), normal(outputs, requests),
-        moment, wide @ moment @ wide.T, basis,
+        (moment + moment.T) / 2, (value_moment + value_moment.T) / 2, basis,
     )  # fmt: skip
 
 

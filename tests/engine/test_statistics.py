@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from zu_framework import Background, DataError, LanguageModel, RunFolderError, models
 from zu_framework.engine import statistics
@@ -104,6 +106,20 @@ def test_one_pass_serves_every_site_and_the_next_run_reads_the_disk(
     # one of the sites, or one of the moments, is in the cache as well
     moments(lm, cache, layers=(2,))
     moments(lm, cache, wanted=frozenset({"value_moment"}))
+
+
+@given(
+    lengths=st.lists(st.integers(1, 3000), min_size=1, max_size=60), tokens=st.sampled_from([1, 2000, 8192])
+)
+def test_batches_keep_to_their_tokens_and_are_hardly_padded(lengths: list[int], tokens: int) -> None:
+    rows = [models.Row([0] * length, 0) for length in sorted(lengths)]
+    made = list(statistics.batches(rows, tokens))
+    assert [row for chosen in made for row in chosen] == rows
+    for chosen in made:
+        real, padded = sum(len(r.ids) for r in chosen), len(chosen) * len(chosen[-1].ids)
+        assert len(chosen) == 1 or padded <= tokens
+        # what is padded more was too little for a pass when its last document came
+        assert padded <= 1.125 * real or real - len(chosen[-1].ids) < 1024
 
 
 def test_only_what_is_asked_for_is_computed(lm: LanguageModel, cache: TensorCache) -> None:

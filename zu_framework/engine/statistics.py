@@ -21,6 +21,8 @@ from zu_framework.types import Background, Site
 FORMAT = 2  # of the cache; raise it when what is computed changes
 BATCH_TOKENS = 8192  # of a forward pass: products are then wide enough for a CPU and for a GPU
 WINDOW = 16  # passes whose documents are sorted by length together: hardly any padding, the same memory
+PADDED = 1.125  # tokens of a batch, padding included, over its own
+WORTH_A_PASS = 1024  # tokens from which a pass is not the quicker for having more
 READ = 256  # documents that are tokenised together
 SAVE_EVERY_SECONDS = 60.0  # how much of a long pass a killed process may lose
 SAVE_SHARE = 0.02  # of the time that a pass takes, what keeping its sums may cost
@@ -132,7 +134,7 @@ class _Pass:
         done, tokens = self._resume(cache, key)
         saved, cost = time.monotonic(), 0.0
         for window, read in self._windows(islice(iter(documents()), done, None)):
-            for number, rows in enumerate(_batches(window, self.batch_tokens)):
+            for number, rows in enumerate(batches(window, self.batch_tokens)):
                 tokens += sum(len(row.ids) for row in rows)
                 if number % self.processes.count == self.processes.rank:
                     stream_inputs(
@@ -201,14 +203,21 @@ class _Pass:
             cache.store(key, tensors, facts, ".partial")
 
 
-def _batches(rows: Sequence[Row], tokens: int) -> Iterator[list[Row]]:
-    """Rows, sorted by length, in batches of at most `tokens` tokens, padding included, or a single row."""
+def batches(rows: Sequence[Row], tokens: int) -> Iterator[list[Row]]:
+    """Rows, sorted by length, in batches of at most `tokens` tokens, padding included, or a single row.
+
+    A batch that would be padded by more than an eighth ends before, once it is worth a pass of its own.
+    """
     taken: list[Row] = []
+    held = 0
     for row in rows:
-        if taken and (len(taken) + 1) * len(row.ids) > tokens:
+        padded = (len(taken) + 1) * len(row.ids)
+        wasted = padded > PADDED * (held + len(row.ids)) and held >= WORTH_A_PASS
+        if taken and (padded > tokens or wasted):
             yield taken
-            taken = []
+            taken, held = [], 0
         taken.append(row)
+        held += len(row.ids)
     if taken:
         yield taken
 

@@ -139,6 +139,12 @@ class TestLocal(SolverContract):
         return direction @ problem.weight.double().T @ problem.weight.double()
 
 
+class TestLocalRefined(TestLocal):
+    """precision auto: float32 factors refined to float64, or float64 where the moment is ill-conditioned."""
+
+    options: ClassVar[dict[str, Any]] = {**TestLocal.options, "precision": "auto"}
+
+
 class TestLocalInKeySpace(TestLocal):
     options: ClassVar[dict[str, Any]] = {**TestLocal.options, "space": "key"}
 

@@ -197,3 +197,36 @@ def test_float32_algebra_is_an_option(solver: str) -> None:
 def test_options_out_of_range_are_refused(solver: str, options: dict[str, object], message: str) -> None:
     with pytest.raises(zu.ConfigError, match=message):
         zu.solve(solver, problem(), **options)
+
+
+@pytest.mark.parametrize(
+    ("solver", "options"),
+    [
+        ("zerounlearn", {"slack": 0.01}),
+        ("zerounlearn-local", {"space": "output"}),
+        ("zerounlearn-local", {"space": "key"}),
+        ("zerounlearn-gd", {"null_rank": 6}),
+    ],
+)
+def test_one_request_more_than_rows_is_solved_as_one_less(solver: str, options: dict[str, object]) -> None:
+    """Below and above n = d two systems of different size give one answer: a duplicate of no weight tells them apart.
+
+    A request whose key, value, target and sensitive value are zero adds nothing to any term, but a column to n.
+    """
+    inputs = 12
+    problem = edit_problem(Shape(outputs=12, inputs=inputs, requests=inputs, sensitive_rank=2, seed=3))
+
+    def padded(tensor: torch.Tensor) -> torch.Tensor:
+        return torch.cat([tensor, torch.zeros(len(tensor), 1, dtype=tensor.dtype)], 1)
+
+    assert problem.sensitive is not None
+    more = zu.EditProblem(
+        problem.weight, padded(problem.keys), padded(problem.values), padded(problem.targets),
+        padded(problem.sensitive), problem.background,
+    )  # fmt: skip
+    by_requests, by_rows = (zu.solve(solver, p, **options) for p in (problem, more))
+    assert by_rows.left is None or by_rows.left.shape == (12, 12)  # dense in key space; else of W's rows
+    ours, theirs = (u.applied(problem.weight, torch.float64) for u in (by_rows, by_requests))
+    assert float((ours - theirs).norm() / theirs.norm()) < 1e-9
+    for name in ("residual", "relative_norm"):
+        assert by_rows.report[name] == pytest.approx(by_requests.report[name], rel=1e-6)
