@@ -47,12 +47,15 @@ def _part(name: str) -> Part:
 def _joined(source: Source, name: str, perturbed: str, template: str) -> tuple[Request, ...]:
     """The requests of a split; those that its perturbed part has too come with the rewordings given there.
 
-    With the perturbed part alone, its requests. Every record of either is checked.
+    A forget split may be there as its perturbed part alone. Every record of either is checked.
     """
     plain = source.find(_part(name))
     reworded = source.find(_part(perturbed))
     if plain is None:
-        return requests_of(reworded if reworded is not None else source.read(_part(name)), template)
+        whole = (
+            perturbed.startswith(name) and reworded is not None
+        )  # retain_perturbed holds a part of its split
+        return requests_of(reworded if whole and reworded is not None else source.read(_part(name)), template)
     more = (
         {}
         if reworded is None

@@ -214,7 +214,7 @@ def load_data(config: Config, parts: Parts) -> DataSplit:
         without = next((request for request in split.forget if request.subject is None), None)
         if without is not None:
             raise DataError(
-                f"{without.source or without.prompt!r}: no subject, which collector {collector.spec.name!r} reads; "
+                f"{without.source or repr(without.prompt)}: no subject, which collector {collector.spec.name!r} reads; "
                 "use collector.name=prompt-last"
             )
     return split
