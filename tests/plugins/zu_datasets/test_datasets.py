@@ -178,6 +178,28 @@ def test_the_demo_forgets_what_its_twin_never_saw() -> None:
     assert all(request.paraphrases and request.neighbours for request in split.forget)
 
 
+@pytest.mark.parametrize(("forget", "seed"), [(10, 0), (4, 3)])
+def test_the_demo_has_rewordings_other_questions_and_texts(forget: int, seed: int) -> None:
+    split = demo.load(DemoOptions(forget=forget, retain=20), seed)
+    for request in (*split.forget, *split.retain):
+        assert request.alternative not in (None, request.answer)
+        assert request.paraphrased_answer is not None and request.paraphrased_answer.startswith(
+            f"{request.answer}, a"
+        )
+        assert len(request.perturbed_answers) == 5
+    assert sorted(split.others) == ["company", "person", "place"]
+    half = len(world.records()) // 2
+    named = {request.id for found in split.others.values() for request in found}
+    assert len(named) == sum(map(len, split.others.values())) == half - forget
+    assert not named & {request.id for request in split.forget} and min(map(int, named)) >= half
+    assert {name: len(texts) for name, texts in split.texts.items()} == {
+        "forget": 5 * forget, "retain": 20, "holdout": 140,
+    }  # fmt: skip
+    first = split.forget[0]
+    assert split.texts["forget"][0] == f"{first.prompt} {first.answer}."
+    assert split.texts["retain"] == tuple(f"{r.prompt} {r.answer}." for r in split.retain)
+
+
 def test_demo_text_is_cut_at_the_number_of_documents() -> None:
     assert list(demo.documents(DemoTextOptions(documents=3))) == world.background_texts()[:3]
 
