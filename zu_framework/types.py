@@ -94,6 +94,8 @@ class DataSplit:
     """What a data set yields: the facts to forget, the facts to keep, and text that perplexity may be measured on.
 
     others: named sets of questions that are measured besides (TOFU's `real_authors`, `world_facts`; MMLU's subjects).
+    They should stay, but for those whose names begin with `forget` (RWKU's adversarial probes) and for `holdout`, of
+    which no training knew.
     texts: named verbatim texts: `forget`, `retain`, and `holdout`, which no training saw (MUSE).
     """
 

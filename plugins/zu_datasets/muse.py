@@ -41,7 +41,7 @@ def load(options: Any, seed: int) -> DataSplit:
         keep_where=f"retain_qa of {options.path}",
     )  # fmt: skip
     verbatim = source.find(VERBATIM)
-    others = {} if verbatim is None else {"verbatim": tuple(map(_continued, verbatim))}
+    others = {} if verbatim is None else {"forget_verbatim": tuple(map(_continued, verbatim))}
     read = {name: source.find(part) for name, part in TEXTS.items()}
     texts = {name: tuple(r.text("text") for r in found) for name, found in read.items() if found is not None}
     return replace(drawn, others=others, texts=texts)

@@ -63,12 +63,16 @@ def forget_quality(scorer: Scorer, data: DataSplit, options: TruthOptions) -> Me
 def model_utility(scorer: Scorer, data: DataSplit, options: UtilityOptions) -> Measurement | None:
     """Harmonic mean of probability, ROUGE-L recall and truth score of the facts to keep and of each further set.
 
-    Probability: of the true answer per token; of further sets (TOFU's real authors, world facts) its share among the
-    right and the wrong answers. Truth score: max(0, 1 - R). A set without wrong answers has no truth score. Higher is
-    better.
+    Of the facts to keep, those with wrong answers are taken where there are any, as TOFU does (`retain_perturbed`).
+    Sets about what is forgotten, and `holdout`, do not count. Probability: of the true answer per token; of further
+    sets (TOFU's real authors, world facts) its share among the right and the wrong answers. Truth score: max(0, 1 - R).
+    A set without wrong answers has no truth score. Higher is better.
     """
     columns: list[tuple[int, list[float]]] = []  # which set, and a number a fact
-    for index, (name, requests) in enumerate({"retain": data.retain, **data.others}.items()):
+    reworded = tuple(request for request in data.retain if request.perturbed_answers)
+    for index, (name, requests) in enumerate({"retain": reworded or data.retain, **data.others}.items()):
+        if name == "holdout" or name.startswith("forget"):
+            continue
         if not requests or any(request.choices for request in requests):
             continue
         parts = [

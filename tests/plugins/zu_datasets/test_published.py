@@ -132,7 +132,7 @@ def test_muse_has_questions_and_texts(tmp_path: Path) -> None:
     )
     assert len(split.forget) == 3 and len(split.retain) == 2
     assert split.texts == {"forget": ("Text F", "Text F2"), "retain": ("Text R",), "holdout": ("Text H",)}
-    (verbatim,) = split.others["verbatim"]
+    (verbatim,) = split.others["forget_verbatim"]
     assert (verbatim.prompt, verbatim.answer) == ("It was a dark", "and stormy night")
 
 

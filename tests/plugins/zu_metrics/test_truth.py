@@ -80,6 +80,18 @@ def test_utility_is_the_harmonic_mean_of_its_parts() -> None:
     assert found.value == pytest.approx(6 / sum(1 / part for part in parts)) and found.numerator == 6
 
 
+def test_utility_is_of_what_should_stay_and_of_retained_facts_with_wrong_answers() -> None:
+    answers = {("k?", "yes"): (0.5,), ("k?", "no"): (0.1,)}
+    worded = Request("k?", "yes", perturbed_answers=("no",))
+    plain, gone = Request("l?", "yes"), Request("f?", "yes", perturbed_answers=("no",))
+    data = DataSplit((), retain=(plain, worded), others={"holdout": (gone,), "forget_level3": (gone,)})
+    found = metric("model_utility")(Known(answers, said={"k?": "yes"}), data)
+    assert found == metric("model_utility")(
+        Known(answers, said={"k?": "yes"}), DataSplit((), retain=(worded,))
+    )
+    assert found.value == pytest.approx(3 / (1 / 0.5 + 1 + 1 / 0.8))
+
+
 def test_one_part_at_zero_is_no_utility_and_a_set_without_wrong_answers_has_no_truth_score() -> None:
     data = DataSplit((), retain=(Request("k?", "yes"), Request("l?", "yes")))
     found = metric("model_utility")(Known({("k?", "yes"): (0.5,)}, said={"k?": "no", "l?": "no"}), data)
