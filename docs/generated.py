@@ -13,7 +13,14 @@ import typer
 from zu_framework import hookspecs
 from zu_framework.bench import BenchConfig, ready_made_benches
 from zu_framework.cli.app import app
-from zu_framework.config import COMPONENT_GROUPS, EvaluateConfig, ModelConfig, OutputConfig, ready_made
+from zu_framework.config import (
+    COMPONENT_GROUPS,
+    EvaluateConfig,
+    ModelConfig,
+    OutputConfig,
+    ReportConfig,
+    ready_made,
+)
 from zu_framework.engine.plugins import installed_plugins
 
 
@@ -64,7 +71,10 @@ def configuration_page() -> str:
         "| `base` | str | | a configuration that this one starts from |",
         "",
     ]
-    for group, options in (("model", ModelConfig), ("evaluate", EvaluateConfig), ("output", OutputConfig)):
+    typed_groups = {
+        "model": ModelConfig, "evaluate": EvaluateConfig, "output": OutputConfig, "report": ReportConfig
+    }  # fmt: skip
+    for group, options in typed_groups.items():
         lines += [f"## `{group}`", "", inspect.getdoc(options) or "", "", *table(group, options), ""]
     registry = installed_plugins().registry
     for group, kind in COMPONENT_GROUPS.items():

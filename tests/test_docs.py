@@ -51,7 +51,7 @@ def test_every_option_of_every_component_is_in_the_reference_and_explained(gener
     groups = {"dataset": "data"}
     for registered in COMPONENTS:
         spec = registered.spec
-        if spec.kind == "metric":
+        if spec.kind in ("metric", "report section"):
             continue
         group = groups.get(spec.kind, spec.kind)
         assert f"### {group}: `{spec.name}`" in page

@@ -34,6 +34,7 @@ from zu_framework.specs import (
     ModelSolverSpec,
     NoOptions,
     Register,
+    SectionSpec,
     SolverSpec,
     TargetSpec,
 )
@@ -139,6 +140,7 @@ __all__ = [
     "RunResult",
     "Score",
     "Scorer",
+    "SectionSpec",
     "Site",
     "SolverError",
     "SolverSpec",

@@ -1,6 +1,6 @@
 """Configuration: a ready-made name, a YAML file or a mapping, plus `key=value` overrides, into typed groups.
 
-`model`, `evaluate`, `output` and `seed` are typed here. Each component group (`data`, `locator`, `collector`,
+`model`, `evaluate`, `output`, `report` and `seed` are typed here. Each component group (`data`, `locator`, `collector`,
 `background`, `target`, `solver`) is `{name: ..., <options>}`; its options are the dataclass of the component that
 `name` chooses, so that they are checked once the registry is known (`options_from`).
 """
@@ -129,6 +129,31 @@ class OutputConfig:
         default=False,
         metadata={"help": "keep target states in the cache, for runs that need the same (a bench does)"},
     )
+    report: bool = field(
+        default=True, metadata={"help": "write report.html; the group `report` bounds what it costs"}
+    )
+
+
+@dataclass
+class ReportConfig:
+    """How much is looked at for the page of a run, before and after: the bounds of its cost."""
+
+    facts: int = field(
+        default=500,
+        metadata={"help": "facts of each set (forget, retain) in the page's table, evenly spaced among more"},
+    )
+    completions: int = field(
+        default=20, metadata={"help": "of those, how many of each set are completed, before and after"}
+    )
+    prompts: int = field(
+        default=64, metadata={"help": "of those, how many of each set are read for states and logit lens"}
+    )
+    sites: int = field(
+        default=4,
+        metadata={
+            "help": "sites whose outputs are drawn, and edited weights whose singular values are taken"
+        },
+    )
 
 
 @dataclass(frozen=True)
@@ -149,6 +174,7 @@ class Config:
     model: ModelConfig
     evaluate: EvaluateConfig
     output: OutputConfig
+    report: ReportConfig
     seed: int
     components: Mapping[str, Component]
     tree: Mapping[str, Any]
@@ -344,7 +370,7 @@ def typed_config(name: str, tree: dict[str, Any], origins: Mapping[str, str]) ->
     def group(options: type[Any], name: str) -> Any:
         return structured(options, _mapping(tree, name, origins), name, f"group `{name}`", origins)
 
-    known = {"model", "evaluate", "output", "seed", *COMPONENT_GROUPS}
+    known = {"model", "evaluate", "output", "report", "seed", *COMPONENT_GROUPS}
     for key in tree:
         if key not in known:
             close = get_close_matches(str(key), known, n=1)
@@ -362,6 +388,7 @@ def typed_config(name: str, tree: dict[str, Any], origins: Mapping[str, str]) ->
         model=group(ModelConfig, "model"),
         evaluate=group(EvaluateConfig, "evaluate"),
         output=group(OutputConfig, "output"),
+        report=group(ReportConfig, "report"),
         seed=seed,
         components=components,
         tree=tree,
@@ -375,6 +402,10 @@ def typed_config(name: str, tree: dict[str, Any], origins: Mapping[str, str]) ->
         ("evaluate.documents", config.evaluate.documents, 1),
         ("evaluate.max_tokens", config.evaluate.max_tokens, 2),
         ("evaluate.completions", config.evaluate.completions, 0),
+        ("report.facts", config.report.facts, 0),
+        ("report.completions", config.report.completions, 0),
+        ("report.prompts", config.report.prompts, 0),
+        ("report.sites", config.report.sites, 0),
     ):
         if value < least:
             raise ConfigError(f"{_at(origins, key)}{key} must be at least {least}, got {value}")

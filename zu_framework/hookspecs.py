@@ -15,6 +15,7 @@ from zu_framework.specs import (
     MetricSpec,
     ModelSolverSpec,
     Register,
+    SectionSpec,
     SolverSpec,
     TargetSpec,
 )
@@ -111,6 +112,17 @@ def zu_register_executors(register: Register[ExecutorSpec]) -> None:
     `execute(work, jobs, options) -> Iterator[Finished]` yields one `Finished` a job, in whatever order they end. `work`
     answers errors of its job itself; a worker that dies loses the job it was at, never the others. When the iterator is
     closed, or an exception (Ctrl-C) leaves it, the workers are stopped; a job that is cut off leaves nothing behind.
+    """
+
+
+@hookspec
+def zu_register_report_sections(register: Register[SectionSpec]) -> None:
+    """Offer sections of a run's page: call `register(SectionSpec(...))` once a section.
+
+    Runs once, when components are first listed; import nothing heavy. The implementation `section(run)` is handed what
+    the run folder holds (`zu_framework.reporting.RunReport`) and answers HTML as `Markup`, best from
+    `zu_framework.reporting.fill`, which escapes; a plain string is escaped; None leaves the section out. The page runs
+    no script but its own and loads nothing. A section that raises shows its error in its place, the others stay.
     """
 
 

@@ -168,6 +168,19 @@ class Finished:
     lost: str = ""
 
 
+@dataclass(frozen=True)
+class SectionSpec(Spec):
+    """Implementation: `section(run: RunReport) -> Markup | str | None` (None: nothing to show of this run).
+
+    title: above the section, the name where it is "". order: sections come in its order, then by name; the shipped ones
+    are 10 to 80, ten apart. A section has no options.
+    """
+
+    title: str = ""
+    order: int = 100
+    kind: ClassVar[str] = "report section"
+
+
 SpecT_contra = TypeVar("SpecT_contra", bound=Spec, contravariant=True)
 
 

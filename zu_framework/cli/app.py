@@ -183,6 +183,20 @@ def export(
     typer.echo(f"LoRA adapter: {export_lora(run, lora)}")
 
 
+@app.command()
+def report(
+    run: RunFolder,
+    open: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+) -> None:
+    """Make a run's page anew, from the run folder alone: report.html, one file that loads nothing."""
+    from zu_framework.reporting.run_page import write_run_page
+
+    path = write_run_page(run)
+    typer.echo(f"report: {path}")
+    if open:
+        typer.launch(path.resolve().as_uri())
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit. Errors that the user can mend are one message on stderr, without a traceback."""
     # Only what the user should see: progress and reports are ours, the libraries' own bars would cut through them.

@@ -42,6 +42,11 @@ def print_result(result: RunResult, console: Console | None = None) -> None:
         console.print(f"[yellow]note[/yellow]: {escape(note)}")
     folder = escape(str(result.folder))
     console.print(f"run folder: [cyan]{folder}[/cyan]", soft_wrap=True)
+    page = result.folder / "report.html"
+    if page.is_file():
+        console.print(f"report:     [cyan]{escape(str(page))}[/cyan]", soft_wrap=True)
+    elif result.config.output.report:
+        console.print(f"the page could not be made; zu report {folder} says why", soft_wrap=True)
     model = escape(str(about["model"]))
     if result.config.output.model:
         console.print(f"to revert:  zu revert {folder} {folder}/model ORIGINAL_DIR", soft_wrap=True)

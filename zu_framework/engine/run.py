@@ -26,6 +26,8 @@ from zu_framework.engine.run_folder import run_folder
 from zu_framework.errors import ConfigError, DataError, ModelError
 from zu_framework.evaluation import Scorer, measure_with, read_texts
 from zu_framework.models import Chat, LanguageModel, check_folder, load_tokenizer
+from zu_framework.reporting.kept import keep
+from zu_framework.reporting.watching import Sight, Watched, look, watched
 from zu_framework.types import DataSplit, Measurement, Probe, Request
 
 HELD_OUT_EVERY = 10  # every tenth document of the background serves perplexity, where nothing else does
@@ -79,13 +81,16 @@ def _run(
             artifacts=partial, retain=split.retain, earlier=ledger.earlier_keys(),
             processes=processes,
         )  # fmt: skip
-        pipeline.locate(split.forget)  # a wrong layer is refused before anything slow
+        sites = pipeline.locate(split.forget)  # a wrong layer is refused before anything slow
+        # one process alone looks, as one alone measures and keeps
+        seen = watched(split, sites, config.report) if partial and config.output.report else None
         reference = reference_of(config, plugins, progress)
         before, said = {}, []
         if processes.first:
             with journal.phase("measure"):
                 before = measured(lm, split, parts, config, progress, journal, reference)
                 said = _completions(lm, split.forget, config)
+        sight = _look(lm, seen, config, progress, journal)
         edit = replace(pipeline.edit(split.forget), ledger=ledger)
         if partial is None:
             result = RunResult(final, config, edit, {}, {}, [])
@@ -102,9 +107,14 @@ def _run(
                 final, config, edit, before, after, completions, dict(journal.seconds),
                 cost=dict(zip(("before", "after"), costs, strict=True)),
             )  # fmt: skip
+            sight_after = _look(lm, seen, config, progress, journal)
             with journal.phase("save"):
                 write_results(partial, result)
+                if seen is not None and sight is not None and sight_after is not None:
+                    keep(partial, seen, sight, sight_after, edit, config.report.sites)
             journal.record("done", seconds=journal.seconds)
+            if seen is not None:
+                _write_page(partial, final, plugins, journal)
     processes.tell("done")  # no process ends before the run folder is there
     if processes.first:
         plugins.hook.zu_run_finished(result=result)
@@ -361,6 +371,28 @@ def measured(
     found = measure_with(scorer, split, parts.metric_functions())
     journal.record("measured", cost=asdict(scorer.cost))
     return found
+
+
+def _look(
+    lm: LanguageModel, seen: Watched | None, config: Config, progress: Progress, journal: Journal
+) -> Sight | None:
+    """What the page shows of the model as it is now."""
+    if seen is None:
+        return None
+    with journal.phase("look"):
+        size = config.model.batch_size
+        return look(lm, seen, Scorer(lm, size, progress=progress), size)
+
+
+def _write_page(partial: Path, final: Path, plugins: Plugins, journal: Journal) -> None:
+    """The page, last: an edit that is made and kept is not lost for a page that cannot be drawn."""
+    from zu_framework.reporting.run_page import write_run_page  # matplotlib is slow to import
+
+    try:
+        with journal.phase("page"):
+            write_run_page(partial, lies=final, plugins=plugins)
+    except Exception as cause:  # whatever it is: `zu report` tells it again, and tries again
+        journal.record("page failed", error=f"{type(cause).__name__}: {cause}")
 
 
 def _completions(lm: LanguageModel, requests: Sequence[Request], config: Config) -> list[tuple[Request, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from zu_framework.evaluation.intervals import interval, mean, ratio
 from zu_framework.evaluation.measure import Metric, measure, measure_with
 from zu_framework.evaluation.scorer import Cost, Scorer
-from zu_framework.evaluation.table import before_after_table
+from zu_framework.evaluation.table import before_after_table, counted
 from zu_framework.evaluation.texts import read_texts
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Metric",
     "Scorer",
     "before_after_table",
+    "counted",
     "interval",
     "mean",
     "measure",

@@ -1,6 +1,18 @@
 """Pages that people look at: one self-contained HTML file each, its plots drawn in the page's own colours."""
 
+from zu_framework.reporting.kept import Analysis
 from zu_framework.reporting.page import PageSection, fill, page
 from zu_framework.reporting.plots import MARKERS, SERIES, inline_svg, panel
+from zu_framework.reporting.run_report import RunReport
 
-__all__ = ["MARKERS", "SERIES", "PageSection", "fill", "inline_svg", "page", "panel"]
+__all__ = [
+    "MARKERS",
+    "SERIES",
+    "Analysis",
+    "PageSection",
+    "RunReport",
+    "fill",
+    "inline_svg",
+    "page",
+    "panel",
+]

@@ -12,13 +12,13 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import StringIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cycler import cycler
 from markupsafe import Markup
-from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, told apart with any colour vision, the pale ones darkened until they stand on white
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#b9588f", "#3b97cf", "#c98600", "#4b3a9b", "#7f4f24")
@@ -75,6 +75,10 @@ STYLE: Any = {  # matplotlib's own types name every key of every version
 @contextmanager
 def panel(title: str = "", width: float = WIDTH, height: float = HEIGHT) -> Iterator[tuple[Figure, Axes]]:
     """Yield a figure with one axes; draw inside the block, and call `inline_svg` or `savefig` there too."""
+    from cycler import cycler  # here, not above: runs without a page need not wait for matplotlib
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
     with rc_context({**STYLE, "axes.prop_cycle": cycler(color=SERIES)}):
         figure = Figure(figsize=(width, height))
         axes = figure.subplots()

@@ -1,0 +1,146 @@
+"""What a run keeps for its page beside the metrics: `facts.json` and `analysis.safetensors`, a few kilobytes each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zu_framework.engine.edit import Edit
+from zu_framework.engine.records import load_tensors, save_tensors
+from zu_framework.engine.run_folder import write_json
+from zu_framework.errors import RunFolderError
+from zu_framework.reporting.spectra import change_spectrum
+from zu_framework.reporting.watching import Sight, Watched
+
+FACTS_FILE = "facts.json"
+ANALYSIS_FILE = "analysis.safetensors"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """`analysis.safetensors` as read back: tensors by name, and what the metadata says of them."""
+
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+def keep(folder: Path, seen: Watched, before: Sight, after: Sight, edit: Edit, sites: int) -> None:
+    """Write both files. sites: of how many edited weights, those changed most, the spectrum is computed."""
+    failed = {f"{part}, {when}": why for when, sight in (("before", before), ("after", after))
+              for part, why in sight.failed.items()}  # fmt: skip
+    tensors: dict[str, Tensor] = {}
+    about: dict[str, Any] = {"format": FORMAT, "read": list(seen.read), "outputs": [], "spectra": []}
+    for site in seen.sites:
+        if before.outputs and after.outputs:
+            about["outputs"].append(
+                {"site": site.name, "layer": site.layer}
+                | _projected(tensors, site.name, before.outputs[site.name], after.outputs[site.name])
+            )
+    if before.lens is not None and after.lens is not None:
+        tensors |= {"lens/before": before.lens.probability, "lens/after": after.lens.probability}
+        about["lens"] = {"agrees": before.lens.agrees and after.lens.agrees}
+    changed = sorted(edit.sites, key=lambda one: -one.relative_change)
+    for one in changed[:sites]:
+        try:
+            spectrum = change_spectrum(one, edit.lm.weight(one.site))
+        except Exception as cause:  # a decomposition that does not converge must not cost the run
+            failed[f"singular values of {one.site.name}"] = f"{type(cause).__name__}: {cause}"
+            continue
+        tensors[f"spectrum/{one.site.name}"] = spectrum.values
+        about["spectra"].append(
+            {
+                "site": one.site.name,
+                "shape": list(spectrum.shape),
+                "rank": spectrum.rank,
+                "norm": spectrum.norm,
+                "exact": spectrum.exact,
+            }
+        )
+    about["edited_layers"] = sorted({one.site.layer for one in edit.sites if one.site.layer >= 0})
+    save_tensors(folder / ANALYSIS_FILE, tensors or {"none": torch.zeros(0)}, about)
+    parameters = sum(p.numel() for p in edit.lm.model.parameters())
+    write_json(
+        folder / FACTS_FILE,
+        {
+            "format": FORMAT,
+            "model": {"parameters": parameters, "layers": edit.lm.num_layers},
+            "total": dict(seen.total),
+            "failed": failed,
+            "facts": [
+                {
+                    "set": name,
+                    "id": request.id,
+                    "prompt": request.prompt,
+                    "subject": [request.subject_start, request.subject_end] if request.subject else None,
+                    "answer": request.answer,
+                    "before": _fact(before, at),
+                    "after": _fact(after, at),
+                }
+                for at, (name, request) in enumerate(seen.facts)
+            ],
+        },
+    )
+
+
+def read_facts(folder: Path) -> Mapping[str, Any] | None:
+    """`facts.json`, or None where the run kept none. Raises `RunFolderError` for a damaged or newer one."""
+    path = folder / FACTS_FILE
+    if not path.is_file():
+        return None
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        _known(path, found["format"])
+    except (ValueError, KeyError, TypeError, OSError) as cause:
+        raise RunFolderError(f"{path} is damaged: {cause}") from cause
+    return found
+
+
+def read_analysis(folder: Path) -> Analysis | None:
+    """`analysis.safetensors`, or None where the run kept none."""
+    path = folder / ANALYSIS_FILE
+    if not path.is_file():
+        return None
+    tensors, about = load_tensors(path)
+    _known(path, about.get("format"))
+    return Analysis(tensors, about)
+
+
+def _known(path: Path, found: Any) -> None:
+    if found != FORMAT:
+        raise RunFolderError(f"{path} has format {found!r}, this version reads {FORMAT}: update zu_framework")
+
+
+def _fact(sight: Sight, at: int) -> dict[str, Any]:
+    return {
+        "probability": None if sight.probability is None else sight.probability[at],
+        "exact": None if sight.exact is None else sight.exact[at],
+        "completion": None if sight.completions is None else sight.completions.get(at),
+    }
+
+
+def _projected(tensors: dict[str, Tensor], name: str, before: Tensor, after: Tensor) -> dict[str, Any]:
+    """Put the outputs' (m, o) first two principal components, of both looks together, and how far each moved."""
+    from sklearn.decomposition import PCA  # a second to import, which runs without a page need not pay
+
+    both = torch.cat([before, after]).double().numpy()  # (2m, o)
+    fitted = PCA(n_components=min(2, *both.shape), svd_solver="full").fit(both)
+    placed = np.zeros((len(both), 2))
+    placed[:, : fitted.n_components_] = fitted.transform(both)
+    moved = (after - before).norm(dim=1) / before.norm(dim=1).clamp_min(1e-30)
+    tensors[f"outputs/{name}/before"] = torch.from_numpy(placed[: len(before)]).float()
+    tensors[f"outputs/{name}/after"] = torch.from_numpy(placed[len(before) :]).float()
+    tensors[f"outputs/{name}/moved"] = moved.float()
+    return {"explained": _shares(fitted.explained_variance_ratio_)}
+
+
+def _shares(ratios: Sequence[float]) -> list[float]:
+    """Shares of the variance; none where nothing varies."""
+    return [float(ratio) if np.isfinite(ratio) else 0.0 for ratio in ratios]

@@ -1,0 +1,156 @@
+"""A run folder as the sections of its page see it: read from the folder alone, what is missing named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from safetensors import SafetensorError, safe_open
+
+from zu_framework.engine.records import EDIT_FILE, UNDO_FILE
+from zu_framework.errors import RunFolderError
+from zu_framework.reporting.kept import Analysis, read_analysis, read_facts
+from zu_framework.types import Measurement
+
+METRICS_FILE = "metrics.json"
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What a section of the page may read of a run.
+
+    folder: where the run lies (or will lie, while it is being made), for commands; config: as resolved; before, after:
+    measurements by metric; about: of the edit (model, fingerprints, solver, versions ...); sites: what was reported at
+    each edited weight, a mapping a pass; records: module, layer, hashes and steps of each edited weight; completions:
+    those that the run printed; events: the log; facts, analysis: `facts.json` and `analysis.safetensors`, None where
+    the run kept none. better: which way each metric is better, where it is known. undo: whether the originals were kept.
+    """
+
+    folder: Path
+    config: Mapping[str, Any]
+    before: Mapping[str, Measurement]
+    after: Mapping[str, Measurement]
+    about: Mapping[str, Any]
+    sites: Mapping[str, list[Mapping[str, Any]]]
+    records: Mapping[str, Mapping[str, Any]]
+    completions: list[Mapping[str, str]]
+    events: list[Mapping[str, Any]]
+    facts: Mapping[str, Any] | None
+    analysis: Analysis | None
+    text_label: str = ""
+    undo: bool = True
+    better: Mapping[str, str] = field(default_factory=dict)
+    summaries: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Of the run folder."""
+        return self.folder.name
+
+
+def read_run(
+    folder: Path,
+    *,
+    lies: Path | None = None,
+    better: Mapping[str, str] | None = None,
+    summaries: Mapping[str, str] | None = None,
+) -> RunReport:
+    """Read a run folder. lies: where it will lie once it is whole.
+
+    Raises `RunFolderError`, naming the file, where the folder is none of a run or a file of it is damaged.
+    """
+    if not folder.is_dir():
+        raise RunFolderError(f"run folder {str(folder)!r} does not exist")
+    metrics = _json(folder / METRICS_FILE)
+    try:
+        edit = dict(metrics["edit"])
+        before, after = (_measurements(metrics[when]) for when in ("before", "after"))
+        sites = edit.pop("sites", {})
+        edit.pop("seconds", None)
+    except (KeyError, TypeError, ValueError, AttributeError) as cause:
+        raise RunFolderError(f"{folder / METRICS_FILE} is not one of a run: {cause!r}") from cause
+    return RunReport(
+        folder=lies or folder,
+        config=_yaml(folder / "config.yaml"),
+        before=before,
+        after=after,
+        about=edit,
+        sites=sites,
+        records=_records(folder / EDIT_FILE),
+        completions=metrics.get("completions", []),
+        events=_log(folder / "log.jsonl"),
+        facts=read_facts(folder),
+        analysis=read_analysis(folder),
+        text_label=str(metrics.get("perplexity_text", "")),
+        undo=(folder / UNDO_FILE).is_file(),
+        better=better or {},
+        summaries=summaries or {},
+    )
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as cause:
+        raise RunFolderError(f"{path.parent} holds no {path.name}: it is no run folder") from cause
+    except (ValueError, OSError) as cause:
+        raise RunFolderError(f"{path} is damaged: {cause}") from cause
+    if not isinstance(found, dict):
+        raise RunFolderError(f"{path} is damaged: it holds {type(found).__name__}, not an object")
+    return found
+
+
+def _measurements(listed: Mapping[str, Any]) -> dict[str, Measurement]:
+    """Back from JSON, where infinite and undefined numbers are text."""
+    numbers = ("value", "numerator", "denominator", "low", "high")
+
+    def plain(fields: Mapping[str, Any]) -> dict[str, Any]:
+        return {k: float(v) if k in numbers and v is not None else v for k, v in fields.items()}
+
+    return {name: Measurement(**plain(fields)) for name, fields in listed.items()}
+
+
+def _yaml(path: Path) -> Mapping[str, Any]:
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (yaml.YAMLError, ValueError, OSError) as cause:
+        raise RunFolderError(f"{path} is damaged: {cause}") from cause
+    return found if isinstance(found, dict) else {}
+
+
+def _log(path: Path) -> list[Mapping[str, Any]]:
+    """The events; a last line that was cut off is left out, as a run still writing leaves it."""
+    if not path.is_file():
+        return []
+    events: list[Mapping[str, Any]] = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(event, dict):
+            events.append(event)
+    return events
+
+
+def _records(path: Path) -> dict[str, Mapping[str, Any]]:
+    """What the edit file's metadata says of each weight; its tensors, which may be large, are not read."""
+    if not path.is_file():
+        return {}
+    try:
+        with safe_open(path, "pt") as opened:
+            about = json.loads((opened.metadata() or {}).get("zu", "{}"))
+        return {_name(entry): entry for entry in about.get("sites", [])}
+    except (SafetensorError, OSError, ValueError, KeyError) as cause:
+        raise RunFolderError(f"{path} is damaged or no safetensors file: {cause}") from cause
+
+
+def _name(entry: Mapping[str, Any]) -> str:
+    parameter = entry.get("parameter", "weight")
+    return entry["module"] if parameter == "weight" else f"{entry['module']}.{parameter}"
