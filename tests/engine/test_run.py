@@ -70,6 +70,9 @@ def test_a_run_leaves_a_whole_folder(settings: Settings) -> None:
         "undo.safetensors",
         "ledger",
         "log.jsonl",
+        "facts.json",
+        "analysis.safetensors",
+        "report.html",
     }
     metrics = json.loads((result.folder / "metrics.json").read_text())
     for when in ("before", "after"):

@@ -26,8 +26,8 @@ class RunReport:
     folder: where the run lies (or will lie, while it is being made), for commands; config: as resolved; before, after:
     measurements by metric; about: of the edit (model, fingerprints, solver, versions ...); sites: what was reported at
     each edited weight, a mapping a pass; records: module, layer, hashes and steps of each edited weight; completions:
-    those that the run printed; events: the log; facts, analysis: `facts.json` and `analysis.safetensors`, None where
-    the run kept none. better: which way each metric is better, where it is known. undo: whether the originals were kept.
+    those that the run printed; events: the log; facts: `facts.json`; analysis: `analysis.safetensors`, each None where
+    the run kept none. better: which way each metric is better, where known. undo: whether the originals were kept.
     """
 
     folder: Path
