@@ -73,6 +73,10 @@ def test_the_wheel_holds_the_framework_its_plugins_and_the_demo_models(tmp_path:
     tops = {name.split("/")[0] for name in names}
     assert tops == {"zu_framework", *shipped_plugins(), next(t for t in tops if t.endswith(".dist-info"))}
     assert "zu_framework/py.typed" in names
+    folders = (ROOT / "zu_framework/reporting/templates", ROOT / "plugins/zu_reports/templates")
+    templates = [path for folder in folders for path in folder.iterdir()]
+    assert len(templates) > 10
+    assert {p.relative_to(ROOT).as_posix().removeprefix("plugins/") for p in templates} <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     for model in ("model", "twin"):
         assert f"zu_framework/demo/{model}/model.safetensors" in names

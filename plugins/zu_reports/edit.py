@@ -68,13 +68,18 @@ def _plot(run: RunReport) -> Markup | None:
     curves = [(name, values) for name, values in curves if len(values)]
     if not curves:
         return None
-    with panel("Singular values of the change") as (figure, axes):
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    with panel("Singular values") as (figure, axes):
         for at, (name, values) in enumerate(curves):
             axes.plot(
                 range(1, len(values) + 1), values.tolist(), color=SERIES[at % len(SERIES)],
                 marker=MARKERS[at % len(MARKERS)], markersize=4, linewidth=1.2, label=name,
             )  # fmt: skip
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")  # the default is a formula
+        axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("number, largest first")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend(loc="best")

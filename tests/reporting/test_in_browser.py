@@ -99,7 +99,7 @@ def test_a_hostile_fact_is_shown_as_text_and_nothing_is_asked_of_the_network(sho
         message["params"]["request"]["url"]
         for message in (json.loads(entry["message"])["message"] for entry in shown.get_log("performance"))
         if message["method"] == "Network.requestWillBeSent"
-        and not message["params"]["request"]["url"].startswith("chrome:")
+        and message["params"]["documentURL"].startswith("file:")
     ]
     assert asked and all(url.startswith("file:") and url.endswith("report.html") for url in asked)
 

@@ -44,7 +44,7 @@ for (const form of document.querySelectorAll("form[data-filters]")) {
     }
     said.textContent = shown + " of " + table.tBodies[0].rows.length + " rows";
   };
-  form.addEventListener("input", narrow);
+  for (const event of ["input", "change"]) form.addEventListener(event, narrow);
   form.addEventListener("submit", (event) => event.preventDefault());
   narrow();
 }
