@@ -142,9 +142,13 @@ class Tags(HTMLParser):
         super().__init__()
         self.tags: list[str] = []
         self.sources: list[str] = []
+        self.ids: list[str] = []
+        self.filtered: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
+        self.ids += [str(value) for name, value in attrs if name == "id"]
+        self.filtered += [str(value) for name, value in attrs if name == "data-filters"]
         self.sources += [str(value) for name, value in attrs if name in ("src", "href")]
 
 
@@ -156,5 +160,6 @@ def test_the_page_shows_hostile_labels_as_text_and_fetches_nothing(tmp_path: Pat
     assert found.tags.count("script") == 1, "the shell's own alone"
     assert "b" not in found.tags and "i" not in found.tags
     assert all(source.startswith("#") for source in found.sources)
+    assert len(set(found.ids)) == len(found.ids) and set(found.filtered) <= set(found.ids)
     assert "alert(1)" in page and "<script>alert" not in page
     assert found.tags.count("svg") >= 1 and "no &lt;i&gt;null&lt;/i&gt; space" in page

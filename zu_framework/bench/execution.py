@@ -18,6 +18,7 @@ from zu_framework.bench.planning import Planned, config_yaml, plan
 from zu_framework.bench.records import CellResult, read_results
 from zu_framework.config import lay_over, load_config, options_from, typed_config
 from zu_framework.engine.plugins import Plugins, installed_plugins
+from zu_framework.engine.run import run
 from zu_framework.engine.run_folder import write_json
 from zu_framework.errors import PluginError, RunFolderError, ZuError
 from zu_framework.specs import ExecutorSpec, Finished
@@ -92,8 +93,6 @@ def run_cell(job: Mapping[str, Any]) -> dict[str, Any]:
 
     job: `config` (a YAML file), `folder` and `name` of its run folder, `directory` that relative paths start from.
     """
-    from zu_framework.engine.run import run  # here: a worker sets its threads before torch is imported
-
     try:
         os.chdir(job["directory"])
         alone = load_config(job["config"])
