@@ -22,7 +22,7 @@ MEASURING = ("load", "measure", "save")  # phases that are no part of what a met
 class CellResult:
     """One cell's result. error: why there is none. command: runs the cell alone, from where the bench was run.
 
-    seconds: by phase, as they passed; saved: what its parts found in the cache had once taken.
+    seconds: by phase, as they passed; saved: what its parts found in the cache had taken, less the time to find it.
     """
 
     cell: Cell

@@ -40,7 +40,7 @@ def bench(config: str, overrides: Sequence[str], console: Console | None = None)
 
 def _rich(table: BenchTable) -> Table:
     shown = Table(title=escape(table.title), title_justify="left", box=None, padding=(0, 2, 0, 0))
-    shown.add_column("method", style="cyan")
+    shown.add_column("method", style="cyan", no_wrap=True)
     for column in table.columns:
         shown.add_column(escape(column.title), justify="right", overflow="fold")
     for row in table.rows:

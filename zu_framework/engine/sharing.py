@@ -16,20 +16,24 @@ FORMAT = 1  # of the entries; raise it when what is kept changes
 def shared_results(journal: Journal) -> Remember:
     """A `RunContext.remember` over the cache: one entry a fingerprint of kind and `depends_on()`.
 
-    Whoever comes while an entry is computed waits for it. The journal notes each result that was found, with the
-    seconds that it once took, so that the cost of a run can be told whole.
+    Whoever comes while an entry is computed waits for it. The journal notes each result that was found with the
+    seconds that it once took, and what was saved: phase and saving together are what the run would have taken alone.
     """
 
     def remember(
         kind: str, depends_on: Callable[[], Mapping[str, Any]], compute: Callable[[], Remembered]
     ) -> Remembered:
+        begin = time.perf_counter()
         cache = TensorCache(kind=kind)
         key = fingerprint({"format": FORMAT, **depends_on()})
         with cache.lock(key):
             found = cache.load(key)
             if found is not None:
                 tensors, about = found
-                journal.saved[kind] = journal.saved.get(kind, 0.0) + float(about["seconds"])
+                waited = (
+                    time.perf_counter() - begin
+                )  # for whoever computed it just now, too: in the phase already
+                journal.saved[kind] = journal.saved.get(kind, 0.0) + float(about["seconds"]) - waited
                 journal.record("found", kind=kind, key=key, seconds=about["seconds"])
                 return Remembered(tensors, about["facts"])
             begin = time.perf_counter()
