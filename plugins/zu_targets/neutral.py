@@ -24,7 +24,8 @@ from zu_framework import (
     TargetStates,
 )
 from zu_framework.models import encode_answer, read_states
-from zu_targets.optimise import Optimised, optimise
+from zu_targets.descent import Optimised
+from zu_targets.optimise import optimise
 from zu_targets.options import NeutralOptions
 
 # options that the optimised state does not follow from: how it is used, and how rows are batched

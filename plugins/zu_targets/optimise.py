@@ -1,12 +1,12 @@
 """One state per request: what a module must output so that the model says a text.
 
-Source: the published implementation's `compute_z`, which is ROME's (Meng et al. 2022, section 3.1, eq. 4 and its code).
-All requests of a chunk run in one forward pass; the columns of delta never meet in the loss, so each request takes the
-very steps that it takes alone.
+Requests are optimised in batches of like length. A batch replays the layers above the module where that gives what a
+full forward gives, which is checked before the first step; otherwise the whole model runs, with a warning.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,30 +14,27 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from zu_framework import LanguageModel, ReadPlan
-from zu_framework.models import Row, add_at, batch, logits_at, read_states, row_of
+from zu_framework import LanguageModel, ModelError, ReadPlan
+from zu_framework.models import Readout, find_readout, replay_bytes, row_of
+from zu_targets.descent import Optimised, descend
+from zu_targets.evaluators import Evaluator, FullForward, Replayed, Task
 from zu_targets.options import NeutralOptions
 
-
-@dataclass(frozen=True)
-class Optimised:
-    """states (o, n) = init + delta; init (o, n): the clean output at the bare prompt; losses per request."""
-
-    states: Tensor
-    init: Tensor
-    first_loss: list[float]
-    last_loss: list[float]
-    last_nll: list[float]
-    evaluations: list[int]
+GIB = 1 << 30
+CPU_MEMORY = 2 * GIB  # of a batch, where nothing else is asked for
+WINDOW, WHOLE, FULL = "replay", "replay of whole rows", "full forward"
+# largest differences that rounding explains: of losses, relative to 1 + the loss, and of slopes, relative
+AGREES = {torch.float64: (1e-9, 1e-6), torch.float32: (1e-3, 1e-2)}
+HALF_AGREES = (1e-1, 5e-1)
 
 
-@dataclass(frozen=True)
-class _Task:
-    """One request's rows: contexts with the text's tokens but the last, and the anchor row, if any."""
+@dataclass
+class _Way:
+    """How batches are run from here on. left: ways not ruled out, best first; most: requests that memory has held."""
 
-    rows: list[Row]
-    wanted: list[int]
-    anchor: Row | None
+    left: list[str]
+    checked: bool = False
+    most: int | None = None
 
 
 def optimise(
@@ -52,141 +49,184 @@ def optimise(
 ) -> Optimised:
     """Optimise a delta per request at `module`; texts: the token ids that each request's rows should go on with.
 
-    The model's weights get no gradient and stay as they are; no random number is drawn.
+    batch_size: rows that a full forward holds. The model's weights get no gradient and stay as they are; no random
+    number is drawn. Raises `ModelError` where not even one request fits into memory.
     """
-    tasks = []
-    for prompts, anchor, ids in zip(plan.prompts, plan.anchors, texts, strict=True):
-        tasks.append(
-            _Task(
-                # the last token of the text is predicted, never read
-                rows=[row_of(lm, prompt, ids[:-1]) for prompt in prompts],
-                wanted=list(ids),
-                anchor=None if anchor is None else row_of(lm, anchor),
-            )
+    tasks = [
+        Task(
+            # the last token of the text is predicted, never read
+            rows=[row_of(lm, prompt, ids[:-1]) for prompt in prompts],
+            wanted=list(ids),
+            anchor=None if anchor is None else row_of(lm, anchor),
         )
-    bare = [prompts[0] for prompts in plan.prompts]
-    init = read_states(lm, [module], bare, batch_size, inputs=False)[module][1]
-    assert init is not None
-    rows_each = max(len(task.rows) + (task.anchor is not None) for task in tasks)
-    size = max(1, batch_size // rows_each)
-    parts = []
+        for prompts, anchor, ids in zip(plan.prompts, plan.anchors, texts, strict=True)
+    ]
+    readout = find_readout(lm) if options.replay == "auto" else None
+    way = _Way([WINDOW, WHOLE, FULL] if readout is not None else [FULL])
+    if readout is None and options.replay == "auto":
+        _warn(lm, "its logits are not those of a plain head over a final norm", FULL)
+    done = [0]
+
+    def stopped(count: int) -> None:
+        done[0] += count
+        progress(label, done[0], len(tasks))
+
+    def run(chosen: Sequence[int]) -> Optimised:
+        before = done[0]
+        try:
+            evaluator = _evaluator(lm, module, [tasks[i] for i in chosen], readout, way, options)
+            return descend(evaluator, options, way.left[0], stopped)
+        except BaseException:
+            done[0] = before
+            raise
+
+    parts: list[tuple[Sequence[int], Optimised]] = []
+    waiting = sorted(range(len(tasks)), key=lambda i: -tasks[i].width)
     with _frozen(lm):
-        for start in range(0, len(tasks), size):
-            chosen = slice(start, start + size)
-            parts.append(_chunk(lm, module, tasks[chosen], init[:, chosen], options))
-            progress(label, min(start + size, len(tasks)), len(tasks))
+        while waiting:
+            count = _fitting(lm, module, [tasks[i] for i in waiting], way, options, batch_size)
+            parts += _by_halves(run, waiting[:count], way)
+            waiting = waiting[count:]
+    return _in_order(parts)
+
+
+def _evaluator(
+    lm: LanguageModel,
+    module: str,
+    tasks: Sequence[Task],
+    readout: Readout | None,
+    way: _Way,
+    options: NeutralOptions,
+) -> Evaluator:
+    """The best way that is left to run these tasks; the first batch rules out what does not give what it should."""
+    while readout is not None and way.left[0] != FULL:
+        try:
+            fast = Replayed(lm, module, tasks, readout, whole=way.left[0] == WHOLE)
+            why = None if way.checked else _difference(lm, module, tasks, fast, options)
+        except Exception as cause:  # the model's own code, called in a way that it may not have been made for
+            if _out_of_memory(cause):
+                raise
+            why = f"{type(cause).__name__}: {cause}"
+        if why is None:
+            way.checked = True
+            return fast
+        _warn(lm, f"{way.left.pop(0)} fails ({why})", way.left[0])
+    return FullForward(lm, module, tasks)
+
+
+def _difference(
+    lm: LanguageModel, module: str, tasks: Sequence[Task], fast: Evaluator, options: NeutralOptions
+) -> str | None:
+    """Where a way disagrees with a full forward on a batch's longest and shortest request; None where it does not."""
+    ends = sorted({0, len(tasks) - 1})
+    full = FullForward(lm, module, [tasks[i] for i in ends])
+    # a step in no special direction, as long as it may get; no random number is drawn
+    probe = options.clamp * fast.init.roll(1, 0).T  # (n, o)
+    ours = _says(fast, ends, probe)
+    theirs = _says(full, range(len(ends)), probe[ends])
+    near, steep = AGREES.get(lm.dtype, HALF_AGREES)
+    for what, allowed, a, b, size in (
+        ("losses", near, ours[0], theirs[0], 1 + theirs[0].abs().max()),
+        ("log-probabilities", near, ours[1], theirs[1], 1 + theirs[1].abs().mean() if len(theirs[1]) else 1),
+        ("slopes", steep, ours[2], theirs[2], theirs[2].abs().max()),
+    ):
+        apart = float((a - b.to(a)).abs().max() / size) if a.numel() else 0.0
+        if not apart <= allowed:
+            return f"{what} differ from a full forward's by {apart:.1e}, relative"
+    return None
+
+
+def _says(evaluator: Evaluator, chosen: Sequence[int], moved: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """NLL (m,), log-probabilities after the anchors (a, v) and the NLL's slopes (m, o) of chosen tasks."""
+    delta = moved.clone().requires_grad_()
+    with torch.enable_grad():
+        nll, after = evaluator.says(chosen, delta)
+        (slope,) = torch.autograd.grad(nll.sum(), delta)
+    return nll.detach(), after.detach(), slope[list(chosen)]
+
+
+def _fitting(
+    lm: LanguageModel,
+    module: str,
+    tasks: Sequence[Task],
+    way: _Way,
+    options: NeutralOptions,
+    batch_size: int,
+) -> int:
+    """How many of these tasks, the first at least, make a batch."""
+    most = len(tasks) if way.most is None else way.most
+    full = way.left[0] == FULL
+    rows_at_most = batch_size if full else options.batch_size
+    if rows_at_most is not None:
+        most = min(most, max(1, rows_at_most // max(len(task.all_rows) for task in tasks)))
+    if full:
+        return min(most, len(tasks))
+    room = options.memory * GIB if options.memory is not None else _default_memory(lm)
+    for count, task in enumerate(tasks[:most]):
+        room -= replay_bytes(lm, module, task.all_rows, whole=way.left[0] == WHOLE)
+        if room < 0:
+            return max(1, count)
+    return min(most, len(tasks))
+
+
+def _default_memory(lm: LanguageModel) -> float:
+    """Bytes: a fixed sum on a CPU; half of what the model leaves of a GPU. The same on the same machine."""
+    if lm.device.type != "cuda":
+        return CPU_MEMORY
+    whole = torch.cuda.get_device_properties(lm.device).total_memory
+    taken = sum(p.numel() * p.element_size() for p in lm.model.parameters() if p.device == lm.device)
+    return (whole - taken) / 2
+
+
+def _by_halves(
+    run: Callable[[Sequence[int]], Optimised], chosen: Sequence[int], way: _Way
+) -> list[tuple[Sequence[int], Optimised]]:
+    """Run a batch; where memory does not hold it, its halves, and none as large again."""
+    try:
+        return [(chosen, run(chosen))]
+    except (RuntimeError, MemoryError) as cause:
+        if not _out_of_memory(cause):
+            raise
+        if len(chosen) == 1:
+            raise ModelError(
+                "target states: memory does not hold the rows of one request; use fewer or shorter contexts "
+                "(collector.contexts), a smaller model.dtype, or another device"
+            ) from cause
+    # out of the handler: the failed pass's tensors are let go of
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    way.most = half = (len(chosen) + 1) // 2
+    return [*_by_halves(run, chosen[:half], way), *_by_halves(run, chosen[half:], way)]
+
+
+def _out_of_memory(cause: BaseException) -> bool:
+    known = isinstance(cause, torch.OutOfMemoryError | MemoryError)
+    return known or "can't allocate memory" in str(cause)  # a plain RuntimeError on a CPU
+
+
+def _in_order(parts: Sequence[tuple[Sequence[int], Optimised]]) -> Optimised:
+    """The parts' results in the order of the requests."""
+    order = [i for chosen, _ in parts for i in chosen]
+    place = sorted(range(len(order)), key=order.__getitem__)
+    trace = [losses for _, part in parts for losses in part.trace]
+    nll = [value for _, part in parts for value in part.last_nll]
+    how: dict[str, int] = {}
+    for _, part in parts:
+        for name, count in part.how.items():
+            how[name] = how.get(name, 0) + count
     return Optimised(
-        states=torch.cat([p.states for p in parts], 1),
-        init=init,
-        first_loss=[v for p in parts for v in p.first_loss],
-        last_loss=[v for p in parts for v in p.last_loss],
-        last_nll=[v for p in parts for v in p.last_nll],
-        evaluations=[v for p in parts for v in p.evaluations],
+        states=torch.cat([part.states for _, part in parts], 1)[:, place],
+        init=torch.cat([part.init for _, part in parts], 1)[:, place],
+        trace=[trace[i] for i in place],
+        last_nll=[nll[i] for i in place],
+        how=how,
     )
 
 
-def _chunk(
-    lm: LanguageModel, module: str, tasks: Sequence[_Task], init: Tensor, options: NeutralOptions
-) -> Optimised:
-    n = len(tasks)
-    size = init.norm(dim=0)  # (n,)
-    delta = torch.zeros(n, init.shape[0], dtype=init.dtype, device=init.device, requires_grad=True)
-    optimiser = torch.optim.Adam([delta], lr=options.lr)
-    with torch.no_grad():
-        clean = _forward(lm, module, tasks, range(n), delta)[
-            1
-        ]  # (n, vocabulary): log-probabilities after the anchors
-    active = list(range(n))
-    first, last, nll = [0.0] * n, [0.0] * n, [0.0] * n
-    evaluations = [0] * n
-    for step in range(options.steps):
-        with torch.enable_grad():
-            losses, now = _forward(lm, module, tasks, active, delta)
-            here = torch.tensor(active, device=delta.device)
-            total = losses
-            if now is not None and clean is not None:
-                before = clean[here]
-                total = total + options.kl_weight * (now.exp() * (now - before)).sum(-1)
-            decay = _norm(delta[here]) / size[here] ** 2
-            total = total + options.weight_decay * decay.to(total)
-        for place, request in enumerate(active):
-            last[request], nll[request] = float(total[place].detach()), float(losses[place].detach())
-            evaluations[request] += 1
-            if step == 0:
-                first[request] = last[request]
-        going = [request for request in active if not last[request] < options.loss_threshold]
-        if step == options.steps - 1 or not going:
-            break
-        optimiser.zero_grad()
-        total.sum().backward()
-        before_step = delta.detach().clone()
-        optimiser.step()
-        with torch.no_grad():
-            moving = torch.zeros(n, dtype=torch.bool, device=delta.device)
-            moving[torch.tensor(going, device=delta.device)] = True
-            allowed = options.clamp * size  # (n,)
-            norm = delta.norm(dim=1)
-            shrunk = torch.where(
-                (norm > allowed)[:, None], delta * (allowed / norm.clamp_min(1e-30))[:, None], delta
-            )
-            delta.copy_(torch.where(moving[:, None], shrunk, before_step))  # who has stopped stays
-        active = going
-    states = init + delta.detach().T
-    return Optimised(states, init, first, last, nll, evaluations)
-
-
-def _forward(
-    lm: LanguageModel, module: str, tasks: Sequence[_Task], chosen: Sequence[int], delta: Tensor
-) -> tuple[Tensor, Tensor | None]:
-    """Mean over rows of the NLL per text token (m,), and the log-probabilities after the anchors (m, vocabulary).
-
-    m: the chosen requests. Without any anchor the latter is None; requests without one get zeros.
-    """
-    rows, owner, places = [], [], []
-    for number, request in enumerate(chosen):
-        task = tasks[request]
-        for row in task.rows:
-            start = len(row.ids) - 1
-            places += [(len(rows), start + k, token, number) for k, token in enumerate(task.wanted)]
-            rows.append(row)
-            owner.append(request)
-    anchors: list[tuple[int, int, int]] = []
-    for number, request in enumerate(chosen):
-        anchor = tasks[request].anchor
-        if anchor is not None:
-            anchors.append((len(rows), anchor.position, number))
-            rows.append(anchor)
-            owner.append(request)
-    made = batch(rows, lm.device)
-    at = torch.tensor([p[0] for p in places] + [a[0] for a in anchors], device=lm.device)
-    column = torch.tensor([p[1] for p in places] + [a[1] for a in anchors], device=lm.device)
-    with add_at(lm, module, made.positions, delta[torch.tensor(owner, device=delta.device)]):
-        logits = logits_at(lm, made.input_ids, made.attention_mask, at, column)
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    log_probabilities = logits.log_softmax(-1)
-    wanted = torch.tensor([p[2] for p in places], device=logits.device)
-    number = torch.tensor([p[3] for p in places], device=logits.device)
-    said = -log_probabilities[: len(places)].gather(1, wanted[:, None])[:, 0]
-    # every row of a request has the same number of text tokens: the mean of means is the mean
-    counts = torch.zeros(len(chosen), dtype=said.dtype, device=said.device).index_add(
-        0, number, torch.ones_like(said)
-    )
-    losses = (
-        torch.zeros(len(chosen), dtype=said.dtype, device=said.device).index_add(0, number, said) / counts
-    )
-    if not anchors:
-        return losses, None
-    after = torch.zeros(len(chosen), logits.shape[1], dtype=logits.dtype, device=logits.device)
-    index = torch.tensor([a[2] for a in anchors], device=logits.device)
-    return losses, after.index_copy(0, index, log_probabilities[len(places) :])
-
-
-def _norm(delta: Tensor) -> Tensor:
-    """Row norms (m,) whose gradient at zero is zero, not undefined."""
-    square = delta.square().sum(1)
-    zero = square == 0
-    return torch.where(
-        zero, torch.zeros_like(square), torch.where(zero, torch.ones_like(square), square).sqrt()
+def _warn(lm: LanguageModel, why: str, instead: str) -> None:
+    warnings.warn(
+        f"target states of model type {lm.model_type!r}: {why}; used instead: {instead}, which is slower",
+        stacklevel=2,
     )
 
 

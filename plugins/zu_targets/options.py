@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from zu_framework import ConfigError
-from zu_framework.options import not_negative, one_of
+from zu_framework.options import not_negative, one_of, positive
 
 
 @dataclass
@@ -35,14 +35,32 @@ class NeutralOptions:
             "help": "share of the residual at layer j of L: even 1/(L - j), or root 1/sqrt(L - j), as PMET has it"
         },
     )
+    replay: str = field(
+        default="auto",
+        metadata={
+            "help": "auto (only the layers above, where that is exact) or off (a full forward each step)"
+        },
+    )
+    memory: float | None = field(
+        default=None,
+        metadata={
+            "help": "GiB for one batch of requests; default: 2 on a CPU, half of what the model leaves of a GPU"
+        },
+    )
     batch_size: int | None = field(
-        default=None, metadata={"help": "rows a forward pass holds; default: model.batch_size"}
+        default=None,
+        metadata={
+            "help": "rows a pass holds at most; default: as `memory` allows, model.batch_size in a full forward"
+        },
     )
 
     def __post_init__(self) -> None:
         not_negative(self, "lr", "loss_threshold", "weight_decay", "kl_weight")
         one_of(self, "at", ("stream", "site"))
         one_of(self, "spread", ("even", "root"))
+        one_of(self, "replay", ("auto", "off"))
+        if self.memory is not None:
+            positive(self, "memory")
         if not self.clamp > 0:
             raise ConfigError(f"clamp must be positive, got {self.clamp}")
         if self.steps < 1:

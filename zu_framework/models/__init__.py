@@ -7,6 +7,8 @@ from zu_framework.models.greedy import greedy_tokens
 from zu_framework.models.language_model import LanguageModel
 from zu_framework.models.lending import lent
 from zu_framework.models.loading import CheckpointInfo, check_folder, load_tokenizer
+from zu_framework.models.readout import Readout, find_readout
+from zu_framework.models.replay import Replay, capture, replay_bytes
 from zu_framework.models.tokens import Batch, Encoding, Row, answer_ids, batch, encode, encode_all, token_at
 from zu_framework.models.tracing import add_at, read_states, read_tokens, row_of, run_until, stream_inputs
 
@@ -16,11 +18,14 @@ __all__ = [
     "CheckpointInfo",
     "Encoding",
     "LanguageModel",
+    "Readout",
+    "Replay",
     "Row",
     "Said",
     "add_at",
     "answer_ids",
     "batch",
+    "capture",
     "check_folder",
     "continuations",
     "encode",
@@ -28,12 +33,14 @@ __all__ = [
     "encode_answer",
     "encode_prompt",
     "find_architecture",
+    "find_readout",
     "greedy_tokens",
     "lent",
     "load_tokenizer",
     "logits_at",
     "read_states",
     "read_tokens",
+    "replay_bytes",
     "row_of",
     "run_until",
     "stream_inputs",

@@ -1,0 +1,208 @@
+"""What the model says of requests whose states are moved: run whole, or its layers above the module alone.
+
+Both answer the same questions; the first is the reference that the second is checked against.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from zu_framework import LanguageModel
+from zu_framework.models import Readout, Replay, Row, add_at, batch, capture, logits_at, run_until
+
+
+@dataclass(frozen=True)
+class Task:
+    """One request's rows: contexts with the text's tokens but the last, and the anchor row, if any."""
+
+    rows: list[Row]
+    wanted: list[int]
+    anchor: Row | None
+
+    @property
+    def all_rows(self) -> list[Row]:
+        """The contexts' rows, then the anchor's, cut after its read position: nothing later is looked at."""
+        if self.anchor is None:
+            return self.rows
+        at = self.anchor.position
+        return [*self.rows, Row(self.anchor.ids[: at + 1], at)]
+
+    @property
+    def width(self) -> int:
+        """Tokens of its longest row."""
+        return max(len(row.ids) + len(row.continuation) for row in self.rows)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The rows of m tasks, one task after the other, and where they say what counts.
+
+    first: each task's first row, and the number of rows at the end. owner (b,): whose a row is. row, position, wanted,
+    of (p,): where a text token is predicted, which, and whose it is; anchor_row, anchor_position, anchor_of (a,):
+    the same of the anchors.
+    """
+
+    rows: list[Row]
+    first: list[int]
+    owner: Tensor
+    row: Tensor
+    position: Tensor
+    wanted: Tensor
+    of: Tensor
+    anchor_row: Tensor
+    anchor_position: Tensor
+    anchor_of: Tensor
+
+    @classmethod
+    def made_of(cls, tasks: Sequence[Task], device: torch.device) -> Layout:
+        """Lay tasks out."""
+        rows: list[Row] = []
+        first, owner, places, anchors = [0], [], [], []
+        for number, task in enumerate(tasks):
+            for row in task.rows:
+                start = len(row.ids) - 1
+                places += [(len(rows), start + k, token, number) for k, token in enumerate(task.wanted)]
+                rows.append(row)
+            for anchor in task.all_rows[len(task.rows) :]:
+                anchors.append((len(rows), anchor.position, number))
+                rows.append(anchor)
+            owner += [number] * (len(rows) - first[-1])
+            first.append(len(rows))
+        place = torch.tensor(places, dtype=torch.long, device=device).reshape(-1, 4)
+        anchored = torch.tensor(anchors, dtype=torch.long, device=device).reshape(-1, 3)
+        return cls(rows, first, torch.tensor(owner, device=device), *place.T, *anchored.T)
+
+    def mean(self, said: Tensor) -> Tensor:
+        """Mean over rows of the NLL per token (m,); rows of a task have equally many: the mean of means is the mean."""
+        of = self.of.to(said.device)
+        total = torch.zeros(len(self.first) - 1, dtype=said.dtype, device=said.device).index_add(0, of, said)
+        return total / torch.bincount(of, minlength=len(total))
+
+    def of_anchors(self, values: Tensor) -> Tensor:
+        """Values of the anchors (a,) as the tasks' (m,), zero for a task without one."""
+        zeros = torch.zeros(len(self.first) - 1, dtype=values.dtype, device=values.device)
+        return zeros.index_add(0, self.anchor_of.to(values.device), values)
+
+
+class Evaluator(Protocol):
+    """The loss of tasks. init (o, n): the module's clean output at each task's first row, in float32 or better."""
+
+    init: Tensor
+
+    def losses(self, active: Sequence[int], delta: Tensor) -> tuple[Tensor, Tensor]:
+        """NLL a text token (m,) and divergence after the anchor (m,) of the active tasks, all moved by delta (n, o).
+
+        The divergence is from what the first call said, which is why the first call moves nothing.
+        """
+        ...
+
+    def says(self, active: Sequence[int], delta: Tensor) -> tuple[Tensor, Tensor]:
+        """NLL a text token (m,), with gradient, and log-probabilities after the anchors (a, v)."""
+        ...
+
+
+class FullForward:
+    """The whole model, each time."""
+
+    def __init__(self, lm: LanguageModel, module: str, tasks: Sequence[Task]) -> None:
+        self.lm, self.module, self.tasks = lm, module, tasks
+        bare = batch([Row(task.rows[0].ids, task.rows[0].position) for task in tasks], lm.device)
+        at = torch.arange(len(tasks), device=lm.device), bare.positions
+        work = torch.float64 if lm.dtype == torch.float64 else torch.float32
+        seen: list[Tensor] = []
+        run_until(
+            lm,
+            [module],
+            bare.input_ids,
+            bare.attention_mask,
+            lambda _, __, out: seen.append(out[at].to(work).T),
+        )
+        self.init = seen[0].contiguous()  # (o, n)
+        self._clean: Tensor | None = None  # (n, v)
+
+    def losses(self, active: Sequence[int], delta: Tensor) -> tuple[Tensor, Tensor]:
+        """As the protocol says."""
+        layout, said, after = self._run(active, delta)
+        here = torch.tensor(active, device=after.device)[layout.anchor_of.to(after.device)]
+        if self._clean is None:
+            self._clean = torch.zeros(len(self.tasks), after.shape[1], dtype=after.dtype, device=after.device)
+            self._clean[here] = after.detach()
+        return said, layout.of_anchors((after.exp() * (after - self._clean[here])).sum(1))
+
+    def says(self, active: Sequence[int], delta: Tensor) -> tuple[Tensor, Tensor]:
+        """As the protocol says."""
+        return self._run(active, delta)[1:]
+
+    def _run(self, active: Sequence[int], delta: Tensor) -> tuple[Layout, Tensor, Tensor]:
+        layout = Layout.made_of([self.tasks[i] for i in active], self.lm.device)
+        made = batch(layout.rows, self.lm.device)
+        at = torch.cat([layout.row, layout.anchor_row]), torch.cat([layout.position, layout.anchor_position])
+        moved = delta[torch.tensor(active, device=delta.device)][layout.owner.to(delta.device)]
+        with add_at(self.lm, self.module, made.positions, moved):
+            logits = logits_at(self.lm, made.input_ids, made.attention_mask, *at)
+        log_probabilities = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
+        count = len(layout.row)
+        said = -log_probabilities[:count].gather(1, layout.wanted.to(logits.device)[:, None])[:, 0]
+        return layout, layout.mean(said), log_probabilities[count:]
+
+
+class Replayed:
+    """The layers above the module, on the windows from the read positions on; norm and head at the places that count.
+
+    whole: the windows are whole rows.
+    """
+
+    def __init__(
+        self, lm: LanguageModel, module: str, tasks: Sequence[Task], readout: Readout, *, whole: bool = False
+    ) -> None:
+        self.tasks, self.readout = tasks, readout
+        self._layout = Layout.made_of(tasks, lm.device)
+        self._replay = capture(lm, module, self._layout.rows, whole=whole)
+        self.init = self._replay.init[self._layout.first[:-1]].T.contiguous()  # (o, n)
+        self._active = tuple(range(len(tasks)))
+        self._now = self._layout, self._replay
+        self._clean: Tensor | None = None  # (n, v)
+
+    def losses(self, active: Sequence[int], delta: Tensor) -> tuple[Tensor, Tensor]:
+        """As the protocol says."""
+        layout, states = self._run(active, delta)
+        count = len(layout.row)
+        said = layout.mean(self.readout.nll(states[:count], layout.wanted))
+        if not len(layout.anchor_row):
+            return said, torch.zeros_like(said)
+        after = states[count:]
+        here = torch.tensor(active, device=said.device)[layout.anchor_of.to(said.device)]
+        if self._clean is None:
+            clean = self.readout.log_probabilities(after)
+            self._clean = clean.new_zeros(len(self.tasks), clean.shape[1])
+            self._clean[here] = clean
+        return said, layout.of_anchors(self.readout.divergence(after, self._clean[here]))
+
+    def says(self, active: Sequence[int], delta: Tensor) -> tuple[Tensor, Tensor]:
+        """As the protocol says."""
+        layout, states = self._run(active, delta)
+        count = len(layout.row)
+        said = layout.mean(self.readout.nll(states[:count], layout.wanted))
+        return said, self.readout.log_probabilities(states[count:])
+
+    def _run(self, active: Sequence[int], delta: Tensor) -> tuple[Layout, Tensor]:
+        """Last states where text tokens are predicted, then those at the anchors."""
+        layout, replay = self._narrowed(tuple(active))
+        at = torch.cat([layout.row, layout.anchor_row]), torch.cat([layout.position, layout.anchor_position])
+        moved = delta[torch.tensor(active, device=delta.device)][layout.owner.to(delta.device)]
+        return layout, replay.last_states(moved, *at)
+
+    def _narrowed(self, active: tuple[int, ...]) -> tuple[Layout, Replay]:
+        """Layout and replay of the active tasks alone."""
+        if active != self._active:
+            first = self._layout.first
+            rows = [row for task in active for row in range(first[task], first[task + 1])]
+            layout = Layout.made_of([self.tasks[i] for i in active], self._layout.owner.device)
+            self._now = layout, self._replay.of(torch.tensor(rows, device=layout.owner.device))
+            self._active = active
+        return self._now
