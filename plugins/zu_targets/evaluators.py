@@ -6,14 +6,14 @@ Both answer the same questions; the first is the reference that the second is ch
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from zu_framework import LanguageModel
-from zu_framework.models import Readout, Replay, Row, add_at, batch, capture, logits_at, run_until
+from zu_framework.models import Readout, Replay, Row, add_at, batch, capture, entry_of, logits_at, run_until
 
 
 @dataclass(frozen=True)
@@ -111,18 +111,7 @@ class FullForward:
 
     def __init__(self, lm: LanguageModel, module: str, tasks: Sequence[Task]) -> None:
         self.lm, self.module, self.tasks = lm, module, tasks
-        bare = batch([Row(task.rows[0].ids, task.rows[0].position) for task in tasks], lm.device)
-        at = torch.arange(len(tasks), device=lm.device), bare.positions
-        work = torch.float64 if lm.dtype == torch.float64 else torch.float32
-        seen: list[Tensor] = []
-        run_until(
-            lm,
-            [module],
-            bare.input_ids,
-            bare.attention_mask,
-            lambda _, __, out: seen.append(out[at].to(work).T),
-        )
-        self.init = seen[0].contiguous()  # (o, n)
+        self.init = _clean_states(lm, module, tasks)
         self._clean: Tensor | None = None  # (n, v)
 
     def losses(self, active: Sequence[int], delta: Tensor) -> tuple[Tensor, Tensor]:
@@ -151,6 +140,28 @@ class FullForward:
         return layout, layout.mean(said), log_probabilities[count:]
 
 
+@dataclass
+class Kept:
+    """Captures that another text at the same layer may use, as long as nobody writes to the model. room: bytes."""
+
+    room: float = 0.0
+    _held: dict[Any, Replay] = field(default_factory=dict)
+
+    def find(self, lm: LanguageModel, module: str, rows: Sequence[Row], whole: bool) -> Replay | None:
+        """One that fits: of these very rows, moved at the same place."""
+        return self._held.get(self._key(lm, module, rows, whole))
+
+    def keep(self, lm: LanguageModel, module: str, rows: Sequence[Row], whole: bool, replay: Replay) -> None:
+        """Hold a capture, where there is room."""
+        if replay.nbytes <= self.room:
+            self.room -= replay.nbytes
+            self._held[self._key(lm, module, rows, whole)] = replay
+
+    def _key(self, lm: LanguageModel, module: str, rows: Sequence[Row], whole: bool) -> Any:
+        read = tuple((tuple(row.ids), row.position, tuple(row.continuation)) for row in rows)
+        return entry_of(lm, module), whole, read
+
+
 class Replayed:
     """The layers above the module, on the windows from the read positions on; norm and head at the places that count.
 
@@ -158,12 +169,24 @@ class Replayed:
     """
 
     def __init__(
-        self, lm: LanguageModel, module: str, tasks: Sequence[Task], readout: Readout, *, whole: bool = False
+        self,
+        lm: LanguageModel,
+        module: str,
+        tasks: Sequence[Task],
+        readout: Readout,
+        kept: Kept,
+        *,
+        whole: bool = False,
     ) -> None:
         self.tasks, self.readout = tasks, readout
         self._layout = Layout.made_of(tasks, lm.device)
-        self._replay = capture(lm, module, self._layout.rows, whole=whole)
-        self.init = self._replay.init[self._layout.first[:-1]].T.contiguous()  # (o, n)
+        found = kept.find(lm, module, self._layout.rows, whole)
+        if found is None:
+            self._replay = capture(lm, module, self._layout.rows, whole=whole)
+            self.init = self._replay.init[self._layout.first[:-1]].T.contiguous()  # (o, n)
+            kept.keep(lm, module, self._layout.rows, whole, self._replay)
+        else:
+            self._replay, self.init = found, _clean_states(lm, module, tasks)
         self._active = tuple(range(len(tasks)))
         self._now = self._layout, self._replay
         self._clean: Tensor | None = None  # (n, v)
@@ -206,3 +229,17 @@ class Replayed:
             self._now = layout, self._replay.of(torch.tensor(rows, device=layout.owner.device))
             self._active = active
         return self._now
+
+
+def _clean_states(lm: LanguageModel, module: str, tasks: Sequence[Task]) -> Tensor:
+    """The module's output (o, n) at each task's first row, in float32 or better."""
+    bare = batch([Row(task.rows[0].ids, task.rows[0].position) for task in tasks], lm.device)
+    at = torch.arange(len(tasks), device=lm.device), bare.positions
+    work = torch.float64 if lm.dtype == torch.float64 else torch.float32
+    seen: list[Tensor] = []
+
+    def keep(_: str, __: Tensor, output: Tensor) -> None:
+        seen.append(output[at].to(work).T.contiguous())
+
+    run_until(lm, [module], bare.input_ids, bare.attention_mask, keep)
+    return seen[0]

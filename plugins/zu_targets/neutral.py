@@ -25,11 +25,12 @@ from zu_framework import (
 )
 from zu_framework.models import encode_answer, read_states
 from zu_targets.descent import Optimised
-from zu_targets.optimise import optimise
+from zu_targets.evaluators import Kept
+from zu_targets.optimise import memory, optimise
 from zu_targets.options import NeutralOptions
 
 # options that the optimised state does not follow from: how it is used, and how rows are batched
-_LATER = ("text", "at", "spread", "batch_size")
+_LATER = ("text", "at", "spread", "batch_size", "memory")
 UNREACHED_NLL = 1.0  # nats a token: above it the text is not what the model would say
 
 
@@ -42,6 +43,7 @@ class NeutralState:
     shared: Tensor | None  # (o, n)
     own: Mapping[str, Tensor]  # site -> (o, n)
     report: Mapping[str, Any]
+    kept: Kept  # what the sensitive values of the same layer may use, while the model is what it was
 
 
 class Neutral:
@@ -55,15 +57,19 @@ class Neutral:
         """Optimise the neutral states on the model as it is, before any write."""
         texts = [encode_answer(lm, r.target or self._text(lm)) for r in plan.requests]
         if self.options.at == "stream" and all(site.residual_stream for site in sites):
-            found = self._optimise(lm, sites[-1].block, plan, texts, "neutral targets")
-            return NeutralState(plan, tuple(sites), found.states, {}, self._report(found, "neutral"))
+            again = len(sites) == 1 and "sensitive" in self.context.needs
+            kept = Kept(memory(lm, self.options) / 4 if again else 0)
+            found = self._optimise(lm, sites[-1].block, plan, texts, "neutral targets", kept)
+            return NeutralState(plan, tuple(sites), found.states, {}, self._report(found, "neutral"), kept)
         own, report = {}, {}
         for site in sites:
             # also where a norm or a factor stands between site and stream: a residual there means nothing here
-            found = self._optimise(lm, site.module, plan, texts, f"neutral targets, layer {site.layer}")
+            found = self._optimise(
+                lm, site.module, plan, texts, f"neutral targets, layer {site.layer}", Kept()
+            )
             own[site.module] = found.states
             report[site.module] = self._report(found, "neutral")
-        return NeutralState(plan, tuple(sites), None, own, report)
+        return NeutralState(plan, tuple(sites), None, own, report, Kept())
 
     def at_site(
         self, state: NeutralState, lm: LanguageModel, site: Site, index: int, representations: Representations
@@ -86,8 +92,10 @@ class Neutral:
         sensitive = None
         if "sensitive" in self.context.needs:
             texts = [encode_answer(lm, r.answer) for r in state.plan.requests]
+            # before the first site is written the model is still the one that the neutral targets were made on
+            kept = state.kept if index == 0 else Kept()
             found = self._optimise(
-                lm, site.module, state.plan, texts, f"sensitive values, layer {site.layer}"
+                lm, site.module, state.plan, texts, f"sensitive values, layer {site.layer}", kept
             )
             sensitive = representations.spread(_without(found.states, bias).to(values))
             notes = [*report.get("notes", ()), *self._report(found, "sensitive").pop("notes", ())]
@@ -107,12 +115,17 @@ class Neutral:
         return str(text)
 
     def _optimise(
-        self, lm: LanguageModel, module: str, plan: ReadPlan, texts: Sequence[Sequence[int]], label: str
+        self,
+        lm: LanguageModel,
+        module: str,
+        plan: ReadPlan,
+        texts: Sequence[Sequence[int]],
+        label: str,
+        kept: Kept,
     ) -> Optimised:
         def compute() -> Remembered:
-            found = optimise(
-                lm, module, plan, texts, self.options, self._batch_size, self.context.progress, label
-            )
+            progress = self.context.progress
+            found = optimise(lm, module, plan, texts, self.options, self._batch_size, progress, label, kept)
             held = {entry.name: getattr(found, entry.name) for entry in fields(found)}
             tensors = {name: value for name, value in held.items() if isinstance(value, Tensor)}
             return Remembered(tensors, {name: v for name, v in held.items() if name not in tensors})
@@ -130,8 +143,8 @@ class Neutral:
                 "options": {k: v for k, v in asdict(self.options).items() if k not in _LATER},
             }
 
-        kept = self.context.remember("targets", depends_on, compute)
-        return Optimised(**{k: t.to(lm.device) for k, t in kept.tensors.items()}, **kept.facts)
+        known = self.context.remember("targets", depends_on, compute)
+        return Optimised(**{k: t.to(lm.device) for k, t in known.tensors.items()}, **known.facts)
 
     def _report(self, found: Optimised, kind: str) -> dict[str, Any]:
         report: dict[str, Any] = {
@@ -139,6 +152,7 @@ class Neutral:
             f"{kind}_last_loss": found.last_loss,
             f"{kind}_last_nll": found.last_nll,
             f"{kind}_evaluations": found.evaluations,
+            f"{kind}_ways": found.how,
         }
         missed = sum(not nll <= UNREACHED_NLL for nll in found.last_nll)
         if missed:

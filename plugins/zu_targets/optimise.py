@@ -17,14 +17,15 @@ from torch import Tensor
 from zu_framework import LanguageModel, ModelError, ReadPlan
 from zu_framework.models import Readout, find_readout, replay_bytes, row_of
 from zu_targets.descent import Optimised, descend
-from zu_targets.evaluators import Evaluator, FullForward, Replayed, Task
+from zu_targets.evaluators import Evaluator, FullForward, Kept, Replayed, Task
 from zu_targets.options import NeutralOptions
 
 GIB = 1 << 30
 CPU_MEMORY = 2 * GIB  # of a batch, where nothing else is asked for
 WINDOW, WHOLE, FULL = "replay", "replay of whole rows", "full forward"
 # largest differences that rounding explains: of losses, relative to 1 + the loss, and of slopes, relative
-AGREES = {torch.float64: (1e-9, 1e-6), torch.float32: (1e-3, 1e-2)}
+# (in a float64 model too, some families compute attention in float32)
+AGREES = {torch.float64: (1e-6, 1e-4), torch.float32: (1e-3, 1e-2)}
 HALF_AGREES = (1e-1, 5e-1)
 
 
@@ -46,11 +47,13 @@ def optimise(
     batch_size: int,
     progress: Callable[[str, int, int], None],
     label: str,
+    kept: Kept | None = None,
 ) -> Optimised:
     """Optimise a delta per request at `module`; texts: the token ids that each request's rows should go on with.
 
-    batch_size: rows that a full forward holds. The model's weights get no gradient and stay as they are; no random
-    number is drawn. Raises `ModelError` where not even one request fits into memory.
+    batch_size: rows that a full forward holds. kept: captures to use and to add to, of the model as it is now. The
+    model's weights get no gradient and stay as they are; no random number is drawn. Raises `ModelError` where not even
+    one request fits into memory.
     """
     tasks = [
         Task(
@@ -74,7 +77,9 @@ def optimise(
     def run(chosen: Sequence[int]) -> Optimised:
         before = done[0]
         try:
-            evaluator = _evaluator(lm, module, [tasks[i] for i in chosen], readout, way, options)
+            evaluator = _evaluator(
+                lm, module, [tasks[i] for i in chosen], readout, way, options, kept or Kept()
+            )
             return descend(evaluator, options, way.left[0], stopped)
         except BaseException:
             done[0] = before
@@ -97,11 +102,12 @@ def _evaluator(
     readout: Readout | None,
     way: _Way,
     options: NeutralOptions,
+    kept: Kept,
 ) -> Evaluator:
     """The best way that is left to run these tasks; the first batch rules out what does not give what it should."""
     while readout is not None and way.left[0] != FULL:
         try:
-            fast = Replayed(lm, module, tasks, readout, whole=way.left[0] == WHOLE)
+            fast = Replayed(lm, module, tasks, readout, kept, whole=way.left[0] == WHOLE)
             why = None if way.checked else _difference(lm, module, tasks, fast, options)
         except Exception as cause:  # the model's own code, called in a way that it may not have been made for
             if _out_of_memory(cause):
@@ -126,6 +132,7 @@ def _difference(
     theirs = _says(full, range(len(ends)), probe[ends])
     near, steep = AGREES.get(lm.dtype, HALF_AGREES)
     for what, allowed, a, b, size in (
+        ("clean states", near, fast.init[:, ends], full.init, full.init.abs().max()),
         ("losses", near, ours[0], theirs[0], 1 + theirs[0].abs().max()),
         ("log-probabilities", near, ours[1], theirs[1], 1 + theirs[1].abs().mean() if len(theirs[1]) else 1),
         ("slopes", steep, ours[2], theirs[2], theirs[2].abs().max()),
@@ -161,7 +168,7 @@ def _fitting(
         most = min(most, max(1, rows_at_most // max(len(task.all_rows) for task in tasks)))
     if full:
         return min(most, len(tasks))
-    room = options.memory * GIB if options.memory is not None else _default_memory(lm)
+    room = memory(lm, options)
     for count, task in enumerate(tasks[:most]):
         room -= replay_bytes(lm, module, task.all_rows, whole=way.left[0] == WHOLE)
         if room < 0:
@@ -169,8 +176,10 @@ def _fitting(
     return min(most, len(tasks))
 
 
-def _default_memory(lm: LanguageModel) -> float:
-    """Bytes: a fixed sum on a CPU; half of what the model leaves of a GPU. The same on the same machine."""
+def memory(lm: LanguageModel, options: NeutralOptions) -> float:
+    """Bytes of one batch: as asked, or a fixed sum on a CPU, or half of what the model leaves of a GPU."""
+    if options.memory is not None:
+        return options.memory * GIB
     if lm.device.type != "cuda":
         return CPU_MEMORY
     whole = torch.cuda.get_device_properties(lm.device).total_memory

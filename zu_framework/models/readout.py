@@ -133,7 +133,7 @@ def find_readout(lm: LanguageModel) -> Readout | None:
     seen: dict[str, Tensor] = {}
     hooks = [
         layers[-1].register_forward_hook(lambda m, a, out: seen.update(states=first(out))),
-        head.register_forward_hook(lambda m, a, out: seen.update(head=out)),
+        head.register_forward_hook(lambda m, a, out: seen.update(entered=a[0], head=out)),
     ]
     ids = torch.tensor([[1, 2, 3]], device=lm.device) % lm.model.config.get_text_config().vocab_size
     try:
@@ -142,6 +142,10 @@ def find_readout(lm: LanguageModel) -> Readout | None:
     finally:
         for hook in hooks:
             hook.remove()
+    with torch.no_grad():
+        normed = Readout(norm, head.weight, None)._normed(seen["states"])
+    if normed.shape != seen["entered"].shape:
+        return None  # something stands between norm and head
     raw = seen["head"][0].double().to(logits.device)
     scale = float((raw * logits).sum() / raw.square().sum().clamp_min(1e-300))
     cap = getattr(lm.model.config.get_text_config(), "final_logit_softcapping", None)

@@ -20,7 +20,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from zu_framework.models.architecture import first, is_linear, linear_shape
-from zu_framework.models.tokens import Row, batch
+from zu_framework.models.tokens import Batch, Row, batch
 from zu_framework.models.tracing import add_at
 
 if TYPE_CHECKING:
@@ -95,9 +95,9 @@ class PrefixCache(DynamicCache):
 class Replay:
     """The layers from `start` on, ready to be run on the windows of b rows, s wide.
 
-    entering (b, s, d): states that enter layer `start`. inside: the module of that layer whose output is moved, or None:
-    the states that enter are moved. read (b,): the window's column that is moved; shift (b,): the row's position that
-    column 0 is; lengths (b,): of the rows. init (b, o): the module's output at the read position, float32 or better.
+    entering (b, s, d): states that enter layer `start`. inside: the module of that layer whose output is moved; None:
+    the states that enter are. read (b,): the window's column that is moved; shift (b,): the row's position that column
+    0 is; lengths (b,): of the rows. init (b, o): the module's output at the read position, in float32 or better.
     """
 
     lm: LanguageModel
@@ -122,6 +122,7 @@ class Replay:
             step = delta.to(device=hidden.device, dtype=hidden.dtype)
             hidden = hidden.index_put((lines, self.read), step, accumulate=True)
         else:
+            hidden = hidden.clone()  # a layer may write into what it is given
             moved = add_at(self.lm, self.inside, self.read, delta)
         layers = self.lm.model.get_submodule(self.lm.architecture.layers)
         with moved:
@@ -129,6 +130,15 @@ class Replay:
                 hidden = first(layer(hidden, *arguments, **named))
         at = row.to(hidden.device), (position - self.shift[row]).to(hidden.device)
         return hidden[at]
+
+    @property
+    def nbytes(self) -> int:
+        """What it holds."""
+        held = [
+            self.entering,
+            *(t for pair in (self.cache.held.values() if self.cache else ()) for t in pair),
+        ]
+        return sum(tensor.nbytes for tensor in held)
 
     def of(self, rows: Tensor) -> Replay:
         """The replay of some of the rows, as narrow as they allow."""
@@ -152,7 +162,7 @@ def capture(lm: LanguageModel, module: str, rows: Sequence[Row], *, whole: bool 
     """
     made = batch(rows, lm.device)
     lengths = made.attention_mask.sum(1)
-    start, inside = _entry(lm, module)
+    start, inside = entry_of(lm, module)
     shift = torch.zeros_like(made.positions) if whole else made.positions
     prefix, width = int(shift.max()), int((lengths - shift).max())
     columns = torch.arange(width, device=lm.device)
@@ -161,16 +171,20 @@ def capture(lm: LanguageModel, module: str, rows: Sequence[Row], *, whole: bool 
     if prefix:
         before = shift[:, None] - prefix + torch.arange(prefix, device=lm.device)
         cache = PrefixCache(prefix, before.clamp_min(0), start)
-    seen = _run(lm, module, start, made.input_ids, made.attention_mask, cache)
-    entering, own = seen["entering"], seen["own"].reshape(*made.input_ids.shape, -1)
-    lines = torch.arange(len(rows), device=own.device)
     work = torch.float64 if lm.dtype == torch.float64 else torch.float32
+
+    def window(states: Tensor) -> Tensor:
+        return states.gather(1, take.to(states.device)[:, :, None].expand(-1, -1, states.shape[2]))
+
+    def at_read(output: Tensor) -> Tensor:
+        lines = torch.arange(len(rows), device=output.device)
+        states = output.reshape(*made.input_ids.shape, output.shape[-1])  # some see all tokens as one list
+        return states[lines, made.positions.to(output.device)].to(work)
+
+    seen = _run(lm, module, start, made, cache, window, at_read)
     replay = Replay(
-        lm, start, inside,
-        made.input_ids.gather(1, take),
-        entering.gather(1, take.to(entering.device)[:, :, None].expand(-1, -1, entering.shape[2])),
-        made.positions - shift, shift, lengths,
-        own[lines, made.positions.to(own.device)].to(work), cache, seen["answer"],
+        lm, start, inside, made.input_ids.gather(1, take), seen["entering"], made.positions - shift, shift, lengths,
+        seen["init"], cache, seen["answer"],
     )  # fmt: skip
     if cache is not None:
         cache.recording = False
@@ -183,7 +197,7 @@ def replay_bytes(lm: LanguageModel, module: str, rows: Sequence[Row], *, whole: 
 
     An estimate from the widths of the linear maps; routed experts are counted as the dense maps that they hold.
     """
-    start, _ = _entry(lm, module)
+    start, _ = entry_of(lm, module)
     layers = lm.model.get_submodule(lm.architecture.layers)
     widths = [
         sum(linear_shape(part)) if is_linear(part) else 0
@@ -201,7 +215,7 @@ def replay_bytes(lm: LanguageModel, module: str, rows: Sequence[Row], *, whole: 
     return (windows * a_token + prefixes * a_prefix) * lm.dtype.itemsize + int(config.vocab_size) * 4
 
 
-def _entry(lm: LanguageModel, module: str) -> tuple[int, str | None]:
+def entry_of(lm: LanguageModel, module: str) -> tuple[int, str | None]:
     """The first layer to run again, and the module in it that is moved, if it is not the states that enter."""
     prefix = f"{lm.architecture.layers}."
     index, _, rest = module.removeprefix(prefix).partition(".")
@@ -216,33 +230,45 @@ def _entry(lm: LanguageModel, module: str) -> tuple[int, str | None]:
 
 
 def _run(
-    lm: LanguageModel, module: str, start: int, ids: Tensor, mask: Tensor, cache: PrefixCache | None
+    lm: LanguageModel,
+    module: str,
+    start: int,
+    made: Batch,
+    cache: PrefixCache | None,
+    window: Callable[[Tensor], Tensor],
+    at_read: Callable[[Tensor], Tensor],
 ) -> dict[str, Any]:
-    """One pass: the module's output, the states that enter layer `start`, and what a layer's output looks like."""
+    """One pass: the module's output, the states that enter layer `start`, and what a layer's output looks like.
+
+    Both are copied as they pass: some layers (falcon's) add to them in place later.
+    """
     layers = lm.model.get_submodule(lm.architecture.layers)
     seen: dict[str, Any] = {}
 
     def enters(_: Any, arguments: Any, named: Any) -> None:
-        seen["entering"] = arguments[0] if arguments else named["hidden_states"]
+        seen["entering"] = window(arguments[0] if arguments else named["hidden_states"])
 
     def leaves(_: Any, __: Any, output: Any) -> None:
         seen["answer"] = output[1:] if isinstance(output, tuple) else None
         if start == len(layers):
-            seen["entering"] = first(output)
+            seen["entering"] = window(first(output))
         raise _Stop
 
     last = len(layers) - 1 if cache is not None else min(start, len(layers) - 1)
-    with ExitStack() as stack, torch.no_grad():
+    with ExitStack() as stack, torch.no_grad(), suppress(_Stop):
         own = lm.model.get_submodule(module)
-        stack.callback(own.register_forward_hook(lambda m, a, out: seen.update(own=first(out))).remove)
+        stack.callback(
+            own.register_forward_hook(lambda m, a, out: seen.update(init=at_read(first(out)))).remove
+        )
         if start < len(layers):
-            stack.callback(layers[start].register_forward_pre_hook(enters, with_kwargs=True).remove)
+            stack.callback(
+                layers[start].register_forward_pre_hook(enters, with_kwargs=True, prepend=True).remove
+            )
         stack.callback(layers[last].register_forward_hook(leaves).remove)
         given: dict[str, Any] = {"use_cache": False}
         if cache is not None:
             given = {"use_cache": True, "past_key_values": cache}
-        with suppress(_Stop):
-            lm.model(input_ids=ids, attention_mask=mask, **given)
+        lm.model(input_ids=made.input_ids, attention_mask=made.attention_mask, **given)
     return seen
 
 
