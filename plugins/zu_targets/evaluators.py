@@ -239,7 +239,8 @@ def _clean_states(lm: LanguageModel, module: str, tasks: Sequence[Task]) -> Tens
     seen: list[Tensor] = []
 
     def keep(_: str, __: Tensor, output: Tensor) -> None:
-        seen.append(output[at].to(work).T.contiguous())
+        here = at[0].to(output.device), at[1].to(output.device)
+        seen.append(output[here].to(lm.device, work).T.contiguous())
 
     run_until(lm, [module], bare.input_ids, bare.attention_mask, keep)
     return seen[0]

@@ -8,8 +8,6 @@ from zu_framework.models.language_model import LanguageModel
 from zu_framework.models.lending import lent
 from zu_framework.models.loading import CheckpointInfo, check_folder, load_tokenizer
 from zu_framework.models.readout import Readout, find_readout
-from zu_framework.models.loading import CheckpointInfo, check_folder, load_tokenizer
-from zu_framework.models.readout import Readout, find_readout
 from zu_framework.models.replay import Replay, capture, entry_of, replay_bytes
 from zu_framework.models.tokens import Batch, Encoding, Row, answer_ids, batch, encode, encode_all, token_at
 from zu_framework.models.tracing import add_at, read_states, read_tokens, row_of, run_until, stream_inputs

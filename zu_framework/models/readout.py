@@ -50,8 +50,13 @@ class Readout:
         return self._losses(states, None, reference)
 
     def _losses(self, states: Tensor, wanted: Tensor | None, reference: Tensor | None) -> Tensor:
+        normed = self._normed(states)
+        at = normed.device
         losses: Tensor = _RowLoss.apply(  # type: ignore[no-untyped-call]
-            self._normed(states), self, wanted, reference
+            normed,
+            self,
+            None if wanted is None else wanted.to(at),
+            None if reference is None else reference.to(at),
         )
         return losses
 

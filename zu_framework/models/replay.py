@@ -115,12 +115,12 @@ class Replay:
 
     def last_states(self, delta: Tensor, row: Tensor, position: Tensor) -> Tensor:
         """States (p, d) that the last layer gives at places (row, its position), each row moved by delta (b, o)."""
-        lines = torch.arange(len(self.read), device=self.read.device)
         hidden = self.entering
         moved: Any = nullcontext()
         if self.inside is None:
             step = delta.to(device=hidden.device, dtype=hidden.dtype)
-            hidden = hidden.index_put((lines, self.read), step, accumulate=True)
+            lines = torch.arange(len(self.read), device=hidden.device)
+            hidden = hidden.index_put((lines, self.read.to(hidden.device)), step, accumulate=True)
         else:
             hidden = hidden.clone()  # a layer may write into what it is given
             moved = add_at(self.lm, self.inside, self.read, delta)
@@ -148,8 +148,9 @@ class Replay:
         if self.cache is not None and int(shift.max()):
             cache = self.cache.of(rows, int(shift.max()))
         part = Replay(
-            self.lm, self.start, self.inside, self.ids[rows, :width], self.entering[rows, :width], self.read[rows],
-            shift, lengths, self.init[rows], cache, self.answer,
+            self.lm, self.start, self.inside, self.ids[rows, :width],
+            self.entering[rows.to(self.entering.device), :width], self.read[rows], shift, lengths, self.init[rows],
+            cache, self.answer,
         )  # fmt: skip
         part.calls.extend(_calls(part))
         return part
@@ -179,7 +180,7 @@ def capture(lm: LanguageModel, module: str, rows: Sequence[Row], *, whole: bool 
     def at_read(output: Tensor) -> Tensor:
         lines = torch.arange(len(rows), device=output.device)
         states = output.reshape(*made.input_ids.shape, output.shape[-1])  # some see all tokens as one list
-        return states[lines, made.positions.to(output.device)].to(work)
+        return states[lines, made.positions.to(output.device)].to(lm.device, work)
 
     seen = _run(lm, module, start, made, cache, window, at_read)
     replay = Replay(
