@@ -38,7 +38,7 @@ class NeutralOptions:
     replay: str = field(
         default="auto",
         metadata={
-            "help": "auto (only the layers above, where that is exact) or off (a full forward each step)"
+            "help": "auto (only the layers above, where that is exact) or none (a full forward each step)"
         },
     )
     memory: float | None = field(
@@ -58,7 +58,7 @@ class NeutralOptions:
         not_negative(self, "lr", "loss_threshold", "weight_decay", "kl_weight")
         one_of(self, "at", ("stream", "site"))
         one_of(self, "spread", ("even", "root"))
-        one_of(self, "replay", ("auto", "off"))
+        one_of(self, "replay", ("auto", "none"))
         if self.memory is not None:
             positive(self, "memory")
         if not self.clamp > 0:

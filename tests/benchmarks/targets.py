@@ -309,8 +309,8 @@ def whole_run(facts: int) -> None:
         return
     ways = {
         "ours": [],
-        "plain loop, requests together": ["target.replay=off"],
-        "plain loop, one request at a time": ["target.replay=off", "target.batch_size=1"],
+        "plain loop, requests together": ["target.replay=none"],
+        "plain loop, one request at a time": ["target.replay=none", "target.batch_size=1"],
     }
     rows = []
     with tempfile.TemporaryDirectory() as scratch:

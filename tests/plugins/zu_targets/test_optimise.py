@@ -24,7 +24,7 @@ from zu_targets.neutral import Neutral
 from zu_targets.optimise import optimise
 from zu_targets.options import NeutralOptions
 
-PLAIN = {"replay": "off"}
+PLAIN = {"replay": "none"}
 # one of each kind quickly (gemma2: norms after the MLP and a soft cap; falcon: adds in place; bloom: positions by mask)
 QUICK = {"llama", "gemma2", "falcon", "bloom"}
 EVERY_FAMILY = [
@@ -211,7 +211,7 @@ def test_memory_sets_the_size_of_a_batch_and_like_lengths_share_one(monkeypatch:
     compare_order(small, whole)
 
 
-@pytest.mark.parametrize("way", ["auto", "off"])
+@pytest.mark.parametrize("way", ["auto", "none"])
 def test_a_batch_that_memory_does_not_hold_is_halved(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     lm = tiny_model("llama")
     module = f"{lm.architecture.layers}.1"
