@@ -10,8 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
-Need = Literal["keys", "bare_keys", "sensitive", "key_moment", "value_moment"]
-NEEDS: frozenset[str] = frozenset({"keys", "bare_keys", "sensitive", "key_moment", "value_moment"})
+Need = Literal["keys", "bare_keys", "retain_keys", "sensitive", "key_moment", "value_moment"]
+NEEDS: frozenset[str] = frozenset(
+    {"keys", "bare_keys", "retain_keys", "sensitive", "key_moment", "value_moment"}
+)
 
 Law = Literal["objective", "order-free", "orthogonality"]
 LAWS: frozenset[str] = frozenset({"objective", "order-free", "orthogonality"})

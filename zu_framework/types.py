@@ -358,8 +358,8 @@ class EditProblem:
     """Everything a solver sees of one site.
 
     weight (o, i); keys (i, n); values (o, n) = weight @ keys; targets (o, n); sensitive (o, n) or None;
-    earlier_keys (i, m) of edits already in the model; bare_keys (i, n). Outputs, targets, sensitive values and the
-    value moment are all without the bias. Raises `SolverError` where shapes, dtypes or finiteness are off.
+    earlier_keys (i, m) of edits already in the model; bare_keys (i, n); retain_keys (i, m) of facts to keep.
+    Outputs, targets, sensitive values and the value moment are all without the bias. Raises `SolverError` where shapes, dtypes or finiteness are off.
     """
 
     weight: Tensor
@@ -370,6 +370,7 @@ class EditProblem:
     background: Background
     earlier_keys: Tensor | None = None
     bare_keys: Tensor | None = None
+    retain_keys: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.weight.ndim != 2:
@@ -391,13 +392,11 @@ class EditProblem:
                 raise SolverError(
                     f"{name} has shape {tuple(tensor.shape)}, expected {shape} for W {outputs, inputs}"
                 )
-        if self.earlier_keys is not None and (
-            self.earlier_keys.ndim != 2 or self.earlier_keys.shape[0] != inputs
-        ):
-            raise SolverError(
-                f"earlier_keys has shape {tuple(self.earlier_keys.shape)}, expected ({inputs}, m)"
-            )
-        for name in ("weight", *wanted):
+        for name in ("earlier_keys", "retain_keys"):
+            tensor = getattr(self, name)
+            if tensor is not None and (tensor.ndim != 2 or tensor.shape[0] != inputs):
+                raise SolverError(f"{name} has shape {tuple(tensor.shape)}, expected ({inputs}, m)")
+        for name in ("weight", "retain_keys", *wanted):
             tensor = getattr(self, name)
             if tensor is not None and not _finite(tensor):
                 raise SolverError(

@@ -18,21 +18,29 @@ def solve(problem: EditProblem, options: LocalOptions) -> Update:
     output: lb E||(D - I) W k||^2 + lf ||D V - T||^2 + lz ||Q^T D V||^2 + lr ||(D - I) W||^2,
     X = (lb M0 + lr W W^T)^-1 V.
     key: lb E||Delta k||^2 + lf ||V + Delta K - T||^2 + lz ||Q^T (V + Delta K)||^2 + lr ||Delta||^2,
-    X = (lb C + lr I)^-1 K. Either splits over Q Q^T and its complement:
+    X = (lb C + lr I)^-1 K.
+    A protect_weight lp adds `lp E_r||(D - I) W k_r||^2` or `lp E_r||Delta k_r||^2`, the mean over facts to keep, and so
+    lp times their moment to what is inverted. Either splits over Q Q^T and its complement:
     `left = (I - Q Q^T)(T - V)(I/lf + G)^-1 + Q (lf/(lf+lz) Q^T T - Q^T V)(I/(lf+lz) + G)^-1`, right X^T W or X^T.
     With more requests than M has rows, M's size decides the cost (see `_of_many`).
     Systems in `options.precision`, factors of rank n in W's dtype. Raises `DependentRows`, `SolverError`.
     """
     dtype = working_dtype(options.precision)
     weight = problem.weight.detach()
-    basis = sensitive_space(problem, options.rank_tolerance, dtype)  # (o, r)
+    if options.zero_weight > 0:
+        basis = sensitive_space(problem, options.rank_tolerance, dtype)  # (o, r)
+    else:
+        basis = torch.zeros(len(weight), 0, dtype=dtype, device=weight.device)  # no zero term: Q is not read
     columns = problem.values if options.space == "output" else problem.keys
     if columns.shape[1] > columns.shape[0]:
         return _of_many(problem, options, basis, columns)
     notes = []
     if options.space == "output":
         remapped = remap(problem, options)
-        solved, inner, used = remapped.solved, remapped.inner, remapped.factor
+        solved, used = remapped.solved, remapped.factor
+        if options.protect_weight > 0:
+            solved = protected(solved, problem.values, kept_columns(problem, options), used, options)
+        inner = problem.values.to(dtype).T @ solved
         right = solved.to(weight.dtype).T @ weight  # X^T W (n, i)
         squared_right = solved.T @ (remapped.gram @ solved)  # (n, n)
         weight_norm = float(remapped.gram.trace()) ** 0.5
@@ -40,14 +48,15 @@ def solve(problem: EditProblem, options: LocalOptions) -> Update:
             notes.append(DEPENDENT.format(rank=used.rank, outputs=len(weight)))
     else:
         used = _key_factor(problem, options)
-        keys = problem.keys.to(dtype)
-        solved = used.solve(keys)  # (i, n)
-        inner = keys.T @ solved
-        inner = (inner + inner.T) / 2
+        solved = used.solve(problem.keys.to(dtype))  # (i, n)
+        if options.protect_weight > 0:
+            solved = protected(solved, problem.keys, kept_columns(problem, options), used, options)
+        inner = problem.keys.to(dtype).T @ solved
         right = solved.T.to(weight.dtype)  # X^T (n, i)
         squared_right = solved.T @ solved
         weight_norm = float(weight.norm())
 
+    inner = (inner + inner.T) / 2  # G (n, n)
     values, targets = problem.values.to(dtype), problem.targets.to(dtype)
     left = local_factor(values, targets, basis, inner, options.forget_weight, options.zero_weight)
     update = Update(left.to(weight.dtype), right.contiguous())
@@ -70,6 +79,28 @@ def local_factor(
     free = right_solve(gap - basis @ (basis.T @ gap), identity / forget_weight + inner)
     held = basis.T @ (forget_weight / both * targets - values)  # (r, n)
     return free + basis @ right_solve(held, identity / both + inner)
+
+
+def kept_columns(problem: EditProblem, options: LocalOptions) -> Tensor:
+    """R (d, m): keys of the facts to keep, or their outputs, as the space has it."""
+    assert problem.retain_keys is not None
+    if options.space == "key":
+        return problem.retain_keys
+    return problem.weight.detach() @ problem.retain_keys.to(problem.weight)
+
+
+def protected(solved: Tensor, columns: Tensor, kept: Tensor, used: Factor, options: LocalOptions) -> Tensor:
+    """(M + lp/m R R^T)^-1 A (d, n) from `solved` = M^-1 A, A = `columns` (d, n), R = `kept` (d, m), by Woodbury.
+
+    One factor of M serves every set of facts to keep: the new system is (m, m).
+    """
+    wide = kept.to(solved)
+    reached = used.solve(wide)  # M^-1 R (d, m)
+    share = options.protect_weight / wide.shape[1]
+    system = wide.T @ reached
+    system = (system + system.T) / 2
+    system.diagonal().add_(1 / share)
+    return solved - right_solve(reached, system) @ (reached.T @ columns.to(solved))
 
 
 def _key_factor(problem: EditProblem, options: LocalOptions) -> Factor:
@@ -102,8 +133,10 @@ def _of_many(problem: EditProblem, options: LocalOptions, basis: Tensor, columns
         used, outer = _key_factor(problem, options), None
     gram, by_target, by_value = products(columns, problem.targets, problem.values, dtype=dtype)
     light, heavy = options.forget_weight, options.forget_weight + options.zero_weight
-    free = ridge_map(used, gram, by_target - by_value, light)
-    held = ridge_map(used, gram, light / heavy * by_target - by_value, heavy)
+    wide = kept_columns(problem, options).to(gram) if options.protect_weight > 0 else gram[:, :0]
+    kept = options.protect_weight / max(wide.shape[1], 1) * wide @ wide.T  # what is protected adds to M
+    free = ridge_map(used, gram + kept / light, by_target - by_value, light)
+    held = ridge_map(used, gram + kept / heavy, light / heavy * by_target - by_value, heavy)
     change = free + basis @ (basis.T @ (held - free))  # E (o, d)
     after = problem.values.to(dtype) + times(change, columns)
     notes = []

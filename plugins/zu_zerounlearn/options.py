@@ -58,6 +58,10 @@ class LocalOptions(RemapOptions):
         default=50.0,
         metadata={"help": "lz: how strongly forget outputs are kept off the sensitive directions"},
     )
+    protect_weight: float = field(
+        default=0.0,
+        metadata={"help": "lp: how much outputs on the facts to keep stay put (data.retain); 0: not read"},
+    )
     space: str = field(
         default="output",
         metadata={"help": "output (multiplicative change, value moment) or key (additive, key moment)"},
@@ -65,7 +69,7 @@ class LocalOptions(RemapOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        not_negative(self, "zero_weight")
+        not_negative(self, "zero_weight", "protect_weight")
         one_of(self, "space", ("output", "key"))
         if self.space == "key" and self.ridge == 0:
             raise ConfigError("ridge must be above 0 in space key: a key moment seldom has full rank")
@@ -100,5 +104,7 @@ class GradientOptions(NullSpaceOptions, SensitiveOptions, SolverOptions):
 
 
 def local_needs(options: LocalOptions) -> frozenset[str]:
-    """Only the moment that the chosen form reads."""
-    return frozenset({"keys", "sensitive", "key_moment" if options.space == "key" else "value_moment"})
+    """Only what the chosen form reads: sensitive values cost an optimisation a site."""
+    moment = "key_moment" if options.space == "key" else "value_moment"
+    asked = {"sensitive": options.zero_weight, "retain_keys": options.protect_weight}
+    return frozenset({"keys", moment} | {need for need, weight in asked.items() if weight > 0})

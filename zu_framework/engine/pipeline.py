@@ -6,7 +6,7 @@ Nothing but `Writer` touches the model, and whatever goes wrong puts it back as 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -173,9 +173,22 @@ class Pipeline:
             plan = collector.plan(self.lm, requests)
             asked = [[[p.text, p.read_end] for p in prompts] for prompts in plan.prompts]
             self.processes.agree("set of contexts", fingerprint({"prompts": asked}))
+            kept = self._retain_plan(collector)
         earlier = dict(self.earlier)
         for indices in self._groups(len(requests)):
-            self._one_pass(plan.subset(indices), sites, context, collector, writer, earlier, report)
+            self._one_pass(plan.subset(indices), kept, sites, context, collector, writer, earlier, report)
+
+    def _retain_plan(self, collector: Any) -> ReadPlan | None:
+        """The bare prompts of the facts to keep, where the solver protects them."""
+        if "retain_keys" not in self.parts.needs:
+            return None
+        if not self.retain:
+            raise ConfigError(
+                f"solver {self.parts['solver'].spec.name!r} protects facts to keep under these options, and there are "
+                "none: give them (data.retain, or `retain` of zu.unlearn), or set its protect_weight to 0"
+            )
+        plan: ReadPlan = collector.plan(self.lm, self.retain)
+        return replace(plan, prompts=tuple(row[:1] for row in plan.prompts), weights=(1.0,))
 
     def _backgrounds(self, sites: list[Site]) -> dict[str, Background]:
         moments = self.parts.moments
@@ -202,6 +215,7 @@ class Pipeline:
     def _one_pass(
         self,
         plan: ReadPlan,
+        kept: ReadPlan | None,
         sites: list[Site],
         context: RunContext,
         collector: Any,
@@ -219,6 +233,7 @@ class Pipeline:
         for index, site in enumerate(sites):
             with self.journal.phase("collect"):
                 representations = divided.collect(site)
+                kept_keys = None if kept is None else collector.collect(self.lm, kept, site).bare_keys
             with self.journal.phase("targets"):
                 states = divided.at_site(site, index)
             weight = self.lm.weight(site)
@@ -235,6 +250,7 @@ class Pipeline:
                 background=background,
                 earlier_keys=_there(_like(earlier.get(site.name), representations.keys), weight),
                 bare_keys=_there(representations.bare_keys, weight) if "bare_keys" in context.needs else None,
+                retain_keys=_there(kept_keys, weight),
             )
             with self.journal.phase("solve"):
                 found = []

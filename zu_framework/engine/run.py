@@ -139,13 +139,15 @@ def unlearn(
     config: str | Path | Mapping[str, Any] | Config = "zerounlearn-local",
     overrides: Sequence[str] = (),
     *,
+    retain: Sequence[Request | Mapping[str, Any]] = (),
     earlier: Sequence[Edit] = (),
     plugins: Plugins | None = None,
     progress: Progress = no_progress,
 ) -> Edit:
     """Forget requests in a model that is in memory; `edit.revert()` takes it back, bit for bit.
 
-    requests: `Request`s, or mappings with prompt, answer and, where there is one, subject. earlier: edits that the
+    requests: `Request`s, or mappings with prompt, answer and, where there is one, subject. retain: facts to keep, for
+    solvers that protect them or train on them. earlier: edits that the
     model carries, whose keys a solver may protect; reverted ones among them are passed over. The groups model, data,
     evaluate and output of the config are not read. On any error the model is as it was.
     """
@@ -154,7 +156,10 @@ def unlearn(
     needed = ("locator", "collector", "background", "target", "solver")
     config = replace(config, components={g: c for g, c in config.components.items() if g in needed})
     parts = resolve(config, plugins, needed)
-    asked = tuple(r if isinstance(r, Request) else _request(r, number) for number, r in enumerate(requests))
+    asked, kept = (
+        tuple(r if isinstance(r, Request) else _request(r, number) for number, r in enumerate(given))
+        for given in (requests, retain)
+    )
     lm = model if isinstance(model, LanguageModel) else wrap(model, tokenizer, plugins)
     documents = _documents(parts) if parts.moments or "documents" in parts.needs else None
     keys: dict[str, list[Tensor]] = {}
@@ -162,7 +167,9 @@ def unlearn(
         for name, tensor in ({} if before.reverted else before.keys).items():
             keys.setdefault(name, []).append(tensor)
     held = {name: torch.cat(tensors, 1) for name, tensors in keys.items()}
-    return Pipeline(lm, config, parts, plugins, documents, progress=progress, earlier=held).edit(asked)
+    return Pipeline(lm, config, parts, plugins, documents, progress=progress, retain=kept, earlier=held).edit(
+        asked
+    )
 
 
 @dataclass(frozen=True)

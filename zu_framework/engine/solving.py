@@ -29,7 +29,7 @@ def solve_with(spec: Any, implementation: Any, problem: EditProblem, options: An
     """Check that the problem carries what the solver declared, call it, and check what it returns."""
     assert isinstance(spec, SolverSpec)
     needs = spec.needs_of(options)
-    for need in ("sensitive", "bare_keys"):
+    for need in ("sensitive", "bare_keys", "retain_keys"):
         if need in needs and getattr(problem, need) is None:
             raise SolverError(f"solver {spec.name!r} needs `{need}`, which this problem does not carry")
     update = implementation(problem, options)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from zu_framework import EditProblem, Update
+from zu_framework import Background, EditProblem, Update
 from zu_framework.testing import SolverContract
 
-LB, LF, LR, LZ, SLACK = 3.0, 2.0, 0.5, 4.0, 0.01
+LB, LF, LR, LZ, LP, SLACK = 3.0, 2.0, 0.5, 4.0, 6.0, 0.01
 A, B, KEPT = 100.0, 0.1, 3
 
 
@@ -155,6 +156,34 @@ class TestLocalInKeySpace(TestLocal):
 
     def feasible(self, problem: EditProblem, direction: Tensor) -> Tensor:
         return direction
+
+
+def protecting(problem: EditProblem) -> EditProblem:
+    """Facts to keep add their moment, times protect_weight, to the background's."""
+    assert problem.retain_keys is not None
+    kept = problem.retain_keys.double()
+    moment = problem.background.key_moment.double() + LP / LB * kept @ kept.T / kept.shape[1]
+    return replace(problem, background=Background.from_moments(moment))
+
+
+class TestLocalProtecting(TestLocal):
+    options: ClassVar[dict[str, Any]] = {**TestLocal.options, "protect_weight": LP}
+
+    def dense_reference(self, problem: EditProblem) -> Tensor:
+        return super().dense_reference(protecting(problem))
+
+    def objective(self, problem: EditProblem, weight: Tensor) -> Tensor:
+        return super().objective(protecting(problem), weight)
+
+
+class TestLocalInKeySpaceProtecting(TestLocalInKeySpace):
+    options: ClassVar[dict[str, Any]] = {**TestLocalInKeySpace.options, "protect_weight": LP}
+
+    def dense_reference(self, problem: EditProblem) -> Tensor:
+        return super().dense_reference(protecting(problem))
+
+    def objective(self, problem: EditProblem, weight: Tensor) -> Tensor:
+        return super().objective(protecting(problem), weight)
 
 
 class TestGradient(SolverContract):

@@ -88,6 +88,34 @@ def test_local_needs_the_moment_of_its_space_alone() -> None:
     zu.solve("zerounlearn-local", values, space="output")
 
 
+@pytest.mark.parametrize("space", ["key", "output"])
+def test_what_is_protected_moves_less_and_forget_inputs_still_move(space: str) -> None:
+    given = problem(outputs=16, inputs=40, text_tokens=30)
+    assert given.retain_keys is not None
+
+    def moved(weight: float) -> tuple[float, float]:
+        update = zu.solve("zerounlearn-local", given, space=space, background_weight=1.0, protect_weight=weight)
+        change = update.delta(given.weight)
+        return float((change @ given.retain_keys).norm()), float((change @ given.keys).norm())
+
+    (free, forgot), (held, still) = moved(0.0), moved(1e6)
+    assert held < 1e-2 * free
+    assert still > 0.1 * forgot
+
+
+def test_without_a_zero_term_no_sensitive_value_is_read() -> None:
+    given = replace(problem(), sensitive=None)
+    zu.solve("zerounlearn-local", given, zero_weight=0.0)
+    with pytest.raises(zu.SolverError, match="needs `sensitive`"):
+        zu.solve("zerounlearn-local", given)
+
+
+def test_without_facts_to_keep_protection_is_refused() -> None:
+    given = replace(problem(), retain_keys=None)
+    with pytest.raises(zu.SolverError, match="needs `retain_keys`"):
+        zu.solve("zerounlearn-local", given, protect_weight=1.0)
+
+
 def test_the_relaxation_is_never_above_the_output_space_optimum() -> None:
     """Same objective, more freedom; equal where W is square and invertible."""
     options = {"background_weight": 3.0, "forget_weight": 2.0, "ridge": 1e-6, "zero_weight": 4.0}

@@ -1,0 +1,1 @@
+"""The frontier of forgetting against damage: `python -m tests.benchmarks.frontier`."""

@@ -1,0 +1,130 @@
+"""Tables and the plot of what was found."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from tests.benchmarks.frontier.methods import Method
+from tests.benchmarks.frontier.records import Records
+
+COLUMNS = (
+    "efficacy",
+    "generalization",
+    "specificity",
+    "retained",
+    "answer_probability",
+    "perplexity",
+    "seconds",
+)
+HEADS = ("Eff", "Gen", "Spe", "retained", "P(answer)", "PPL x", "s")
+PLACES = (1, 1, 1, 1, 3, 3, 1)
+
+# Okabe and Ito's palette, told apart by every common kind of colour vision; shape says the kind once more
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
+SHAPES = {"editor": "o", "ours": "*", "gradient": "s"}
+
+
+def tables(records: Records, contestants: Mapping[str, Method]) -> str:
+    """Markdown: for each number of facts, the report, and which setting the choice fell on."""
+    parts = []
+    for facts in records.sizes():
+        rows = [f"| method | setting | {' | '.join(HEADS)} |", "| --- " * (len(HEADS) + 2) + "|"]
+        rows.append(f"| untouched | | {' | '.join(_base(records, facts))} |")
+        draws = 0
+        for name, method in contestants.items():
+            found = _reported(records, facts, name)
+            if found:
+                draws = max(draws, len(found))
+                setting = next(records.of("report", facts, name))[0].setting
+                rows.append(f"| {method.label} | {setting} | {' | '.join(_shown(found))} |")
+        parts.append(f"{facts} facts, {draws} draws\n\n" + "\n".join(rows))
+    rows = ["| method | setting | cost when choosing |", "| --- | --- | --- |"]
+    for name, method in contestants.items():
+        chosen = records.chosen(name)
+        for setting, cost in sorted(records.costs(name).items(), key=lambda pair: pair[1]):
+            mark = " (chosen)" if setting == chosen else ""
+            rows.append(f"| {method.label} | {setting}{mark} | {cost:.1f} |")
+    return "\n\n".join([*parts, "\n".join(rows)])
+
+
+def _reported(records: Records, facts: int, name: str) -> list[dict[str, float]]:
+    """A method's measurements, draw by draw; perplexity as a ratio to the untouched model's."""
+    return [
+        {**found, "perplexity": found["perplexity"] / records.base(cell)["perplexity"]}
+        for cell, found in records.of("report", facts, name)
+    ]
+
+
+def _base(records: Records, facts: int) -> list[str]:
+    found = [dict(m, perplexity=1.0, seconds=0.0) for _, m in records.of("report", facts, "base")]
+    return [*_shown(found)[:-1], ""]
+
+
+def _shown(found: list[dict[str, float]]) -> list[str]:
+    cells = []
+    for column, places in zip(COLUMNS, PLACES, strict=True):
+        values = [draw[column] for draw in found]
+        mean = fmean(values)
+        text = f"{mean:.{places}f}" if mean < 1000 else f"{mean:.1e}"
+        spread = stdev(values) if len(values) > 1 else 0.0
+        if column != "seconds":
+            text += f" ± {spread:.{places}f}" if spread < 1000 else f" ± {spread:.0e}"
+        cells.append(text)
+    return cells
+
+
+def plot(records: Records, contestants: Mapping[str, Method], facts: int, path: Path) -> None:
+    """What is still said against what is damaged, a mark a method, bars of one standard deviation."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    matplotlib.rcParams["svg.hashsalt"] = "frontier"
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(2, 3, figsize=(13, 8), sharey="row")
+    drawn: list[Any] = []
+    labels: list[str] = []
+    for number, (name, method) in enumerate(
+        (n, m) for n, m in contestants.items() if _reported(records, facts, n)
+    ):
+        found = _reported(records, facts, name)
+        colour = COLOURS[number % len(COLOURS)]
+        hollow = number >= len(COLOURS)
+        for row, said in enumerate(("efficacy", "generalization")):
+            for column, kept in enumerate(("specificity", "retained", "perplexity")):
+                (x, dx), (y, dy) = (_spread([draw[what] for draw in found]) for what in (kept, said))
+                mark = axes[row][column].errorbar(
+                    x, y, xerr=dx, yerr=dy, fmt=SHAPES[method.kind], color=colour, elinewidth=0.6, alpha=0.9,
+                    markersize=15 if method.kind == "ours" else 7, markerfacecolor="white" if hollow else colour,
+                    markeredgecolor=colour, zorder=3 if method.kind == "ours" else 2,
+                )  # fmt: skip
+                if not row and not column:
+                    drawn.append(mark)
+                    labels.append(method.label)
+    for row, said in enumerate(("efficacy", "generalization")):
+        axes[row][0].set_ylabel(f"{said}, % still answered\n(lower is better)")
+        for column, kept in enumerate(
+            ("specificity, % (higher is better)", "retained, % (higher is better)")
+        ):
+            axes[row][column].set_xlabel(kept)
+            axes[row][column].set_xlim(0, 103)
+        axes[row][2].set_xlabel("perplexity, times the untouched (lower is better)")
+        axes[row][2].set_xscale("log")
+        axes[row][2].invert_xaxis()
+        for column in range(3):
+            axes[row][column].set_ylim(-4, 104)
+            axes[row][column].grid(alpha=0.3, linewidth=0.5)
+    figure.suptitle(f"{facts} facts: the best corner is bottom right")
+    figure.legend(drawn, labels, loc="lower center", ncols=5, frameon=False, fontsize=9)
+    figure.tight_layout(rect=(0, 0.11, 1, 1))
+    figure.savefig(path, facecolor="white", metadata={"Date": None} if path.suffix == ".svg" else None)
+    pyplot.close(figure)
+
+
+def _spread(values: list[float]) -> tuple[float, float]:
+    finite = [v for v in values if math.isfinite(v)] or [math.nan]
+    return fmean(finite), stdev(finite) if len(finite) > 1 else 0.0

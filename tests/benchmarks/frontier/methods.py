@@ -1,0 +1,136 @@
+"""The contestants: what each may try, four settings each, and the rule that chooses one.
+
+Two sets of shared settings (layers, contexts, target) stand in every editor's grid, so that none is held to what suits
+another. Solvers that are not editors choose learning rate and length instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+from tests.benchmarks.frontier.cells import merged
+
+Config = Mapping[str, Any]
+
+STARTS = ["The", "A", "He", "There", "At", "In", "It", "They", "She", "On"]
+CONTEXTS = {"name": "subject-last", "contexts": "generated", "starts": STARTS, "bare_weight": 1 / 11}
+PUBLISHED_TARGET = {"lr": 0.5, "steps": 25, "clamp": 0.75, "weight_decay": 0.5, "kl_weight": 0.0625}
+LONG_TARGET = {"lr": 0.5, "steps": 40, "clamp": 1.0, "weight_decay": 0.1, "kl_weight": 0.0}
+
+
+@dataclass(frozen=True)
+class Method:
+    """A contestant: its settings, by a short name each, the first of which is tried first; and how it is drawn."""
+
+    label: str
+    settings: Mapping[str, Config]
+    kind: str = "editor"
+    report: bool = field(default=True)
+
+
+def _layers(*layers: int) -> Config:
+    return {"locator": {"name": "fixed", "layers": list(layers)}}
+
+
+def shared(world: str) -> dict[str, Config]:
+    """The two sets of shared settings of a world: as published, and as the diagnosis of generalization suggests."""
+    early, late = ((0,), (1,)) if world == "demo" else ((0, 1, 2), (1, 2, 3))
+    return {
+        "late": {**_layers(*late), "collector": CONTEXTS, "target": PUBLISHED_TARGET},
+        "early": {**_layers(*early), "collector": CONTEXTS, "target": LONG_TARGET},
+    }
+
+
+def methods(world: str) -> dict[str, Method]:
+    """All contestants of a world, by name."""
+    sets = shared(world)
+
+    def grid(solver: str, options: Mapping[str, Config], base: Config | None = None) -> dict[str, Config]:
+        return {
+            f"{where}, {name}": merged(merged(common, base or {}), {"solver": {"name": solver, **given}})
+            for (where, common), (name, given) in product(sets.items(), options.items())
+        }
+
+    def weights(*values: float, **more: Any) -> dict[str, Config]:
+        return {f"background {v:g}": {"background_weight": v, **more} for v in values}
+
+    one = {"late": _layers(1), "early": _layers(0)}
+    rome = {
+        f"layer {common['locator']['layers'][0]}, {name}": merged(
+            merged(sets["late"], common), {"target": {**target, "at": "site"}, "solver": {"name": "rome"}}
+        )
+        for common in one.values()
+        for name, target in (("published target", PUBLISHED_TARGET), ("long target", LONG_TARGET))
+    }
+    found = {
+        "rome": Method("ROME", rome),
+        "memit": Method("MEMIT", grid("memit", weights(100.0, 10000.0))),
+        "alphaedit": Method(
+            "AlphaEdit",
+            grid("alphaedit", {f"energy {e:g}": {"null_energy": e, "l2": 1.0} for e in (0.05, 0.2)}),
+        ),
+        "emmet": Method("EMMET", grid("emmet", {"no ridge": {}, "ridge 0.01": {"ridge": 0.01}})),
+        "leace": Method(
+            "projection alone", grid("leace", {p: {"projection": p} for p in ("orthogonal", "oblique")})
+        ),
+        "zerounlearn-published": Method(
+            "ZeroUnlearn, published weights",
+            {"late, background 15000": merged(sets["late"], {"solver": {"name": "zerounlearn"}})},
+        ),
+        "zerounlearn": Method("ZeroUnlearn", grid("zerounlearn", weights(100.0, 10000.0))),
+        "zerounlearn-gd": Method(
+            "ZeroUnlearn-GD",
+            grid(
+                "zerounlearn-gd",
+                {f"energy {e:g}": {"null_energy": e, "norm_weight": 1000.0} for e in (0.05, 0.2)},
+            ),
+        ),
+        "local-output": Method(
+            "ours, output space",
+            grid("zerounlearn-local", weights(100.0, 10000.0, space="output", zero_weight=0.0)),
+            "ours",
+        ),
+        "local-key": Method(
+            "ours, key space",
+            grid("zerounlearn-local", weights(100.0, 10000.0, space="key", zero_weight=0.0)),
+            "ours",
+        ),
+    }
+    found |= {
+        name: Method(label, _trained(name, sets["late"], more), "gradient") for name, label, more in GRADIENT
+    }
+    return found
+
+
+GRADIENT: tuple[tuple[str, str, Config], ...] = (
+    ("ft", "FT", {"text": " unknown"}),
+    ("ga", "GA", {}),
+    ("graddiff", "GradDiff", {"retain_source": "facts"}),
+    ("npo", "NPO", {}),
+    ("simnpo", "SimNPO", {}),
+    ("dpo", "DPO", {"text": " unknown"}),
+    ("rmu", "RMU", {}),
+    ("undial", "UNDIAL", {}),
+    ("wga", "WGA", {}),
+)
+
+
+def _trained(name: str, common: Config, more: Config) -> dict[str, Config]:
+    return {
+        f"lr {lr:g}, {steps} steps": merged(
+            common, {"solver": {"name": name, "lr": lr, "steps": steps, **more}}
+        )
+        for lr, steps in product((0.001, 0.003), (15, 50))
+    }
+
+
+def cost(after: Mapping[str, float], before: Mapping[str, float]) -> float:
+    """What the choice minimises: half of what is still said, on prompts and paraphrases, and three for each point of
+    damage beyond the allowance (a point of specificity, a point of retained facts, five per cent of perplexity)."""
+    said = (after["efficacy"] + after["generalization"]) / 2
+    damage = sum(max(0.0, before[m] - after[m] - 1) for m in ("specificity", "retained"))
+    worse = max(0.0, 100 * (after["perplexity"] / before["perplexity"] - 1.05))
+    return said + 3 * (damage + worse)
