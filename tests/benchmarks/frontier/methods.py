@@ -67,7 +67,7 @@ def methods(world: str) -> dict[str, Method]:
     }
     found = {
         "rome": Method("ROME", rome),
-        "memit": Method("MEMIT", grid("memit", weights(100.0, 10000.0))),
+        "memit": Method("MEMIT", grid("memit", weights(2.0, 100.0))),
         "alphaedit": Method(
             "AlphaEdit",
             grid("alphaedit", {f"energy {e:g}": {"null_energy": e, "l2": 1.0} for e in (0.05, 0.2)}),
@@ -90,12 +90,31 @@ def methods(world: str) -> dict[str, Method]:
         ),
         "local-output": Method(
             "ours, output space",
-            grid("zerounlearn-local", weights(100.0, 10000.0, space="output", zero_weight=0.0)),
+            grid(
+                "zerounlearn-local",
+                {
+                    f"zero {z:g}": {"space": "output", "background_weight": 1000.0, "zero_weight": z}
+                    for z in (0.0, 50.0)
+                },
+            ),
             "ours",
         ),
         "local-key": Method(
             "ours, key space",
-            grid("zerounlearn-local", weights(100.0, 10000.0, space="key", zero_weight=0.0)),
+            {
+                f"early, background {b:g}, zero {z:g}": merged(
+                    sets["early"],
+                    {
+                        "solver": {
+                            "name": "zerounlearn-local",
+                            "space": "key",
+                            "background_weight": b,
+                            "zero_weight": z,
+                        }
+                    },
+                )
+                for b, z in ((1000.0, 0.0), (1000.0, 50.0), (10000.0, 50.0), (1000.0, 200.0))
+            },
             "ours",
         ),
     }
@@ -123,7 +142,7 @@ def _trained(name: str, common: Config, more: Config) -> dict[str, Config]:
         f"lr {lr:g}, {steps} steps": merged(
             common, {"solver": {"name": name, "lr": lr, "steps": steps, **more}}
         )
-        for lr, steps in product((0.001, 0.003), (15, 50))
+        for lr, steps in product((0.0003, 0.001), (15, 50))
     }
 
 

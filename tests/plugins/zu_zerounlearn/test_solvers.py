@@ -94,7 +94,9 @@ def test_what_is_protected_moves_less_and_forget_inputs_still_move(space: str) -
     assert given.retain_keys is not None
 
     def moved(weight: float) -> tuple[float, float]:
-        update = zu.solve("zerounlearn-local", given, space=space, background_weight=1.0, protect_weight=weight)
+        update = zu.solve(
+            "zerounlearn-local", given, space=space, background_weight=1.0, protect_weight=weight
+        )
         change = update.delta(given.weight)
         return float((change @ given.retain_keys).norm()), float((change @ given.keys).norm())
 
