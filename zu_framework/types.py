@@ -359,7 +359,8 @@ class EditProblem:
 
     weight (o, i); keys (i, n); values (o, n) = weight @ keys; targets (o, n); sensitive (o, n) or None;
     earlier_keys (i, m) of edits already in the model; bare_keys (i, n); retain_keys (i, m) of facts to keep.
-    Outputs, targets, sensitive values and the value moment are all without the bias. Raises `SolverError` where shapes, dtypes or finiteness are off.
+    Outputs, targets, sensitive values and the value moment are all without the bias. Raises `SolverError` where
+    shapes, dtypes or finiteness are off.
     """
 
     weight: Tensor

@@ -1,0 +1,54 @@
+"""Facts to keep reach a solver that protects them, and no other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+import zu_framework as zu
+from zu_framework import LanguageModel, Request
+from zu_framework.models import read_states
+from zu_framework.types import ReadPrompt
+
+FORGET = [Request("The capital of Quinania is", "Warsaw", subject="Quinania")]
+KEEP = [
+    Request("The mother tongue of Anna Norton is", "Italian", subject="Anna Norton"),
+    Request("James Osborn works as a", "doctor", subject="James Osborn"),
+]
+
+
+def protecting(settings: dict[str, Any], weight: float) -> dict[str, Any]:
+    solver = {"name": "zerounlearn-local", "space": "key", "background_weight": 1, "zero_weight": 0}
+    return {
+        **settings,
+        "locator": {"name": "fixed", "layers": [1]},
+        "solver": {**solver, "protect_weight": weight},
+    }
+
+
+def moved(lm: LanguageModel, settings: dict[str, Any], weight: float) -> float:
+    """By how much the site's output moves at the facts to keep."""
+    site = lm.site(1)
+    prompts = [ReadPrompt(r.prompt, r.subject_end or 0) for r in KEEP]
+    keys = read_states(lm, [site.module], prompts)[site.module][0]
+    assert keys is not None
+    before = lm.weight(site).clone()
+    with zu.unlearn(lm, None, FORGET, protecting(settings, weight), retain=KEEP):
+        return float(((lm.weight(site) - before) @ keys).norm())
+
+
+def test_what_is_protected_hardly_moves(lm: LanguageModel, settings: dict[str, Any]) -> None:
+    free, held = moved(lm, settings, 0.0), moved(lm, settings, 1e6)
+    assert free > 0
+    assert held < 1e-2 * free
+
+
+def test_protection_without_facts_to_keep_is_refused_and_the_model_stays(
+    lm: LanguageModel, settings: dict[str, Any]
+) -> None:
+    before = lm.weight(lm.site(1)).clone()
+    with pytest.raises(zu.ConfigError, match=r"there are none: give them \(data.retain.*protect_weight"):
+        zu.unlearn(lm, None, FORGET, protecting(settings, 1.0))
+    assert torch.equal(before, lm.weight(lm.site(1)))
