@@ -25,6 +25,7 @@ PLACES = (1, 1, 1, 1, 3, 3, 1)
 
 # Okabe and Ito's palette, told apart by every common kind of colour vision; shape says the kind once more
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
+WIDE = 3.0  # times the untouched perplexity: beyond it the axis is logarithmic
 SHAPES = {"editor": "o", "ours": "*", "gradient": "s"}
 
 
@@ -111,9 +112,9 @@ def plot(records: Records, contestants: Mapping[str, Method], facts: int, path: 
             ("specificity, % (higher is better)", "retained, % (higher is better)")
         ):
             axes[row][column].set_xlabel(kept)
-            axes[row][column].set_xlim(0, 103)
         axes[row][2].set_xlabel("perplexity, times the untouched (lower is better)")
-        axes[row][2].set_xscale("log")
+        if axes[row][2].get_xlim()[1] > WIDE:
+            axes[row][2].set_xscale("log")
         axes[row][2].invert_xaxis()
         for column in range(3):
             axes[row][column].set_ylim(-4, 104)
