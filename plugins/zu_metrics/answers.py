@@ -44,14 +44,17 @@ def multi_hop(scorer: Scorer, data: DataSplit) -> Measurement | None:
     Forget facts of one chain carry the same questions (MQuAKE): a chain counts once.
     """
     chains = list(dict.fromkeys(request.implied for request in data.forget if request.implied))
-    probes = list(dict.fromkeys(probe for chain in chains for probe in chain))
-    known = {probe for probe, score in zip(probes, scorer.score(probes), strict=True) if score.exact}
+    ways = [
+        [Probe(probe.prompt, text) for probe in chain for text in (probe.answer, *probe.aliases)]
+        for chain in chains
+    ]
     return ratio(
-        [float(any(probe in known for probe in chain)) for chain in chains],
+        [float(any(score.exact for score in chain)) for chain in _scored(scorer, ways)],
         [1.0] * len(chains),
         grain="chain",
         unit="%",
-        definition="share of chains with at least one implied question whose answer is matched exactly",
+        definition="share of chains with at least one implied question whose answer, or an alias of it, is matched "
+        "exactly",
     )
 
 

@@ -19,6 +19,7 @@ from zu_metrics.options import TruthOptions, UtilityOptions
 from zu_metrics.speech import rouge_recalls
 
 KS_RESAMPLES = 500  # a test each
+FURTHER = ("real_authors", "world_facts")  # TOFU's sets besides the retained facts, where the data have them
 
 
 def truth_ratio(scorer: Scorer, data: DataSplit, options: TruthOptions) -> Measurement | None:
@@ -61,18 +62,17 @@ def forget_quality(scorer: Scorer, data: DataSplit, options: TruthOptions) -> Me
 
 
 def model_utility(scorer: Scorer, data: DataSplit, options: UtilityOptions) -> Measurement | None:
-    """Harmonic mean of probability, ROUGE-L recall and truth score of the facts to keep and of each further set.
+    """Harmonic mean of probability, ROUGE-L recall and truth score of the facts to keep, real authors and world facts.
 
-    Of the facts to keep, those with wrong answers are taken where there are any, as TOFU does (`retain_perturbed`).
-    Sets about what is forgotten, and `holdout`, do not count. Probability: of the true answer per token; of further
-    sets (TOFU's real authors, world facts) its share among the right and the wrong answers. Truth score: max(0, 1 - R).
-    A set without wrong answers has no truth score. Higher is better.
+    Of the facts to keep, those with wrong answers are taken where there are any, as TOFU does (`retain_perturbed`); other
+    further sets do not count. Probability: of the true answer per token; of the two further sets, its share among the
+    right and the wrong answers. Truth score: max(0, 1 - R). A set without wrong answers has no truth score. Higher is
+    better.
     """
     columns: list[tuple[int, list[float]]] = []  # which set, and a number a fact
     reworded = tuple(request for request in data.retain if request.perturbed_answers)
-    for index, (name, requests) in enumerate({"retain": reworded or data.retain, **data.others}.items()):
-        if name == "holdout" or name.startswith("forget"):
-            continue
+    sets = {"retain": reworded or data.retain, **{name: data.others.get(name, ()) for name in FURTHER}}
+    for index, (name, requests) in enumerate(sets.items()):
         if not requests or any(request.choices for request in requests):
             continue
         parts = [
@@ -93,11 +93,11 @@ def model_utility(scorer: Scorer, data: DataSplit, options: UtilityOptions) -> M
     value = float(hmean(means))
     return Measurement(
         value=value,
-        numerator=len(means),
-        denominator=math.fsum(1 / m for m in means) if min(means) > 0 else math.inf,
+        numerator=value * len(means),
+        denominator=len(means),
         grain="part",
-        definition="harmonic mean (parts over the sum of their inverses) of probability, ROUGE-L recall and truth "
-        "score, each a mean over the facts to keep or of a further set",
+        definition="harmonic mean of probability, ROUGE-L recall and truth score, each a mean over the facts to keep, "
+        "real authors or world facts; the denominator is how many of these the data hold",
         low=low,
         high=high,
     )

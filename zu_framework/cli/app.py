@@ -119,6 +119,32 @@ def check(config: Config, overrides: Overrides = None) -> None:
     print_checked(check_config(config, overrides or ()))
 
 
+@app.command("eval")
+def evaluate(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A checkpoint folder, a hub id, or zu:demo.")],
+    suite: Annotated[
+        str, typer.Option("--suite", metavar="NAME", help="A suite's name, or a YAML file of one's own.")
+    ],
+    overrides: Overrides = None,
+    base: Annotated[
+        str | None,
+        typer.Option("--base", metavar="MODEL", help="The model that it came from, measured beside it."),
+    ] = None,
+) -> None:
+    """Measure any model on a suite, with intervals; nothing is edited.
+
+    Suites: demo, counterfact, zsre, mquake, tofu, muse, wmdp, mmlu. Data and references are given by overrides, such as
+    data.path=counterfact.json.
+    """
+    from zu_framework.cli.progress import progress
+    from zu_framework.cli.tables import print_evaluation
+    from zu_framework.engine.evaluate import evaluate as evaluate_model
+
+    with progress() as report:
+        result = evaluate_model(model, suite, overrides or (), base=base, progress=report)
+    print_evaluation(result)
+
+
 @app.command()
 def plugins(
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from zu_framework.engine.evaluate import Evaluation
 from zu_framework.engine.results import RunResult
 from zu_framework.engine.run import Checked
 from zu_framework.evaluation import before_after_table
@@ -23,7 +25,8 @@ def print_result(result: RunResult, console: Console | None = None) -> None:
         f"{len(result.edit.sites)} site{'s' if len(result.edit.sites) != 1 else ''} of {escape(str(about['model']))}"
     )
     if result.before:
-        console.print(before_after_table(result.before, result.after, result.config.evaluate.text_label))
+        label = result.config.evaluate.text_label
+        console.print(before_after_table(result.before, result.after, label, width=console.width))
     if result.completions:
         table = Table(title="completions (greedy)", title_justify="left", box=None, padding=(0, 2, 0, 0))
         for column in ("prompt", "true answer", "before", "after"):
@@ -63,6 +66,30 @@ def _notes(sites: Mapping[str, Any]) -> list[str]:
             for part in ("targets", "solver"):
                 notes += [f"{site}: {note}" for note in step[part].get("notes", ())]
     return list(dict.fromkeys(notes))
+
+
+def print_evaluation(result: Evaluation, console: Console | None = None) -> None:
+    """The measurements, of base and model where there is a base; what was left out; cost; where the folder is."""
+    console = console or Console()
+    label = result.config.evaluate.text_label
+    paths = {side: Path(about["path"]).name or about["path"] for side, about in result.models.items()}
+    sides = paths.get("before", "base"), paths["after"]
+    if sides[0] == sides[1]:
+        sides = "base", "model"
+    title = f"suite {Path(result.suite).stem}"
+    console.print(
+        before_after_table(result.before, result.after, label, title=title, sides=sides, width=console.width)
+    )
+    for note in result.notes:
+        console.print(f"[yellow]note[/yellow]: {escape(note)}")
+    for side, cost in result.cost.items():
+        path = escape(result.models[side]["path"])
+        generated = f" and generated {cost['generated_tokens']}" if cost["generated_tokens"] else ""
+        console.print(
+            f"[dim]{path}: {cost['probes']} probes, {cost['texts']} texts and {cost['prompts']} prompts: read "
+            f"{cost['tokens']} tokens{generated} in {cost['seconds']:.1f} s[/dim]"
+        )
+    console.print(f"folder: [cyan]{escape(str(result.folder))}[/cyan]", soft_wrap=True)
 
 
 def print_checked(checked: Checked, console: Console | None = None) -> None:

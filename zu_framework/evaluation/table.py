@@ -10,41 +10,70 @@ from rich.table import Table
 
 from zu_framework.types import Measurement
 
+ONE_LINE = 120  # columns of a terminal that hold values and intervals side by side
+
 
 def before_after_table(
-    before: Mapping[str, Measurement], after: Mapping[str, Measurement], text_label: str = ""
+    before: Mapping[str, Measurement],
+    after: Mapping[str, Measurement],
+    text_label: str = "",
+    *,
+    title: str = "before and after",
+    sides: tuple[str, str] = ("before", "after"),
+    width: int = 80,
 ) -> Table:
-    """One row a metric, in the order of `before`; "-" where one side was not measured.
+    """One row a metric, in the order of `before`; "-" where one side was not measured, no column where none of it was.
 
-    text_label: what a reader must know of the text behind per-token metrics, set beside their names.
+    text_label: what a reader must know of the text behind per-token metrics, set beside their names. sides: what the
+    two columns are called. width: of the terminal; intervals stand below their values, or beside them where it is wide.
     """
-    table = Table(title="before and after", title_justify="left")
-    table.add_column("metric")
-    table.add_column("before", justify="right")
-    table.add_column("after", justify="right")
+    measured = [one for side in (before, after) for one in side.values()]
+    if any(one.low is not None for one in measured):
+        title += ", with 95 % intervals over facts"
+    table = Table(title=title, title_justify="left")
+    table.add_column("metric", min_width=22)
+    columns = [(name, side) for name, side in zip(sides, (before, after), strict=True) if side]
+    for name, _ in columns:
+        table.add_column(escape(name), justify="right", no_wrap=True)
     table.add_column("counted")
     for name in dict.fromkeys((*before, *after)):
         old, new = before.get(name), after.get(name)
         about = new or old
         label = f" ({text_label})" if text_label and about and about.grain == "token" else ""
-        table.add_row(escape(name + label), shown(old), shown(new), counted(old, new))
+        cells = [_cell(side.get(name), beside=width >= ONE_LINE) for _, side in columns]
+        table.add_row(escape(name + label), *cells, counted(old, new))
     return table
+
+
+def _cell(measured: Measurement | None, *, beside: bool) -> str:
+    bounds = interval_shown(measured)
+    return shown(measured) + (f"{' ' if beside else chr(10)}[dim]{escape(bounds)}[/dim]" if bounds else "")
 
 
 def shown(measured: Measurement | None) -> str:
     """The value with its unit, to three or four significant figures."""
-    if measured is None:
-        return "-"
-    value = measured.value
-    if measured.unit == "%":
-        return f"{value:.1f} %"
+    return (
+        "-" if measured is None else f"{number_shown(measured.value, measured.unit)} {measured.unit}".rstrip()
+    )
+
+
+def interval_shown(measured: Measurement | None) -> str:
+    """Its interval, "80.0 to 100.0"; "" where it has none, or one without width."""
+    if measured is None or measured.low is None or measured.high is None or measured.low == measured.high:
+        return ""
+    low, high = (number_shown(bound, measured.unit, fewer=1) for bound in (measured.low, measured.high))
+    return f"{low} to {high}"
+
+
+def number_shown(value: float, unit: str = "", *, fewer: int = 0) -> str:
+    """To three or four significant figures, or fewer; a percentage to a tenth."""
     if not math.isfinite(value):
         return str(value)
+    if unit == "%":
+        return f"{value:.1f}"
     if value != 0 and not 1e-3 <= abs(value) < 1e5:
-        number = f"{value:.2e}"
-    else:
-        number = f"{value:.4f}" if abs(value) < 1 else f"{value:.2f}"
-    return f"{number} {measured.unit}".rstrip()
+        return f"{value:.{2 - fewer}e}"
+    return f"{value:.{4 - fewer}f}" if abs(value) < 1 else f"{value:.2f}"
 
 
 def counted(before: Measurement | None, after: Measurement | None) -> str:

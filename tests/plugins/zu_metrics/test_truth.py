@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 from scipy.stats import ks_2samp
 
@@ -70,14 +68,17 @@ def test_utility_is_the_harmonic_mean_of_its_parts() -> None:
     data = DataSplit(
         (),
         retain=(Request("k?", "yes", paraphrased_answer="indeed", perturbed_answers=("no",)),),
-        others={"world": tuple(Request(q, "yes", perturbed_answers=("no",)) for q in ("w?", "v?"))},
+        others={
+            "holdout": (Request("no", "no"),),
+            "world_facts": tuple(Request(q, "yes", perturbed_answers=("no",)) for q in ("w?", "v?")),
+        },
     )
     found = metric("model_utility")(Known(answers, said=said), data)
     parts = [
         0.5, 1.0, 1 - 0.1 / 0.4,
         (0.75 + 0.4) / 2, 0.5, (1 - 1 / 3 + 0) / 2,
     ]  # fmt: skip
-    assert found.value == pytest.approx(6 / sum(1 / part for part in parts)) and found.numerator == 6
+    assert found.value == pytest.approx(6 / sum(1 / part for part in parts)) and found.denominator == 6
 
 
 def test_utility_is_of_what_should_stay_and_of_retained_facts_with_wrong_answers() -> None:
@@ -95,4 +96,4 @@ def test_utility_is_of_what_should_stay_and_of_retained_facts_with_wrong_answers
 def test_one_part_at_zero_is_no_utility_and_a_set_without_wrong_answers_has_no_truth_score() -> None:
     data = DataSplit((), retain=(Request("k?", "yes"), Request("l?", "yes")))
     found = metric("model_utility")(Known({("k?", "yes"): (0.5,)}, said={"k?": "no", "l?": "no"}), data)
-    assert found.value == 0 and found.numerator == 2 and found.denominator == math.inf
+    assert found.value == 0 and found.denominator == 2
