@@ -21,6 +21,7 @@ from zu_framework.config import (
     ReportConfig,
     ready_made,
 )
+from zu_framework.engine.evaluate import suites
 from zu_framework.engine.plugins import installed_plugins
 
 
@@ -94,9 +95,23 @@ def configuration_page() -> str:
         spec = registry.get("executor", name).spec
         lines += [f"### executor: `{name}`", "", f"{spec.summary[0].upper()}{spec.summary[1:]}.", ""]
         lines += [*(table("executor", spec.options) if fields(spec.options) else ["No options."]), ""]
+    lines += [
+        "## Metrics",
+        "",
+        "`evaluate.metrics` names them; what each is made of: [metrics](../metrics.md).",
+        "",
+    ]
+    for name in registry.names("metric"):
+        spec = registry.get("metric", name).spec
+        lines += [f"### metric: `{name}`", "", f"{spec.summary[0].upper()}{spec.summary[1:]}.", ""]
+        if fields(spec.options):
+            lines += [*table(f"evaluate.options.{name}", spec.options), ""]
     lines += ["## Ready-made configurations", ""]
     for name, path in {**ready_made(), **ready_made_benches()}.items():
         lines += [f"### `{name}`", "", "```yaml", path.read_text(encoding="utf-8").rstrip(), "```", ""]
+    lines += ["## Suites", "", "What `zu eval MODEL --suite NAME` measures.", ""]
+    for name, path in suites().items():
+        lines += [f"### suite: `{name}`", "", "```yaml", path.read_text(encoding="utf-8").rstrip(), "```", ""]
     return "\n".join(lines)
 
 

@@ -104,7 +104,7 @@ def privleak(scorer: Scorer, data: DataSplit, options: MinKOptions) -> Measureme
         value=value,
         numerator=float(1 - areas(mine.members, mine.others)),
         denominator=float(1 - areas(theirs.members, theirs.others)),
-        grain="error of the attack",
+        grain="attack error",
         definition="100 (numerator - denominator) / denominator: 1 - AUC of the min-k attack on this model, and on the "
         "retrained reference",
         low=low,

@@ -64,8 +64,8 @@ def forget_quality(scorer: Scorer, data: DataSplit, options: TruthOptions) -> Me
 def model_utility(scorer: Scorer, data: DataSplit, options: UtilityOptions) -> Measurement | None:
     """Harmonic mean of probability, ROUGE-L recall and truth score of the facts to keep, real authors and world facts.
 
-    Of the facts to keep, those with wrong answers are taken where there are any, as TOFU does (`retain_perturbed`); other
-    further sets do not count. Probability: of the true answer per token; of the two further sets, its share among the
+    Of the facts to keep, those with wrong answers are taken where there are any, as TOFU does (`retain_perturbed`).
+    Other sets do not count. Probability: of the true answer per token; of the two further sets, its share among the
     right and the wrong answers. Truth score: max(0, 1 - R). A set without wrong answers has no truth score. Higher is
     better.
     """

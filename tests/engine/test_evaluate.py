@@ -53,7 +53,9 @@ def test_a_model_beside_its_base(checkpoint: Path, other: Path, suite: Path) -> 
     assert found["models"]["after"]["fingerprint"] == LanguageModel.from_pretrained(str(other)).fingerprint()
     assert found["before"]["perplexity"]["value"] != found["after"]["perplexity"]["value"]
     assert found["after"]["answer_probability"]["low"] < found["after"]["answer_probability"]["high"]
-    assert found["cost"]["after"]["probes"] == 4 and found["cost"]["after"]["texts"] == 18  # of 60, the others are repeats
+    assert (
+        found["cost"]["after"]["probes"] == 4 and found["cost"]["after"]["texts"] == 18
+    )  # distinct ones of 60
     assert "privleak" in found["notes"][0] and "evaluate.reference" in found["notes"][0]
     rows = list(csv.DictReader((result.folder / "metrics.csv").open()))
     assert [(row["metric"], row["model"]) for row in rows][3:] == [

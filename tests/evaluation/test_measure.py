@@ -96,6 +96,29 @@ def test_the_table_shows_both_sides_and_what_they_count() -> None:
     assert "retained 50.0 % - 1/2 facts" in lines
 
 
+def test_the_table_shows_intervals_below_or_beside_and_fits_its_width() -> None:
+    rate = Measurement(93.3, 28, 30, "probe", "%", low=80.0, high=100.0)
+    sure = Measurement(100.0, 10, 10, "fact", "%", low=100.0, high=100.0)
+    small = Measurement(2.17e-4, 0.9, 10, "fact", low=1.1e-5, high=0.0123)
+    before = {"neighborhood_magnitude": small, "generalization": rate, "efficacy": sure}
+    for width, expected in ((80, "80.0 to 100.0"), (140, "93.3 % (80.0 to 100.0)")):
+        console = Console(file=io.StringIO(), width=width)
+        console.print(before_after_table(before, before, width=width))
+        lines = console.file.getvalue().splitlines()
+        assert max(map(len, lines)) <= width and "95 % intervals" in lines[0]
+        assert any(expected in line for line in lines) and any(
+            "neighborhood_magnitude" in line for line in lines
+        )
+        assert "100.0 to 100.0" not in console.file.getvalue()
+
+
+def test_a_side_that_was_not_measured_has_no_column() -> None:
+    console = Console(file=io.StringIO(), width=80)
+    after = {"efficacy": Measurement(100.0, 1, 1, "fact", "%")}
+    console.print(before_after_table({}, after, sides=("base", "model"), title="suite [mine]"))
+    assert "model" in console.file.getvalue() and "base" not in console.file.getvalue()
+
+
 def test_the_table_counts_once_what_did_not_change() -> None:
     same = {"efficacy": Measurement(100.0, 1, 1, "fact", "%")}
     assert "efficacy 100.0 % 100.0 % 1/1 fact" in rendered(same, same)

@@ -31,10 +31,10 @@ def before_after_table(
     if any(one.low is not None for one in measured):
         title += ", with 95 % intervals over facts"
     table = Table(title=title, title_justify="left")
-    table.add_column("metric", min_width=22)
+    table.add_column("metric", no_wrap=True)
     columns = [(name, side) for name, side in zip(sides, (before, after), strict=True) if side]
     for name, _ in columns:
-        table.add_column(escape(name), justify="right", no_wrap=True)
+        table.add_column(escape(name), justify="right", min_width=14)
     table.add_column("counted")
     for name in dict.fromkeys((*before, *after)):
         old, new = before.get(name), after.get(name)
@@ -47,7 +47,9 @@ def before_after_table(
 
 def _cell(measured: Measurement | None, *, beside: bool) -> str:
     bounds = interval_shown(measured)
-    return shown(measured) + (f"{' ' if beside else chr(10)}[dim]{escape(bounds)}[/dim]" if bounds else "")
+    if not bounds:
+        return shown(measured)
+    return f"{shown(measured)} [dim]({bounds})[/dim]" if beside else f"{shown(measured)}\n[dim]{bounds}[/dim]"
 
 
 def shown(measured: Measurement | None) -> str:
@@ -58,11 +60,11 @@ def shown(measured: Measurement | None) -> str:
 
 
 def interval_shown(measured: Measurement | None) -> str:
-    """Its interval, "80.0 to 100.0"; "" where it has none, or one without width."""
-    if measured is None or measured.low is None or measured.high is None or measured.low == measured.high:
+    """Its interval, "80.0 to 100.0"; "" where it has none, or one without visible width."""
+    if measured is None or measured.low is None or measured.high is None:
         return ""
     low, high = (number_shown(bound, measured.unit, fewer=1) for bound in (measured.low, measured.high))
-    return f"{low} to {high}"
+    return f"{low} to {high}" if low != high else ""
 
 
 def number_shown(value: float, unit: str = "", *, fewer: int = 0) -> str:
