@@ -1,0 +1,147 @@
+"""How forgetting scales with the number of facts: `python -m tests.benchmarks.many_facts [--seeds 3] [--out FILE]`.
+
+Each cell is a run through the front door (`zu.run`), before and after measured; results are kept as JSON lines, and
+cells that are there already are not run again. Without `--model` the demo's model and world; `--model`, `--data` and
+`--text` name a checkpoint, a CounterFact file and general text.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import zu_framework as zu
+
+METRICS = ("efficacy", "generalization", "specificity", "retained", "perplexity")
+UNIT = 10  # facts that the demo's background weight was chosen for
+
+
+@dataclass(frozen=True)
+class Method:
+    """A name for the table, and the overrides that make it; `weight` per UNIT facts where it grows with n."""
+
+    name: str
+    overrides: tuple[str, ...]
+    weight: float
+    grows: bool = False
+
+    def options(self, facts: int) -> list[str]:
+        """The overrides for this many facts."""
+        weight = self.weight * max(facts / UNIT, 1.0) if self.grows else self.weight
+        return [*self.overrides, f"solver.background_weight={weight:g}"]
+
+
+def methods(base: float) -> tuple[Method, ...]:
+    """The methods compared, `base` the background weight that suits few facts in key space."""
+    key = ("solver.name=zerounlearn-local", "solver.space=key")
+    return (
+        Method("`zerounlearn`", ("solver.name=zerounlearn",), base),
+        Method(
+            "`zerounlearn-local`, output space",
+            ("solver.name=zerounlearn-local", "solver.space=output"),
+            base,
+        ),
+        Method("`zerounlearn-local`, key space", key, base),
+        Method("the same, weight grows with n", key, base, grows=True),
+        Method("key space, groups of 25", (*key, "solver.group_size=25"), base),
+        Method("`memit`", ("solver.name=memit", "solver.ridge=1e-6"), base),
+    )
+
+
+def main() -> None:
+    """Run what is missing, then print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model")
+    parser.add_argument("--data")
+    parser.add_argument("--text")
+    parser.add_argument("--facts", type=int, nargs="+", default=[10, 50, 150])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--weight", type=float, default=2500.0, help="background weight for few facts")
+    parser.add_argument("--out", type=Path, default=Path("many-facts.jsonl"))
+    chosen = parser.parse_args()
+    base, common = ("demo", []) if not chosen.model else ("zerounlearn-local", _real(chosen))
+    done = list(_read(chosen.out))
+    for facts in chosen.facts:
+        for seed in range(chosen.seeds):
+            for method in methods(chosen.weight):
+                key = {"method": method.name, "facts": facts, "seed": seed}
+                if any({k: d[k] for k in key} == key for d in done):
+                    continue
+                entry = {**key, **_cell(base, [*common, *method.options(facts)], facts, seed)}
+                done.append(entry)
+                with chosen.out.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(entry) + "\n")
+    print(table(done))
+
+
+def _real(chosen: Any) -> list[str]:
+    return [
+        f"model.path={chosen.model}", f"data.path={chosen.data}", "data.protocol=all", f"background.path={chosen.text}",
+        "locator.name=fixed", "locator.layers=[1,2,3]", 'target.text=" unknown"', "target.lr=0.5",
+        "collector.contexts=generated",
+    ]  # fmt: skip
+
+
+def _cell(base: str, overrides: Sequence[str], facts: int, seed: int) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        begin = time.perf_counter()
+        try:
+            result = zu.run(
+                base, [*overrides, f"data.forget={facts}", f"seed={seed}", f"output.folder={folder}"]
+            )
+        except zu.ZuError as refused:
+            return {"error": str(refused)}
+        took = time.perf_counter() - begin
+        seconds = sum(s for phase, s in result.seconds.items() if phase not in ("measure", "load"))
+    before, after = result.before, result.after
+    values = {m: after[m].value for m in METRICS if m in after and m != "perplexity"}
+    return {
+        **values,
+        "perplexity": after["perplexity"].value / before["perplexity"].value,
+        "edit_seconds": seconds,
+        "seconds": took,
+    }
+
+
+def _read(path: Path) -> Iterator[dict[str, Any]]:
+    if path.exists():
+        yield from (json.loads(line) for line in path.read_text("utf-8").splitlines())
+
+
+def table(done: Sequence[dict[str, Any]]) -> str:
+    """A row a method and number of facts, means over seeds; a refusal is shown as one."""
+    lines = [
+        "| method | n | efficacy | generalization | specificity | retained | perplexity | edit, s |",
+        "| --- " * 8 + "|",
+    ]
+    for name in dict.fromkeys(d["method"] for d in done):
+        for facts in sorted({d["facts"] for d in done if d["method"] == name}):
+            cells = [d for d in done if d["method"] == name and d["facts"] == facts]
+            sound = [d for d in cells if "error" not in d]
+            if not sound:
+                lines.append(f"| {name} | {facts} | refused: {cells[0]['error'][:60]} |||||| ")
+                continue
+
+            def mean(key: str, sound: Sequence[dict[str, Any]] = sound) -> float:
+                return (
+                    fmean(d[key] for d in sound if key in d) if any(key in d for d in sound) else float("nan")
+                )
+
+            rates = " | ".join(f"{mean(m):.1f}" for m in METRICS[:-1])
+            lines.append(
+                f"| {name} | {facts} | {rates} | x {mean('perplexity'):.3f} | {mean('edit_seconds'):.1f} |"
+            )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
