@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 # one thread each: the models are small, and the tests run side by side
 PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist worksteal
 
-.PHONY: help demo test lint types imports tests docs clean
+.PHONY: help demo test lint types imports tests bench docs clean
 
 help:
 	@echo "make demo   install into $(VENV) and run the demo: a small model forgets a few facts"
@@ -17,6 +17,7 @@ help:
 	@echo "            make types    mypy --strict"
 	@echo "            make imports  import-linter: imports go one way"
 	@echo "            make tests    pytest"
+	@echo "make bench  every phase against its plain reference, small sizes (FULL=1: those of docs/benchmarks.md)"
 	@echo "make docs   build the documentation into site/"
 	@echo "make clean  remove $(VENV), caches and builds"
 
@@ -43,6 +44,9 @@ imports: $(VENV)/.installed-test
 tests: $(VENV)/.installed-test
 	@echo "== pytest"
 	@$(PYTEST)
+
+bench: $(VENV)/.installed-test
+	@$(BIN)/python -m tests.benchmarks $(if $(FULL),--full)
 
 docs: $(VENV)/.installed-test
 	@echo "== mkdocs build --strict: into site/"
