@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,8 +24,8 @@ FACTS = [
 
 
 @pytest.fixture(scope="session")
-def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run of a tiny llama: three facts to forget, two to keep."""
+def run_with(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """`run_with("solver.name=ga", ...)`: the folder of a run of a tiny llama, three facts to forget, two to keep."""
     base = tmp_path_factory.mktemp("report")
     tiny_model("llama").save(base / "tiny")
     lines = [{"prompt": p, "subject": s, "answer": a} for p, s, a in FACTS]
@@ -38,9 +39,19 @@ def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "background": {"name": "text", "path": str(base / "text.txt"), "documents": 20},
         "target": {"name": "neutral", "steps": 2},
         "solver": {"name": "zerounlearn-local", "background_weight": 10},
-        "output": {"folder": str(base / "runs"), "name": "one"},
     }
-    return zu.run(settings).folder
+
+    def run(*overrides: str) -> Path:
+        folder = tmp_path_factory.mktemp("runs")
+        return zu.run({**settings, "output": {"folder": str(folder), "name": "one"}}, overrides).folder
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def whole_run(run_with: Callable[..., Path]) -> Path:
+    """The folder of a run as it comes; not to be written to."""
+    return run_with()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -49,6 +50,37 @@ def test_a_run_leaves_a_page_with_every_section(whole_run: Path) -> None:
     for site in metrics["edit"]["sites"]:
         assert site in seen.text
     assert len(re.findall(r'<svg class="plot"', said)) == 1 + 2 + 2  # spectra, two sites, two lens panels
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (("solver.name=ga", "solver.steps=2", "solver.train=all"), "model.embed_tokens"),
+        (("solver.group_size=2", "output.undo=false"), "output.undo=false"),
+        (
+            ("report.prompts=0", "report.completions=0", "report.facts=0", "evaluate.metrics=[]"),
+            "report.prompts",
+        ),
+    ],
+    ids=["a model solver", "several passes, no undo", "nothing looked at"],
+)
+def test_every_kind_of_run_has_a_page(
+    run_with: Callable[..., Path], overrides: tuple[str, ...], said: str
+) -> None:
+    page = html(run_with(*overrides))
+    assert anchors(page) == SHIPPED and 'class="failed"' not in page and "could not be made" not in page
+    assert said in Tags(page).text
+
+
+def test_a_look_that_fails_costs_its_part_alone(
+    run_with: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("no lens today")
+
+    monkeypatch.setattr("zu_framework.reporting.watching.answer_lens", broken)
+    page = html(run_with())
+    assert "no lens today" in Tags(page).text and anchors(page) == SHIPPED
 
 
 def test_a_hostile_fact_is_text(whole_run: Path) -> None:
