@@ -246,7 +246,8 @@ def _cells(
         "datasets": list(entries["datasets"]) or [_Entry(_named(tree, "data"), {}, {})],
         "methods": list(entries["methods"]) or [_Entry(_named(tree, "solver"), {}, {})],
     }
-    below = {"output": {"share_targets": True, "undo": False}}
+    # a cell is read by its numbers: a page and an undo record of each would cost more than they tell
+    below = {"output": {"share_targets": True, "undo": False, "report": False}}
     for model_entry, dataset, forget, method in product(
         axes["models"], axes["datasets"], sizes, axes["methods"]
     ):
