@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from zu_framework import ConfigError
+from zu_framework.options import not_negative, positive
 
 
 @dataclass
@@ -19,3 +20,26 @@ class FixedOptions:
     def __post_init__(self) -> None:
         if len(set(self.layers)) != len(self.layers):
             raise ConfigError(f"layers {self.layers} names a layer twice")
+
+
+@dataclass
+class TraceOptions:
+    """How much noise, how often, and how many layers are picked."""
+
+    width: int = field(default=3, metadata={"help": "layers that are edited: the peak and its neighbours"})
+    noise: float = field(
+        default=3.0,
+        metadata={"help": "on the subject's embeddings, in standard deviations of their entries"},
+    )
+    samples: int = field(default=10, metadata={"help": "draws of the noise for each request"})
+    window: int = field(
+        default=0,
+        metadata={
+            "help": "layers whose MLP or attention outputs are restored together; 0: ROME's share, 10 of 48 layers"
+        },
+    )
+    facts: int = field(default=50, metadata={"help": "requests that are traced, the first ones; 0: all"})
+
+    def __post_init__(self) -> None:
+        positive(self, "width", "noise", "samples")
+        not_negative(self, "window", "facts")

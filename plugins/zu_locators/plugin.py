@@ -1,12 +1,12 @@
 """Offers the locators."""
 
 from zu_framework import LocatorSpec, Register, hookimpl
-from zu_locators.options import FixedOptions
+from zu_locators.options import FixedOptions, TraceOptions
 
 
 @hookimpl
 def zu_register_locators(register: Register[LocatorSpec]) -> None:
-    """Layers given, or published ones."""
+    """Layers given, published ones, or layers found by tracing."""
     register(
         LocatorSpec(
             "fixed",
@@ -20,5 +20,21 @@ def zu_register_locators(register: Register[LocatorSpec]) -> None:
             "preset",
             target="zu_locators.locators:preset",
             summary="the published layers of Llama-3.2-3B, Llama-3.1-8B and Qwen3-4B",
+        )
+    )
+    register(
+        LocatorSpec(
+            "causal-trace",
+            target="zu_locators.tracing:causal_trace",
+            summary="layers whose MLP brings the answer back once the subject is corrupted (ROME's causal trace)",
+            options=TraceOptions,
+        )
+    )
+    register(
+        LocatorSpec(
+            "attribution",
+            target="zu_locators.tracing:attribution",
+            summary="the causal trace to first order: gradient times activation difference, at a fraction of its cost",
+            options=TraceOptions,
         )
     )

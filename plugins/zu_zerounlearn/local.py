@@ -20,7 +20,8 @@ def solve(problem: EditProblem, options: LocalOptions) -> Update:
     key: lb E||Delta k||^2 + lf ||V + Delta K - T||^2 + lz ||Q^T (V + Delta K)||^2 + lr ||Delta||^2,
     X = (lb C + lr I)^-1 K.
     A protect_weight lp adds `lp E_r||(D - I) W k_r||^2` or `lp E_r||Delta k_r||^2`, the mean over facts to keep, and so
-    lp times their moment to what is inverted. Either splits over Q Q^T and its complement:
+    lp times their moment to what is inverted; keys k_p of earlier edits, where the model carries some, add the sum
+    `le sum_p||(D - I) W k_p||^2` or `le sum_p||Delta k_p||^2` likewise. Either splits over Q Q^T and its complement:
     `left = (I - Q Q^T)(T - V)(I/lf + G)^-1 + Q (lf/(lf+lz) Q^T T - Q^T V)(I/(lf+lz) + G)^-1`, right X^T W or X^T.
     With more requests than M has rows, M's size decides the cost (see `_of_many`).
     Systems in `options.precision`, factors of rank n in W's dtype. Raises `DependentRows`, `SolverError`.
@@ -38,8 +39,7 @@ def solve(problem: EditProblem, options: LocalOptions) -> Update:
     if options.space == "output":
         remapped = remap(problem, options)
         solved, used = remapped.solved, remapped.factor
-        if options.protect_weight > 0:
-            solved = protected(solved, problem.values, kept_columns(problem, options), used, options)
+        solved = protected(solved, problem.values, kept_columns(problem, options, dtype), used)
         inner = problem.values.to(dtype).T @ solved
         right = solved.to(weight.dtype).T @ weight  # X^T W (n, i)
         squared_right = solved.T @ (remapped.gram @ solved)  # (n, n)
@@ -49,8 +49,7 @@ def solve(problem: EditProblem, options: LocalOptions) -> Update:
     else:
         used = _key_factor(problem, options)
         solved = used.solve(problem.keys.to(dtype))  # (i, n)
-        if options.protect_weight > 0:
-            solved = protected(solved, problem.keys, kept_columns(problem, options), used, options)
+        solved = protected(solved, problem.keys, kept_columns(problem, options, dtype), used)
         inner = problem.keys.to(dtype).T @ solved
         right = solved.T.to(weight.dtype)  # X^T (n, i)
         squared_right = solved.T @ solved
@@ -65,7 +64,7 @@ def solve(problem: EditProblem, options: LocalOptions) -> Update:
         problem, update, after=after, condition=used.condition, sensitive_rank=basis.shape[1],
         change_norm=max(float(((left.T @ left) * squared_right).sum()), 0.0) ** 0.5, weight_norm=weight_norm,
         notes=tuple(notes), sensitive_share=float((basis.T @ after).norm()) / max(float(after.norm()), 1e-300),
-        ridge=options.ridge, precision=used.precision, space=options.space,
+        ridge=options.ridge, precision=used.precision, space=options.space, earlier_keys=_count(problem),
     )  # fmt: skip
 
 
@@ -81,25 +80,33 @@ def local_factor(
     return free + basis @ right_solve(held, identity / both + inner)
 
 
-def kept_columns(problem: EditProblem, options: LocalOptions) -> Tensor:
-    """R (d, m): keys of the facts to keep, or their outputs, as the space has it."""
-    assert problem.retain_keys is not None
-    if options.space == "key":
-        return problem.retain_keys
-    return problem.weight.detach() @ problem.retain_keys.to(problem.weight)
+def kept_columns(problem: EditProblem, options: LocalOptions, dtype: torch.dtype) -> Tensor:
+    """R (d, m), what is protected: `R R^T` joins M. Keys of the facts to keep and of earlier edits, or their outputs.
 
-
-def protected(solved: Tensor, columns: Tensor, kept: Tensor, used: Factor, options: LocalOptions) -> Tensor:
-    """(M + lp/m R R^T)^-1 A (d, n) from `solved` = M^-1 A, A = `columns` (d, n), R = `kept` (d, m), by Woodbury.
-
-    One factor of M serves every set of facts to keep: the new system is (m, m).
+    Each is scaled by the root of its weight: lp over their number, le.
     """
-    wide = kept.to(solved)
-    reached = used.solve(wide)  # M^-1 R (d, m)
-    share = options.protect_weight / wide.shape[1]
-    system = wide.T @ reached
+    keys = [problem.keys[:, :0].to(dtype)]
+    if options.protect_weight > 0:
+        assert problem.retain_keys is not None
+        share = options.protect_weight / problem.retain_keys.shape[1]
+        keys.append(share**0.5 * problem.retain_keys.to(dtype))
+    if options.earlier_weight > 0 and problem.earlier_keys is not None:
+        keys.append(options.earlier_weight**0.5 * problem.earlier_keys.to(dtype))
+    kept = torch.cat(keys, 1)
+    return kept if options.space == "key" else problem.weight.detach().to(dtype) @ kept
+
+
+def protected(solved: Tensor, columns: Tensor, kept: Tensor, used: Factor) -> Tensor:
+    """(M + R R^T)^-1 A (d, n) from `solved` = M^-1 A, A = `columns` (d, n), R = `kept` (d, m), by Woodbury.
+
+    One factor of M serves every set of protected columns: the new system is (m, m).
+    """
+    if not kept.shape[1]:
+        return solved
+    reached = used.solve(kept)  # M^-1 R (d, m)
+    system = kept.T @ reached
     system = (system + system.T) / 2
-    system.diagonal().add_(1 / share)
+    system.diagonal().add_(1)
     return solved - right_solve(reached, system) @ (reached.T @ columns.to(solved))
 
 
@@ -133,8 +140,8 @@ def _of_many(problem: EditProblem, options: LocalOptions, basis: Tensor, columns
         used, outer = _key_factor(problem, options), None
     gram, by_target, by_value = products(columns, problem.targets, problem.values, dtype=dtype)
     light, heavy = options.forget_weight, options.forget_weight + options.zero_weight
-    wide = kept_columns(problem, options).to(gram) if options.protect_weight > 0 else gram[:, :0]
-    kept = options.protect_weight / max(wide.shape[1], 1) * wide @ wide.T  # what is protected adds to M
+    wide = kept_columns(problem, options, dtype)
+    kept = wide @ wide.T  # what is protected adds to M
     free = ridge_map(used, gram + kept / light, by_target - by_value, light)
     held = ridge_map(used, gram + kept / heavy, light / heavy * by_target - by_value, heavy)
     change = free + basis @ (basis.T @ (held - free))  # E (o, d)
@@ -153,5 +160,9 @@ def _of_many(problem: EditProblem, options: LocalOptions, basis: Tensor, columns
         problem, update, after=after, condition=used.condition, sensitive_rank=basis.shape[1], change_norm=norm,
         weight_norm=weight_norm, notes=tuple(notes),
         sensitive_share=float((basis.T @ after).norm()) / max(float(after.norm()), 1e-300),
-        ridge=options.ridge, precision=used.precision, space=options.space,
+        ridge=options.ridge, precision=used.precision, space=options.space, earlier_keys=_count(problem),
     )  # fmt: skip
+
+
+def _count(problem: EditProblem) -> int:
+    return 0 if problem.earlier_keys is None else problem.earlier_keys.shape[1]

@@ -58,6 +58,10 @@ class LocalOptions(RemapOptions):
         default=50.0,
         metadata={"help": "lz: how strongly forget outputs are kept off the sensitive directions"},
     )
+    earlier_weight: float = field(
+        default=50.0,
+        metadata={"help": "le: how firmly outputs stay on the keys of edits that the model carries; 0: not at all"},
+    )
     protect_weight: float = field(
         default=0.0,
         metadata={"help": "lp: how much outputs on the facts to keep stay put (data.retain); 0: not read"},
@@ -69,7 +73,7 @@ class LocalOptions(RemapOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        not_negative(self, "zero_weight", "protect_weight")
+        not_negative(self, "zero_weight", "protect_weight", "earlier_weight")
         one_of(self, "space", ("output", "key"))
         if self.space == "key" and self.ridge == 0:
             raise ConfigError("ridge must be above 0 in space key: a key moment seldom has full rank")

@@ -9,6 +9,7 @@ from zu_framework.models.lending import lent
 from zu_framework.models.loading import CheckpointInfo, check_folder, load_tokenizer
 from zu_framework.models.readout import Readout, find_readout
 from zu_framework.models.replay import Replay, capture, entry_of, replay_bytes
+from zu_framework.models.steering import attention_projections, embeddings_of, replaced
 from zu_framework.models.tokens import Batch, Encoding, Row, answer_ids, batch, encode, encode_all, token_at
 from zu_framework.models.tracing import add_at, read_states, read_tokens, row_of, run_until, stream_inputs
 
@@ -24,10 +25,12 @@ __all__ = [
     "Said",
     "add_at",
     "answer_ids",
+    "attention_projections",
     "batch",
     "capture",
     "check_folder",
     "continuations",
+    "embeddings_of",
     "encode",
     "encode_all",
     "encode_answer",
@@ -41,6 +44,7 @@ __all__ = [
     "logits_at",
     "read_states",
     "read_tokens",
+    "replaced",
     "replay_bytes",
     "row_of",
     "run_until",
