@@ -184,16 +184,20 @@ def revert(
     run: RunFolder,
     model_dir: Annotated[Path, typer.Argument(metavar="MODEL_DIR", help="The edited checkpoint.")],
     out_dir: Annotated[
-        Path, typer.Argument(metavar="OUT_DIR", help="Where the original checkpoint goes; must not exist.")
+        Path, typer.Argument(metavar="OUT_DIR", help="Where the checkpoint without it goes; must not exist.")
     ],
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
-    """Take a run's edit off a saved checkpoint: every tensor equals the original's byte for byte."""
+    """Take a run's edit off a saved checkpoint.
+
+    The last edit: every tensor is as before it, byte for byte. Any other of the checkpoint's ledger: to rounding, and
+    the error is told.
+    """
     from zu_framework.engine.checkpoints import revert as revert_edit
 
     for note in revert_edit(run, model_dir, out_dir, trust_remote_code=trust_remote_code):
         typer.echo(f"note: {note}", err=True)
-    typer.echo(f"original checkpoint: {out_dir}")
+    typer.echo(f"checkpoint without this edit: {out_dir}")
 
 
 @app.command()

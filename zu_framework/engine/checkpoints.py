@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from zu_framework.engine.adapter import write_adapter
-from zu_framework.engine.ledger import Entry, Ledger
+from zu_framework.engine.ledger import Entry, Ledger, edit_id
 from zu_framework.engine.records import EditRecord, SiteRecord, load_edit
 from zu_framework.engine.writing import rounded, tensor_hash
 from zu_framework.errors import ModelError, RunFolderError
@@ -28,13 +28,13 @@ def apply(
     """
     record, lm = _opened(run, model, out, trust_remote_code)
     found = lm.fingerprint()
-    if found == record.fingerprint_after:
+    ledger = _ledger_of(Path(model), found)
+    if found == record.fingerprint_after or ledger.find(record) is not None:
         raise ModelError(f"{model} carries this edit already")
     if found != record.fingerprint_before:
         raise ModelError(
             _another(model, found, record.fingerprint_before, "the model that this edit was made on")
         )
-    ledger = _ledger_of(Path(model), found)
     if not ledger.entries:  # a checkpoint saved without its ledger: the run remembers what came before
         ledger = Ledger.read(Path(run)).before(record)
     notes = []
@@ -56,9 +56,10 @@ def revert(
     """Take a run's edit off a checkpoint and save the result; answers notes for the user.
 
     The last edit: the original tensors of undo.safetensors are put back, byte for byte, the fingerprint checked
-    before saving. An earlier one of the checkpoint's ledger: what it added is subtracted in float64, so that the
-    result is right to rounding; a note states the error. Raises `RunFolderError` where the run kept no undo record,
-    `ModelError` where the checkpoint does not carry the edit.
+    before saving. An earlier one of the checkpoint's ledger: the later updates are done again on those originals, or,
+    where an edit before it is gone already, what it added is subtracted in float64; right to rounding, and a note for
+    each site states the error. Raises `RunFolderError` where the run kept no undo record, `ModelError` where the
+    checkpoint does not carry the edit.
     """
     record, lm = _opened(run, model, out, trust_remote_code)
     found = lm.fingerprint()
@@ -67,12 +68,18 @@ def revert(
     ledger = _ledger_of(Path(model), found)
     entry = ledger.find(record)
     if entry is not None and (entry is not ledger.entries[-1] or not entry.exact):
-        notes = _subtract(lm, record, ledger, entry)
+        notes = _take_out(lm, record, ledger, entry)
     else:
         if ledger.entries and entry is None:
-            raise ModelError(f"{model} does not carry this edit: its ledger does not list it")
+            listed = ", ".join(e.id for e in ledger.entries)
+            raise ModelError(
+                f"{model} does not carry this edit ({edit_id(record.about)}): its ledger lists {listed}"
+            )
         notes = _put_back(lm, record, run, model)
-    left = ledger.without(entry, lm.fingerprint()) if entry is not None else ledger
+    if entry is not None:
+        left = ledger.without(entry, lm.fingerprint())
+    else:  # a checkpoint saved without its ledger: the run remembers what came before
+        left = Ledger.read(Path(run)).before(record)
     _save(lm, Path(out), left)
     return notes
 
@@ -105,8 +112,7 @@ def _ledger_of(model: Path, fingerprint: str) -> Ledger:
 
 
 def _save(lm: LanguageModel, out: Path, ledger: Ledger) -> None:
-    lm.save(out)
-    ledger.save(out)
+    lm.save(out, also=ledger.save)
 
 
 def _put_back(lm: LanguageModel, record: EditRecord, run: str | Path, model: str | Path) -> list[str]:
@@ -124,7 +130,8 @@ def _put_back(lm: LanguageModel, record: EditRecord, run: str | Path, model: str
         if tensor_hash(current) != site.hash_after:
             if not _written_elsewhere(site, current):
                 raise ModelError(
-                    f"{model}: site {site.site.name} is not what this edit wrote: it carries another edit, or none"
+                    f"{model}: site {site.site.name} is not what this edit wrote: it carries another edit, or none. An "
+                    "edit under later ones can be taken off a checkpoint that was saved with its ledger/"
                 )
             notes.append(f"site {site.site.name}: written by a machine that rounds a few entries otherwise")
         lm.write_weight(site.site, site.original.to(current.device))
@@ -136,38 +143,39 @@ def _put_back(lm: LanguageModel, record: EditRecord, run: str | Path, model: str
     return notes
 
 
-def _subtract(lm: LanguageModel, record: EditRecord, ledger: Ledger, entry: Entry) -> list[str]:
-    """Undo the later edits in float64, then this one, and do the later ones again; answers the error as notes."""
+def _take_out(lm: LanguageModel, record: EditRecord, ledger: Ledger, entry: Entry) -> list[str]:
+    """Take out an edit that is not the last, or no longer exact; answers the error at each site as notes."""
     later = ledger.entries[ledger.entries.index(entry) + 1 :]
     notes = []
     for site in record.sites:
-        after = [
-            step for e in later for s in e.record.sites if s.site.name == site.site.name for step in s.steps
-        ]
+        name = site.site.name
+        after = [step for e in later for s in e.record.sites if s.site.name == name for step in s.steps]
         current = lm.weight(site.site)
         base = current.cpu().to(torch.float64)
         for step in reversed((*site.steps, *after)):
             base = step.undone(base)
-        # what the edit found, as recorded, tells how far rounding has carried us off
-        known = site.original if entry.exact and site.original is not None else None
         for step in after:
             base = step.applied(base, torch.float64)
-        new = base.to(current.dtype)
-        told = f"site {site.site.name}: {len(after)} later updates stay; "
-        if known is None:
-            limit = (
-                ROUNDING_ULPS * (len(after) + 1) * float(current.abs().max()) * torch.finfo(current.dtype).eps
-            )
-            told += f"right to rounding (about {limit:.0e} an entry); nothing exact is left to compare with"
+        if site.original is None or name in entry.stale:
+            new = base.to(current.dtype)
+            ulps = ROUNDING_ULPS * (len(after) + 1)
+            limit = ulps * float(current.abs().max()) * torch.finfo(current.dtype).eps
+            why = "the run kept no undo record" if site.original is None else "an edit before it is gone"
+            told = f"what it added was subtracted ({why}): right to about {limit:.0e} an entry"
         else:
+            if tensor_hash(site.original) != site.hash_before:
+                raise RunFolderError(f"the undo record of {name} is damaged (its hash differs)")
+            new = site.original
             for step in after:
-                known, _ = rounded(step, known)
-            error = (new.double() - known.double()).abs().max()
-            told += (
-                f"largest error {float(error):.1e} of entries up to {float(known.abs().max()):.1e}, against the later "
-                "updates on the recorded original"
+                new, _ = rounded(step, new)
+            error = float((new.double() - base).abs().max())
+            told = (
+                "its original is back, byte for byte"
+                if not after
+                else f"{len(after)} later updates were done again on its original; subtracting instead differs by at most "
+                f"{error:.1e}, in entries up to {float(new.abs().max()):.1e}"
             )
-        notes.append(told)
+        notes.append(f"site {name}: {told}")
         lm.write_weight(site.site, new.to(current.device))
     return notes
 

@@ -16,8 +16,9 @@ import xxhash
 from torch import Tensor
 
 import zu_framework
-from zu_framework.engine.ledger import Ledger
-from zu_framework.engine.records import save_edit, save_undo
+from zu_framework.engine.ledger import FOLDER as LEDGER_FOLDER
+from zu_framework.engine.ledger import Ledger, edit_id
+from zu_framework.engine.records import EDIT_FILE, save_edit, save_undo
 from zu_framework.engine.writing import SiteEdit, Writer, tensor_hash
 from zu_framework.errors import RunFolderError
 from zu_framework.models import LanguageModel
@@ -28,8 +29,8 @@ from zu_framework.types import Request
 class Edit:
     """The answer of `zu.unlearn`. As a context manager it reverts when the block ends.
 
-    report: per site what target builder, solver and writer measured, and seconds per phase. ledger: the edits
-    that the model carried before this one.
+    report: per site what target builder, solver and writer measured, and seconds per phase. The edits that the model
+    carried before this one: ledger, those of a checkpoint; after them earlier, those made in memory.
     """
 
     lm: LanguageModel
@@ -39,6 +40,7 @@ class Edit:
     writer: Writer = field(repr=False)
     reverted: bool = False
     ledger: Ledger = field(default_factory=Ledger, repr=False)
+    earlier: tuple[Edit, ...] = field(default=(), repr=False)
 
     @property
     def sites(self) -> list[SiteEdit]:
@@ -74,13 +76,23 @@ class Edit:
             target.mkdir(parents=True, exist_ok=True)
         except OSError as cause:
             raise RunFolderError(f"{target}: cannot be made: {cause.strerror}") from cause
-        sites = [(e.site, e.hash_before, e.hash_after, e.steps, e.keys) for e in self.sites]
-        save_edit(target, sites, self.about)
+        self._save_factors(target / EDIT_FILE)
         if undo:
             originals = {e.site.name: (e.original, e.hash_before, e.hash_after) for e in self.sites}
             save_undo(target, originals, self.about)
-        self.ledger.with_edit(target).save(target)
+        ledger = self.ledger
+        for before in self.earlier:
+            if not before.reverted:
+                kept = target / LEDGER_FOLDER / f"{edit_id(before.about)}.safetensors"
+                kept.parent.mkdir(exist_ok=True)
+                before._save_factors(kept)
+                ledger = ledger.with_file(kept)
+        ledger.with_edit(target).save(target)
         return target
+
+    def _save_factors(self, path: Path) -> None:
+        sites = [(e.site, e.hash_before, e.hash_after, e.steps, e.keys) for e in self.sites]
+        save_edit(path, sites, self.about)
 
     def __enter__(self) -> Edit:
         return self

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import xxhash
 from torch import Tensor
 
 from zu_framework.engine.records import EDIT_FILE, EditRecord, read_edit
@@ -23,23 +25,29 @@ from zu_framework.errors import RunFolderError
 
 FOLDER, FILE = "ledger", "ledger.json"
 FORMAT = 1
+_ID = re.compile(r"[0-9a-f]+-[0-9a-f]+")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One edit. path: its edit.safetensors, or a copy. exact: its undo record still gives back the very bytes.
+    """One edit. path: its edit.safetensors, or a copy; digest: of that file's bytes (xxh3-128).
 
-    It does not once an edit before it was taken off: then only its factors tell what it changed.
+    exact: the model without it is the very one that it was made on. That ends once an edit before it is taken off:
+    at the sites that both wrote (stale), its undo record then holds what is no longer to be put back.
     """
 
     id: str
     path: Path
     about: Mapping[str, Any]
+    digest: str
     exact: bool = True
+    stale: tuple[str, ...] = ()
 
     @cached_property
     def record(self) -> EditRecord:
-        """Its factors and keys."""
+        """Its factors and keys. Raises `RunFolderError` where the file is not the one that was entered."""
+        if file_digest(self.path) != self.digest:
+            raise RunFolderError(f"{self.path} is damaged: it is not the edit that {FILE} speaks of")
         return read_edit(self.path)
 
 
@@ -63,16 +71,24 @@ class Ledger:
             kept = json.loads(path.read_text("utf-8"))
             if kept["format"] != FORMAT:
                 raise RunFolderError(f"{path} has format {kept['format']!r}, this version reads {FORMAT}")
+            for e in kept["edits"]:
+                if not _ID.fullmatch(e["id"]):  # it names a file: nothing that leads out of the folder
+                    raise ValueError(f"an edit is called {e['id']!r}")
             entries = tuple(
-                Entry(e["id"], path.parent / f"{e['id']}.safetensors", e["about"], bool(e["exact"]))
+                Entry(
+                    e["id"], path.parent / f"{e['id']}.safetensors", dict(e["about"]), str(e["digest"]),
+                    bool(e["exact"]), tuple(map(str, e["stale"])),
+                )
                 for e in kept["edits"]
-            )
+            )  # fmt: skip
             missing = next((e.path for e in entries if not e.path.is_file()), None)
             if missing is not None:
                 raise RunFolderError(f"{path}: the factors of an edit are missing: {missing.name}")
             return cls(entries, str(kept["fingerprint"]))
         except (OSError, ValueError, KeyError, TypeError) as cause:
-            raise RunFolderError(f"{path} is damaged: {cause!r}; restore it, or remove {FOLDER}/") from cause
+            raise RunFolderError(
+                f"{path} is damaged ({type(cause).__name__}: {cause}): restore it, or remove {FOLDER}/ to start afresh"
+            ) from cause
 
     def save(self, folder: Path) -> None:
         """Write the ledger into a folder; nothing where it is empty."""
@@ -83,7 +99,12 @@ class Ledger:
             target.mkdir(parents=True, exist_ok=True)
             for entry in self.entries:
                 _link(entry.path, target / f"{entry.id}.safetensors")
-            listed = [{"id": e.id, "exact": e.exact, "about": dict(e.about)} for e in self.entries]
+            listed = [
+                {
+                    "id": e.id, "exact": e.exact, "stale": list(e.stale), "digest": e.digest, "about": dict(e.about),
+                }
+                for e in self.entries
+            ]  # fmt: skip
             text = json.dumps({"format": FORMAT, "fingerprint": self.fingerprint, "edits": listed}, indent=2)
             partial = target / f".{FILE}.partial-{os.getpid()}"
             partial.write_text(text + "\n", encoding="utf-8")
@@ -93,14 +114,22 @@ class Ledger:
 
     def with_edit(self, folder: Path) -> Ledger:
         """This ledger and the edit of a run folder after it."""
-        record = read_edit(folder / EDIT_FILE)
-        entry = Entry(edit_id(record), folder / EDIT_FILE, _summary(record))
+        return self.with_file(folder / EDIT_FILE)
+
+    def with_file(self, path: Path) -> Ledger:
+        """This ledger and the edit that a file holds after it."""
+        record = read_edit(path)
+        entry = Entry(edit_id(record.about), path, _summary(record), file_digest(path))
         return Ledger((*self.entries, entry), record.fingerprint_after)
 
     def without(self, entry: Entry, fingerprint: str) -> Ledger:
-        """This ledger once an edit is gone; whatever came after it is exact no more."""
+        """This ledger once an edit is gone; what came after it is exact no more, and stale where it wrote too."""
         place = self.entries.index(entry)
-        later = tuple(replace(e, exact=False) for e in self.entries[place + 1 :])
+        gone = set(entry.about["sites"])
+        later = tuple(
+            replace(e, exact=False, stale=tuple(sorted({*e.stale, *(gone & set(e.about["sites"]))})))
+            for e in self.entries[place + 1 :]
+        )
         return Ledger((*self.entries[:place], *later), fingerprint)
 
     def before(self, record: EditRecord) -> Ledger:
@@ -111,7 +140,7 @@ class Ledger:
 
     def find(self, record: EditRecord) -> Entry | None:
         """The entry of an edit."""
-        wanted = edit_id(record)
+        wanted = edit_id(record.about)
         return next((entry for entry in self.entries if entry.id == wanted), None)
 
     def earlier_keys(self) -> dict[str, Tensor]:
@@ -123,9 +152,21 @@ class Ledger:
         return {name: torch.cat(keys, 1) for name, keys in found.items() if keys}
 
 
-def edit_id(record: EditRecord) -> str:
+def edit_id(about: Mapping[str, Any]) -> str:
     """What an edit is known by: what was asked, and what came out."""
-    return f"{record.about['request_digest'][:12]}-{record.fingerprint_after[:12]}"
+    return f"{about['request_digest'][:12]}-{about['fingerprint_after'][:12]}"
+
+
+def file_digest(path: Path) -> str:
+    """xxh3-128 of a file's bytes. Raises `RunFolderError` where it cannot be read."""
+    digest = xxhash.xxh3_128()
+    try:
+        with path.open("rb") as opened:
+            while block := opened.read(1 << 24):
+                digest.update(block)
+    except OSError as cause:
+        raise RunFolderError(f"{path} cannot be read: {cause.strerror}") from cause
+    return digest.hexdigest()
 
 
 def _summary(record: EditRecord) -> dict[str, Any]:
@@ -142,4 +183,6 @@ def _link(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
     except OSError:
-        shutil.copyfile(source, target)
+        partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
+        shutil.copyfile(source, partial)
+        os.replace(partial, target)

@@ -70,15 +70,19 @@ class Pipeline:
     earlier: Mapping[str, Tensor] = field(default_factory=dict)
     processes: Processes = field(default_factory=current)
 
-    def edit(self, requests: Sequence[Request]) -> Edit:
-        """Forget these requests. On any exception, Ctrl-C included, the model is as it was, to the bit."""
+    def edit(self, requests: Sequence[Request], sites: list[Site] | None = None) -> Edit:
+        """Forget these requests, at sites located already or else now.
+
+        On any exception, Ctrl-C included, the model is as it was, to the bit.
+        """
         requests = tuple(requests)
         if not requests:
             raise DataError("there is no request to forget: the data set's forget part is empty")
         before = self.lm.fingerprint()
         self.processes.agree("model", before)
-        with self.journal.phase("locate"):
-            sites = self.locate(requests)
+        if sites is None:
+            with self.journal.phase("locate"):
+                sites = self.locate(requests)
         context = self._context(self._backgrounds(sites))
         writer = Writer(self.lm)
         report: dict[str, Any] = {

@@ -84,11 +84,11 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def save_edit(
-    folder: Path,
+    path: Path,
     sites: list[tuple[Site, str, str, list[Update], list[Tensor | None]]],
     about: Mapping[str, Any],
 ) -> None:
-    """Write edit.safetensors: sites as (site, hash before, hash after, steps, the keys of each step)."""
+    """Write the file of an edit: sites as (site, hash before, hash after, steps, the keys of each step)."""
     tensors: dict[str, Tensor] = {}
     listed = []
     for site, before, after, steps, keys in sites:
@@ -98,7 +98,7 @@ def save_edit(
             parts = {"left": step.left, "right": step.right, "dense": step.dense, "keys": solved_for}
             tensors |= {f"{site.name}/{number}/{k}": v for k, v in parts.items() if v is not None}
         listed.append({**asdict(site), "hash_before": before, "hash_after": after, "steps": kinds})
-    save_tensors(folder / EDIT_FILE, tensors, {"format": FORMAT, **about, "sites": listed})
+    save_tensors(path, tensors, {"format": FORMAT, **about, "sites": listed})
 
 
 def save_undo(

@@ -81,7 +81,8 @@ def _run(
             artifacts=partial, retain=split.retain, earlier=ledger.earlier_keys(),
             processes=processes,
         )  # fmt: skip
-        sites = pipeline.locate(split.forget)  # a wrong layer is refused before anything slow
+        with journal.phase("locate"):
+            sites = pipeline.locate(split.forget)  # a wrong layer is refused before anything slow
         # one process alone looks, as one alone measures and keeps
         seen = watched(split, sites, config.report) if partial and config.output.report else None
         reference = reference_of(config, plugins, progress)
@@ -91,7 +92,7 @@ def _run(
                 before = measured(lm, split, parts, config, progress, journal, reference)
                 said = _completions(lm, split.forget, config)
         sight = _look(lm, seen, config, progress, journal)
-        edit = replace(pipeline.edit(split.forget), ledger=ledger)
+        edit = replace(pipeline.edit(split.forget, sites), ledger=ledger)
         if partial is None:
             result = RunResult(final, config, edit, {}, {}, [])
         else:
@@ -147,8 +148,9 @@ def unlearn(
     """Forget requests in a model that is in memory; `edit.revert()` takes it back, bit for bit.
 
     requests: `Request`s, or mappings with prompt, answer and, where there is one, subject. retain: facts to keep, for
-    solvers that protect them or train on them. earlier: edits that the
-    model carries, whose keys a solver may protect; reverted ones among them are passed over. The groups model, data,
+    solvers that protect them or train on them. earlier: edits that the model carries, oldest first, whose keys a solver
+    may protect; reverted ones are passed over, the others go into the ledger that `edit.save` writes. Raises
+    `ModelError` where one was made on another model. The groups model, data,
     evaluate and output of the config are not read. On any error the model is as it was.
     """
     plugins = plugins or installed_plugins()
@@ -163,13 +165,18 @@ def unlearn(
     lm = model if isinstance(model, LanguageModel) else wrap(model, tokenizer, plugins)
     documents = _documents(parts) if parts.moments or "documents" in parts.needs else None
     keys: dict[str, list[Tensor]] = {}
-    for before in earlier:
-        for name, tensor in ({} if before.reverted else before.keys).items():
+    carried = tuple(edit for edit in earlier if not edit.reverted)
+    for before in carried:
+        if before.lm.model is not lm.model:
+            raise ModelError("an edit in `earlier` was made on another model: give those that this model carries")
+        for name, tensor in before.keys.items():
             keys.setdefault(name, []).append(tensor)
     held = {name: torch.cat(tensors, 1) for name, tensors in keys.items()}
-    return Pipeline(lm, config, parts, plugins, documents, progress=progress, retain=kept, earlier=held).edit(
-        asked
+    pipeline = Pipeline(
+        lm, config, parts, plugins, documents, progress=progress, retain=kept, earlier=held
     )
+    ledger = carried[0].ledger if carried else Ledger()
+    return replace(pipeline.edit(asked), ledger=ledger, earlier=carried)
 
 
 @dataclass(frozen=True)
@@ -202,6 +209,8 @@ def check(
     documents, _ = texts_of(config, parts, split)
     if documents is not None and next(iter(documents()), None) is None:
         raise DataError("the background holds no document")
+    if Path(config.model.path).is_dir():
+        Ledger.read(Path(config.model.path))
     info = check_folder(_model_path(config), trust_remote_code=config.model.trust_remote_code)
     if config.model.chat:
         tokenizer = load_tokenizer(

@@ -216,9 +216,12 @@ class LanguageModel:
         kept = {name: value for name, value in state.items() if name not in ("padding", "truncation")}
         return xxhash.xxh3_128_hexdigest(json.dumps(kept, sort_keys=True).encode())
 
-    def save(self, folder: str | Path) -> None:
-        """Write a checkpoint that `from_pretrained` loads; the folder appears whole or not at all."""
-        save_checkpoint(self.model, self.tokenizer, Path(folder))
+    def save(self, folder: str | Path, also: Callable[[Path], None] | None = None) -> None:
+        """Write a checkpoint that `from_pretrained` loads; the folder appears whole or not at all.
+
+        also: writes what belongs into the folder besides, before it appears.
+        """
+        save_checkpoint(self.model, self.tokenizer, Path(folder), also)
 
     def generate_greedy(self, prompts: Sequence[str], max_new_tokens: int) -> list[str]:
         """What the model says next, most likely token by most likely token, one prompt at a time."""

@@ -6,7 +6,7 @@ import importlib.util
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,7 +141,9 @@ def local_path(path: str) -> str:
     return str(Path(__file__).parents[1] / EMBEDDED[path]) if path in EMBEDDED else path
 
 
-def save_checkpoint(model: Any, tokenizer: Any, folder: Path) -> None:
+def save_checkpoint(
+    model: Any, tokenizer: Any, folder: Path, also: Callable[[Path], None] | None = None
+) -> None:
     """Write model and tokenizer beside `folder`, then rename. Raises `ModelError` where it exists or cannot be made."""
     if folder.exists():
         raise ModelError(f"{folder} exists: choose another folder, or remove it")
@@ -151,6 +153,8 @@ def save_checkpoint(model: Any, tokenizer: Any, folder: Path) -> None:
         with _without_bars():
             model.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
+        if also is not None:
+            also(partial)
         os.rename(partial, folder)
     except OSError as cause:
         raise ModelError(f"{folder}: cannot be written: {cause.strerror or cause}") from cause

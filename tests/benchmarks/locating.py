@@ -1,0 +1,85 @@
+"""How well attribution patching agrees with the causal trace: same facts, same noise, curve by curve.
+
+    python -m tests.benchmarks.locating --out traces
+    python -m tests.benchmarks.locating --out traces --model MODEL_DIR --counterfact FILE
+
+Without a model, the embedded one and its facts. Prints a Markdown table and leaves curves and heat maps in `--out`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+import warnings
+from pathlib import Path
+
+import torch
+from scipy.stats import spearmanr
+
+import zu_framework as zu
+from zu_framework.config import load_config
+from zu_framework.engine.components import resolve
+from zu_framework.engine.plugins import installed_plugins
+from zu_framework.engine.run import load_data
+from zu_locators.attribution import attributed_effects
+from zu_locators.causal_trace import traced_effects
+from zu_locators.facts import CLASSES
+from zu_locators.heatmap import draw
+from zu_locators.options import TraceOptions
+from zu_locators.tracing import measured
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of the curves and heat maps")
+    parser.add_argument("--model", default="zu:demo")
+    parser.add_argument("--counterfact", help="facts in CounterFact's schema; else those of the demo world")
+    parser.add_argument("--facts", type=int, default=10)
+    parser.add_argument("--samples", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args()
+    data = ["data.name=demo"]
+    if asked.counterfact:
+        data = ["data.name=counterfact", f"data.path={asked.counterfact}"]
+    config = load_config("demo", [*data, f"data.forget={asked.facts}", f"seed={asked.seed}"])
+    requests = load_data(config, resolve(config, installed_plugins())).forget
+    lm = zu.LanguageModel.from_pretrained(asked.model, dtype="float32")
+    options = TraceOptions(width=1, samples=asked.samples, facts=0)
+    context = zu.RunContext(seed=asked.seed, batch_size=64)
+    asked.out.mkdir(parents=True, exist_ok=True)
+    found, took = [], []
+    for name, effects in (("causal-trace", traced_effects), ("attribution", attributed_effects)):
+        start = time.process_time()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            curves = measured(name, effects, lm, requests, options, context)
+        took.append(time.process_time() - start)
+        found.append(curves)
+        curves.save(asked.out / f"{name}.json", curves.picked(1))
+        draw(curves, curves.picked(1), asked.out / f"{name}.png")
+    trace, cheap = found
+    print(
+        f"{trace.facts} facts, {asked.samples} samples; clean {trace.clean:.3f}, corrupted {trace.corrupted:.3f}; "
+        f"peak layers {trace.peak} and {cheap.peak}; processor seconds {took[0]:.0f} and {took[1]:.1f}\n"
+    )
+    for curves in found:
+        listed = ", ".join(f"{100 * v:.1f}" for v in curves.site_curve.values())
+        print(f"{curves.name}: MLP at the subject's last token, by layer: {listed}; notes {curves.notes}")
+    print("\n| state | " + " | ".join(CLASSES) + " | all cells |")
+    print("| --- |" + " --- |" * (len(CLASSES) + 1))
+    for kind in trace.mean:
+        ours, theirs = trace.mean[kind], cheap.mean[kind]
+        cells = [f"{rank(ours[:, c], theirs[:, c]):.2f}" for c in range(len(CLASSES))]
+        print(f"| {kind} | " + " | ".join(cells) + f" | {rank(ours.flatten(), theirs.flatten()):.2f} |")
+
+
+def rank(ours: torch.Tensor, theirs: torch.Tensor) -> float:
+    """Spearman's correlation where both have a number."""
+    both = ~(ours.isnan() | theirs.isnan())
+    return float(spearmanr(ours[both].numpy(), theirs[both].numpy()).statistic)
+
+
+if __name__ == "__main__":
+    main()
