@@ -39,8 +39,12 @@ def draw(curves: Curves, picked: Sequence[int], path: Path) -> None:
         axis.set_yticks(range(len(CLASSES)), CLASSES)
         if kind == "mlp":
             for layer in picked:
-                axis.axvspan(layer - 0.5, layer + 0.5, ymin=0, ymax=1, fill=False, edgecolor="white", linewidth=2.2)
-                axis.axvspan(layer - 0.5, layer + 0.5, ymin=0, ymax=1, fill=False, edgecolor="black", linewidth=0.9)
+                axis.axvspan(
+                    layer - 0.5, layer + 0.5, ymin=0, ymax=1, fill=False, edgecolor="white", linewidth=2.2
+                )
+                axis.axvspan(
+                    layer - 0.5, layer + 0.5, ymin=0, ymax=1, fill=False, edgecolor="black", linewidth=0.9
+                )
         if layers <= NUMBERS:
             for row, line in enumerate(values.tolist()):
                 for column, value in enumerate(line):

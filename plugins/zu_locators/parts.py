@@ -45,9 +45,7 @@ def parts_of(lm: LanguageModel) -> Parts:
     if not projections:
         lm.site(0)  # says why
     blocks = {layer: f"{lm.architecture.layers}.{layer}" for layer in range(lm.num_layers)}
-    return Parts(
-        {HIDDEN: blocks, MLP: projections, ATTENTION: attention_projections(lm)}, lm.num_layers
-    )
+    return Parts({HIDDEN: blocks, MLP: projections, ATTENTION: attention_projections(lm)}, lm.num_layers)
 
 
 def window_of(layers: int, asked: int) -> int:

@@ -6,7 +6,6 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 
-import torch
 from torch import Tensor
 
 from zu_framework import ConfigError, LanguageModel, Request, RunContext, Site
@@ -27,7 +26,9 @@ def causal_trace(
 
     Raises `DataError` where no request can be traced, `ConfigError` where the noise does not touch the answer.
     """
-    return _sites(lm, measured("causal-trace", traced_effects, lm, requests, options, context), options, context)
+    return _sites(
+        lm, measured("causal-trace", traced_effects, lm, requests, options, context), options, context
+    )
 
 
 def attribution(
@@ -37,7 +38,9 @@ def attribution(
 
     Raises as `causal_trace` does.
     """
-    return _sites(lm, measured("attribution", attributed_effects, lm, requests, options, context), options, context)
+    return _sites(
+        lm, measured("attribution", attributed_effects, lm, requests, options, context), options, context
+    )
 
 
 def measured(

@@ -60,7 +60,9 @@ class LocalOptions(RemapOptions):
     )
     earlier_weight: float = field(
         default=50.0,
-        metadata={"help": "le: how firmly outputs stay on the keys of edits that the model carries; 0: not at all"},
+        metadata={
+            "help": "le: how firmly outputs stay on the keys of edits that the model carries; 0: not at all"
+        },
     )
     protect_weight: float = field(
         default=0.0,

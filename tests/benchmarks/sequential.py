@@ -30,7 +30,9 @@ FACTS = 10
 SHOWN = (1, 5, 10, 15, 20)
 CONTEXTS = "collector.starts=[The,He,At]"  # four contexts a fact, not the demo's twelve: a third of its time
 METRICS = ("efficacy", "generalization", "retained", "perplexity")
-MEMIT_WEIGHT = 50  # the ratio of the demo's own weights (2500 to 50); its published 15000 hardly moves a small model
+MEMIT_WEIGHT = (
+    50  # the ratio of the demo's own weights (2500 to 50); its published 15000 hardly moves a small model
+)
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,10 @@ class Contestant:
 
 
 def contestants() -> list[Contestant]:
-    null = ["solver.null_energy=0.05", "solver.l2=1"]  # the published rules find no direction in so small a model
+    null = [
+        "solver.null_energy=0.05",
+        "solver.l2=1",
+    ]  # the published rules find no direction in so small a model
     memit = ["solver.name=memit", f"solver.background_weight={MEMIT_WEIGHT}"]
     return [
         Contestant("zerounlearn-local", ["solver.earlier_weight=50"]),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import yaml
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -16,7 +19,7 @@ import zu_framework as zu
 from zu_framework import LanguageModel, ModelError, RunFolderError, Update
 from zu_framework.cli import main
 from zu_framework.engine.records import load_edit
-from zu_framework.engine.run import RunResult
+from zu_framework.engine.run import RunResult, check
 
 Settings = dict[str, Any]
 Edited = Callable[..., RunResult]
@@ -28,12 +31,14 @@ def edited(settings: Settings, facts: Path, tmp_path: Path) -> Edited:
     """Forget facts number `which` on a model, and save the model beside the run."""
     lines = facts.read_text().splitlines()
 
-    def edit(name: str, model: Path | None, which: slice, solver: Settings = KEY_SPACE, layers: Any = (0,)) -> RunResult:
+    def edit(
+        name: str, model: Path | None, which: slice, solver: Settings = KEY_SPACE, layers: Any = (0,)
+    ) -> RunResult:
         path = tmp_path / f"{name}.jsonl"
         path.write_text("\n".join(lines[which]))
         mine = {
             **settings,
-            "data": {"name": "jsonl", "path": str(path), "protocol": "all", "forget": 0},
+            "data": {"name": "jsonl", "path": str(path), "forget": 0},
             "locator": {"name": "fixed", "layers": list(layers)},
             "collector": {"name": "subject-last", "contexts": "none"},
             "target": {"name": "neutral", "steps": 3},
@@ -79,7 +84,9 @@ def test_a_run_on_a_model_with_a_ledger_continues_it(edited: Edited) -> None:
     runs = two(edited)
     for folder in (runs[1].folder, runs[1].folder / "model"):
         listed = ledger(folder)
-        assert [e["about"]["request_digest"] for e in listed] == [r.edit.about["request_digest"] for r in runs]
+        assert [e["about"]["request_digest"] for e in listed] == [
+            r.edit.about["request_digest"] for r in runs
+        ]
         assert [e["about"]["requests"] for e in listed] == [2, 2]
         for entry, run in zip(listed, runs, strict=True):
             kept = load_file(folder / "ledger" / f"{entry['id']}.safetensors")
@@ -87,15 +94,16 @@ def test_a_run_on_a_model_with_a_ledger_continues_it(edited: Edited) -> None:
             assert torch.equal(kept[f"{site.site.name}/0/left"], site.steps[0].left)  # type: ignore[arg-type]
             assert torch.equal(kept[f"{site.site.name}/0/keys"], site.keys[0])  # type: ignore[arg-type]
     assert len(ledger(runs[0].folder)) == 1
-    assert zu.check({"model": {"path": str(runs[1].folder / "model")}} | _rest(runs[1])).forget == 2
 
 
-def _rest(run: RunResult) -> Settings:
-    import yaml
-
-    kept: Settings = yaml.safe_load((run.folder / "config.yaml").read_text())
-    del kept["model"]
-    return kept
+def test_checking_a_config_meets_a_damaged_ledger(edited: Edited) -> None:
+    first = edited("first", None, FIRST)
+    config = yaml.safe_load((first.folder / "config.yaml").read_text())
+    config["model"]["path"] = str(first.folder / "model")
+    assert check(config).forget == 2
+    damaged_json(first.folder / "model" / "ledger")
+    with pytest.raises(RunFolderError, match="ledger.json is damaged"):
+        check(config)
 
 
 def test_last_in_first_out_is_byte_exact(edited: Edited, checkpoint: Path, tmp_path: Path) -> None:
@@ -160,7 +168,7 @@ def test_an_edit_under_a_later_one_of_other_sites_comes_off_byte_for_byte(
 
 
 def test_a_dense_edit_of_a_model_solver_takes_part(edited: Edited, checkpoint: Path, tmp_path: Path) -> None:
-    dense = {"name": "ft", "epochs": 1, "lr": 0.01}
+    dense = {"name": "ft", "steps": 2, "lr": 0.01}
     first = edited("first", None, FIRST, dense)
     assert first.edit.sites[0].steps[0].dense is not None
     second = edited("second", first.folder / "model", SECOND)
@@ -230,8 +238,6 @@ def test_edits_in_memory_protect_each_other_and_are_listed_together(
 
 
 def test_a_checkpoint_without_its_ledger_gets_it_from_the_run(edited: Edited, tmp_path: Path) -> None:
-    import shutil
-
     first, second = two(edited)
     bare = tmp_path / "bare"
     shutil.copytree(first.folder / "model", bare, ignore=shutil.ignore_patterns("ledger"))
@@ -312,7 +318,9 @@ def test_a_model_that_was_changed_since_is_refused(edited: Edited, tmp_path: Pat
     changed = load_file(path)
     changed["model.layers.1.mlp.down_proj.weight"][0, 0] += 1
     save_file(changed, path, metadata={"format": "pt"})
-    with pytest.raises(ModelError, match=r"carries a ledger of 1 edits, .*it was changed since; .*remove its ledger/"):
+    with pytest.raises(
+        ModelError, match=r"carries a ledger of 1 edits, .*it was changed since; .*remove its ledger/"
+    ):
         edited("second", first.folder / "model", SECOND)
     with pytest.raises(ModelError, match=r"is not the model that its ledger/ speaks of"):
         zu.revert(first.folder, first.folder / "model", tmp_path / "out")
@@ -322,8 +330,6 @@ def test_a_damaged_undo_record_is_not_put_back(edited: Edited, tmp_path: Path) -
     first, second = two(edited)
     record = load_edit(first.folder)
     path = first.folder / "undo.safetensors"
-    from safetensors import safe_open
-
     with safe_open(path, "pt") as opened:
         metadata = opened.metadata()
     kept = load_file(path)

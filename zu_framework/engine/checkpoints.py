@@ -76,11 +76,9 @@ def revert(
                 f"{model} does not carry this edit ({edit_id(record.about)}): its ledger lists {listed}"
             )
         notes = _put_back(lm, record, run, model)
-    if entry is not None:
-        left = ledger.without(entry, lm.fingerprint())
-    else:  # a checkpoint saved without its ledger: the run remembers what came before
-        left = Ledger.read(Path(run)).before(record)
-    _save(lm, Path(out), left)
+    # of a checkpoint saved without its ledger, the run remembers what came before
+    remembered = Ledger.read(Path(run)).before(record)
+    _save(lm, Path(out), remembered if entry is None else ledger.without(entry, lm.fingerprint()))
     return notes
 
 
@@ -172,8 +170,8 @@ def _take_out(lm: LanguageModel, record: EditRecord, ledger: Ledger, entry: Entr
             told = (
                 "its original is back, byte for byte"
                 if not after
-                else f"{len(after)} later updates were done again on its original; subtracting instead differs by at most "
-                f"{error:.1e}, in entries up to {float(new.abs().max()):.1e}"
+                else f"{len(after)} later updates were done again on its original; subtracting instead differs by "
+                f"at most {error:.1e}, in entries up to {float(new.abs().max()):.1e}"
             )
         notes.append(f"site {name}: {told}")
         lm.write_weight(site.site, new.to(current.device))

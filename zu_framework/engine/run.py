@@ -168,7 +168,9 @@ def unlearn(
     carried = tuple(edit for edit in earlier if not edit.reverted)
     for before in carried:
         if before.lm.model is not lm.model:
-            raise ModelError("an edit in `earlier` was made on another model: give those that this model carries")
+            raise ModelError(
+                "an edit in `earlier` was made on another model: give those that this model carries"
+            )
         for name, tensor in before.keys.items():
             keys.setdefault(name, []).append(tensor)
     held = {name: torch.cat(tensors, 1) for name, tensors in keys.items()}

@@ -40,7 +40,9 @@ def attention_projections(lm: LanguageModel) -> dict[int, str]:
                 found.add(layer)
                 if is_linear(module) and linear_shape(module)[0] == hidden:
 
-                    def note(_: Any, __: Any, ___: Any, at: int = layer, what: str = f"{block}.{name}") -> None:
+                    def note(
+                        _: Any, __: Any, ___: Any, at: int = layer, what: str = f"{block}.{name}"
+                    ) -> None:
                         ran[at] = what
 
                     stack.callback(module.register_forward_hook(note).remove)
