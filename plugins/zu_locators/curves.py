@@ -84,7 +84,7 @@ def by_class(fact: Fact, effects: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def averaged(each: Sequence[Mapping[str, Tensor]]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Means over facts by kind, and standard errors of the means (NaN for a single fact); a fact without is left out."""
+    """Means over facts by kind, and their standard errors (NaN for a single fact); a fact without is left out."""
     mean, error = {}, {}
     for kind in each[0]:
         values = torch.stack([one[kind] for one in each])  # (facts, layers, classes)

@@ -110,7 +110,7 @@ def noise_of(lm: LanguageModel, fact: Fact, samples: int, scale: float, seed: in
 
 @contextmanager
 def corrupted(lm: LanguageModel, fact: Fact, noise: Tensor) -> Iterator[None]:
-    """Rows of this fact run with noise (b, subject tokens, d) on the subject's embeddings; gradients flow from there."""
+    """Rows of this fact run with noise (b, subject tokens, d) on the subject's embeddings, where gradients start."""
 
     def add(states: Tensor) -> Tensor:
         noisy = states.clone()

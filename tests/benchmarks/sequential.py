@@ -99,8 +99,8 @@ def table(name: str, rows: list[dict[str, float]], base: float) -> list[str]:
     lines = []
     for row in rows[1:]:
         lines.append(
-            f"| {name} | {row['edits']:.0f} | {row['efficacy']:.1f} | {row['generalization']:.1f} | {row['first']:.1f} | "
-            f"{row['retained']:.1f} | x {row['perplexity'] / base:.3f} |"
+            f"| {name} | {row['edits']:.0f} | {row['efficacy']:.1f} | {row['generalization']:.1f} | "
+            f"{row['first']:.1f} | {row['retained']:.1f} | x {row['perplexity'] / base:.3f} |"
         )
     return lines
 

@@ -260,3 +260,28 @@ def test_one_request_more_than_rows_is_solved_as_one_less(solver: str, options: 
     assert float((ours - theirs).norm() / theirs.norm()) < 1e-9
     for name in ("residual", "relative_norm"):
         assert by_rows.report[name] == pytest.approx(by_requests.report[name], rel=1e-6)
+
+
+@pytest.mark.parametrize("space", ["output", "key"])
+@pytest.mark.parametrize("requests", [2, 20])
+def test_local_keeps_what_earlier_edits_wrote_and_equals_its_dense_form(space: str, requests: int) -> None:
+    """The term le ||Delta K_p||^2 joins the moment: as if the earlier keys were background, counted le / lb times."""
+    given = problem(outputs=8, inputs=14, requests=requests)
+    earlier = torch.randn(14, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    options = {"space": space, "background_weight": 2.0, "earlier_weight": 30.0}
+    free = zu.solve("zerounlearn-local", given, **options)
+    held = zu.solve("zerounlearn-local", replace(given, earlier_keys=earlier), **options)
+    assert (free.report["earlier_keys"], held.report["earlier_keys"]) == (0, 3)
+    moment = given.background.key_moment.double() + 30.0 / 2.0 * earlier @ earlier.T
+    dense = zu.solve(
+        "zerounlearn-local",
+        replace(given, background=zu.Background.from_moments(key_moment=moment)),
+        **options,
+    )
+    torch.testing.assert_close(held.delta(given.weight), dense.delta(given.weight), rtol=1e-8, atol=1e-10)
+    moved = [float((update.delta(given.weight) @ earlier).norm()) for update in (free, held)]
+    assert moved[1] < (0.5 if requests == 2 else 1.0) * moved[0]
+    off = zu.solve(
+        "zerounlearn-local", replace(given, earlier_keys=earlier), **(options | {"earlier_weight": 0.0})
+    )
+    assert torch.equal(off.delta(given.weight), free.delta(given.weight))
