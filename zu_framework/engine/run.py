@@ -174,9 +174,7 @@ def unlearn(
         for name, tensor in before.keys.items():
             keys.setdefault(name, []).append(tensor)
     held = {name: torch.cat(tensors, 1) for name, tensors in keys.items()}
-    pipeline = Pipeline(
-        lm, config, parts, plugins, documents, progress=progress, retain=kept, earlier=held
-    )
+    pipeline = Pipeline(lm, config, parts, plugins, documents, progress=progress, retain=kept, earlier=held)
     ledger = carried[0].ledger if carried else Ledger()
     return replace(pipeline.edit(asked), ledger=ledger, earlier=carried)
 
