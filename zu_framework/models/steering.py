@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 def embeddings_of(lm: LanguageModel) -> str:
     """The module that turns tokens into vectors."""
     wanted = lm.model.get_input_embeddings()
-    return next(name for name, module in lm.model.named_modules() if module is wanted)
+    name: str = next(name for name, module in lm.model.named_modules() if module is wanted)
+    return name
 
 
 def attention_projections(lm: LanguageModel) -> dict[int, str]:
