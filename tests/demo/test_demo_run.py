@@ -69,7 +69,8 @@ def test_it_says_what_happened_and_how_to_go_on(ran: Ran, metrics: dict[str, Any
     assert "zu revert runs/one EDITED_DIR ORIGINAL_DIR" in done.stdout
     assert done.stderr == ""
     assert sorted(p.name for p in folder.iterdir()) == [
-        "config.yaml", "edit.safetensors", "ledger", "log.jsonl", "metrics.json", "undo.safetensors",
+        "analysis.safetensors", "config.yaml", "edit.safetensors", "facts.json", "ledger", "log.jsonl",
+        "metrics.json", "report.html", "undo.safetensors",
     ]  # fmt: skip
 
 

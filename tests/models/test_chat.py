@@ -150,7 +150,8 @@ def test_collector_targets_scores_and_completions_read_the_same_tokens(
         plan = collector.plan(lm, [request])
         monkeypatch.setattr(type(lm.model), "forward", watched)
         collector.collect(lm, plan, lm.site(1))
-        Neutral(NeutralOptions(steps=1), context).prepare(lm, plan, [lm.site(1)])
+        # whole forward passes: a replay reads a row from its read position on
+        Neutral(NeutralOptions(steps=1, replay="none"), context).prepare(lm, plan, [lm.site(1)])
         Scorer(lm).score([Probe(request.prompt, "Paris")])
         lm.generate_greedy([request.prompt], 2)
         monkeypatch.undo()
