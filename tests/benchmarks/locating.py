@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the curves and heat maps")
     parser.add_argument("--model", default="zu:demo")
     parser.add_argument("--counterfact", help="facts in CounterFact's schema; else those of the demo world")
-    parser.add_argument("--facts", type=int, default=10)
+    parser.add_argument("--facts", type=int, default=40)
     parser.add_argument("--samples", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()

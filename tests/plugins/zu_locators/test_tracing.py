@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from scipy.stats import spearmanr
 
 from zu_framework import ConfigError, DataError, LanguageModel, Request, RunContext, models
 from zu_framework.testing import FAMILIES, tiny_model
@@ -158,10 +159,7 @@ def test_a_trace_is_deterministic_and_leaves_the_model_as_it_was(
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         context = RunContext(seed=4, artifacts=tmp_path / name)
-        try:
-            locate(lm, [request], TraceOptions(width=1, samples=2, noise=0.7), context)
-        except ConfigError:
-            pytest.skip("this model answers better with noise")
+        locate(lm, [request], TraceOptions(width=1, samples=2, noise=0.7), context)
         kept.append(sorted((p.name, p.read_bytes()) for p in (tmp_path / name).iterdir()))
     assert kept[0] == kept[1]
     assert lm.fingerprint() == before
@@ -269,8 +267,13 @@ def test_real_facts_are_read_early_in_a_small_model(shared: Path) -> None:
     trace = measured("causal-trace", traced_effects, lm, requests, options, context)
     cheap = measured("attribution", attributed_effects, lm, requests, options, context)
     assert trace.clean > 0.8 and trace.corrupted < 0.6 * trace.clean
-    assert trace.peak <= 1  # the estimate of so few draws is not held to it: its small effects are noise
-    assert cheap.clean == pytest.approx(trace.clean)
+    assert trace.peak == 0
+    # of few facts the two need not name one layer; over the whole map they go together
+    ours, theirs = (
+        torch.cat([curves.mean[kind].flatten() for kind in ("hidden", "mlp", "attention")])
+        for curves in (trace, cheap)
+    )
+    assert float(spearmanr(ours.numpy(), theirs.numpy()).statistic) > 0.5
     # what the last token ends in decides the answer, and states there weigh more the deeper they are
     last = trace.mean["hidden"][:, CLASSES.index("last token")]
     assert float(last[-1]) == pytest.approx(trace.clean - trace.corrupted, abs=1e-4)
