@@ -23,11 +23,17 @@ class Kept(Neutral):
         super().__init__(options, context)
 
     def _optimise(
-        self, lm: LanguageModel, module: str, plan: ReadPlan, texts: Sequence[Sequence[int]], label: str
+        self,
+        lm: LanguageModel,
+        module: str,
+        plan: ReadPlan,
+        texts: Sequence[Sequence[int]],
+        label: str,
+        kept: Any,
     ) -> Any:
         key = (lm.fingerprint(), module, plan, tuple(map(tuple, texts)), str(self.options))
         if key not in _optimised:
-            _optimised[key] = super()._optimise(lm, module, plan, texts, label)
+            _optimised[key] = super()._optimise(lm, module, plan, texts, label, kept)
         return _optimised[key]
 
 
