@@ -135,7 +135,7 @@ def main() -> None:
     def alphaedit(of: Site, kept: zu.Background) -> Tensor:
         problem = of.problem(kept)
         key = null_space_key(options, PUBLISHED_THRESHOLD, torch.float64)
-        problem.background.cached(key, lambda: NullSpace(of.null, 0.0))
+        problem.background.cached(key, lambda: NullSpace(of.null, 0.0), of_weight=False)
         rank = of.null.shape[1]
         return zu.solve("alphaedit", problem, null_rank=rank, l2=L2, precision="float64").apply(of.weight)
 
