@@ -153,7 +153,7 @@ def test_collector_targets_scores_and_completions_read_the_same_tokens(
         # whole forward passes: a replay reads a row from its read position on
         Neutral(NeutralOptions(steps=1, replay="none"), context).prepare(lm, plan, [lm.site(1)])
         Scorer(lm).score([Probe(request.prompt, "Paris")])
-        lm.generate_greedy([request.prompt], 2)
+        Scorer(lm).completions([request.prompt], 2)
         monkeypatch.undo()
     assert len(seen) > 10
     assert all(ids[0] == lm.tokenizer.bos_token_id and ids.count(ids[0]) == 1 for ids in seen)
@@ -176,9 +176,9 @@ def test_a_reply_ends_at_the_end_of_a_turn() -> None:
     first = models.row_of(lm, ReadPrompt("Hm", 2)).ids
     with torch.no_grad():
         likeliest = int(lm.model(torch.tensor([first])).logits[0, -1].argmax())
-    assert lm.generate_greedy(["Hm"], 3) != [""]
+    assert Scorer(lm).completions(["Hm"], 3) != [""]
     lm.model.generation_config.eos_token_id = [lm.tokenizer.eos_token_id, likeliest]
-    assert lm.generate_greedy(["Hm"], 3) == [""]
+    assert Scorer(lm).completions(["Hm"], 3) == [""]
 
 
 def test_a_date_in_the_template_does_not_depend_on_the_day() -> None:

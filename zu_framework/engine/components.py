@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
@@ -136,8 +136,3 @@ def _metric(name: str, config: Config, plugins: Plugins) -> Chosen:
             "evaluate.reference=FOLDER, or leave the metric out of evaluate.metrics"
         )
     return Chosen(registered, options)
-
-
-def catalogue(plugins: Plugins) -> Iterator[Registered]:
-    """Every component, sorted by kind and name."""
-    yield from plugins.registry

@@ -22,6 +22,7 @@ from zu_framework.engine.run import (
     load_model,
     measured,
     reference_of,
+    scorer_of,
     texts_of,
 )
 from zu_framework.engine.run_folder import run_folder, write_json
@@ -196,7 +197,7 @@ def _one_model(
         lm = load_model(mine, plugins)
         about = {"path": path, "fingerprint": lm.fingerprint(), "dtype": str(lm.dtype).removeprefix("torch.")}
     with journal.phase("measure"):
-        return measured(lm, split, parts, config, progress, journal, reference), about
+        return measured(scorer_of(lm, config, progress, reference), split, parts, journal), about
 
 
 def _write(folder: Path, result: Evaluation) -> None:

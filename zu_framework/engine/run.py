@@ -27,7 +27,7 @@ from zu_framework.errors import ConfigError, DataError, ModelError
 from zu_framework.evaluation import Scorer, measure_with, read_texts
 from zu_framework.models import Chat, LanguageModel, check_folder, load_tokenizer
 from zu_framework.reporting.kept import keep
-from zu_framework.reporting.watching import Sight, Watched, look, watched
+from zu_framework.reporting.watching import COMPLETION_TOKENS, Sight, Watched, look, watched
 from zu_framework.types import DataSplit, Measurement, Probe, Request
 
 HELD_OUT_EVERY = 10  # every tenth document of the background serves perplexity, where nothing else does
@@ -86,19 +86,21 @@ def _run(
         # one process alone looks, as one alone measures and keeps
         seen = watched(split, sites, config.report) if partial and config.output.report else None
         reference = reference_of(config, plugins, progress)
-        before, said = {}, []
+        before, said, sight = {}, [], None
         if processes.first:
+            scorer = scorer_of(lm, config, progress, reference)
             with journal.phase("measure"):
-                before = measured(lm, split, parts, config, progress, journal, reference)
-                said = _completions(lm, split.forget, config)
-        sight = _look(lm, seen, config, progress, journal)
+                before = measured(scorer, split, parts, journal)
+                said = _completions(scorer, split.forget, config)
+            sight = _look(scorer, seen, config, journal)
         edit = replace(pipeline.edit(split.forget, sites), ledger=ledger)
         if partial is None:
             result = RunResult(final, config, edit, {}, {}, [])
         else:
+            scorer = scorer_of(lm, config, progress, reference)
             with journal.phase("measure"):
-                after = measured(lm, split, parts, config, progress, journal, reference)
-                again = _completions(lm, split.forget, config)
+                after = measured(scorer, split, parts, journal)
+                again = _completions(scorer, split.forget, config)
             completions = [
                 Completion(request.prompt, request.answer, old, new)
                 for (request, old), (_, new) in zip(said, again, strict=True)
@@ -108,7 +110,7 @@ def _run(
                 final, config, edit, before, after, completions, dict(journal.seconds),
                 cost=dict(zip(("before", "after"), costs, strict=True)),
             )  # fmt: skip
-            sight_after = _look(lm, seen, config, progress, journal)
+            sight_after = _look(scorer, seen, config, journal)
             with journal.phase("save"):
                 write_results(partial, result)
                 if seen is not None and sight is not None and sight_after is not None:
@@ -367,37 +369,32 @@ def reference_of(config: Config, plugins: Plugins, progress: Progress) -> Scorer
     )
 
 
-def measured(
-    lm: LanguageModel,
-    split: DataSplit,
-    parts: Parts,
-    config: Config,
-    progress: Progress,
-    journal: Journal,
-    reference: Scorer | None = None,
-) -> dict[str, Measurement]:
-    """What the config's metrics say of the model as it is now; what that cost goes to the journal."""
-    scorer = Scorer(
+def scorer_of(
+    lm: LanguageModel, config: Config, progress: Progress, reference: Scorer | None = None
+) -> Scorer:
+    """A scorer of the model as it is now, by the config's sizes: metrics, completions and the page share it."""
+    return Scorer(
         lm,
         config.model.batch_size,
         max_tokens=config.evaluate.max_tokens,
         progress=progress,
         reference=reference,
     )
+
+
+def measured(scorer: Scorer, split: DataSplit, parts: Parts, journal: Journal) -> dict[str, Measurement]:
+    """What the config's metrics say of the scorer's model; what that cost goes to the journal."""
     found = measure_with(scorer, split, parts.metric_functions())
     journal.record("measured", cost=asdict(scorer.cost))
     return found
 
 
-def _look(
-    lm: LanguageModel, seen: Watched | None, config: Config, progress: Progress, journal: Journal
-) -> Sight | None:
-    """What the page shows of the model as it is now."""
+def _look(scorer: Scorer, seen: Watched | None, config: Config, journal: Journal) -> Sight | None:
+    """What the page shows of the scorer's model; what was scored already is not scored again."""
     if seen is None:
         return None
     with journal.phase("look"):
-        size = config.model.batch_size
-        return look(lm, seen, Scorer(lm, size, progress=progress), size)
+        return look(scorer.lm, seen, scorer, config.model.batch_size)
 
 
 def _write_page(partial: Path, final: Path, plugins: Plugins, journal: Journal) -> None:
@@ -411,9 +408,9 @@ def _write_page(partial: Path, final: Path, plugins: Plugins, journal: Journal) 
         journal.record("page failed", error=f"{type(cause).__name__}: {cause}")
 
 
-def _completions(lm: LanguageModel, requests: Sequence[Request], config: Config) -> list[tuple[Request, str]]:
+def _completions(scorer: Scorer, requests: Sequence[Request], config: Config) -> list[tuple[Request, str]]:
     shown = requests[: config.evaluate.completions]
-    said = lm.generate_greedy([r.prompt for r in shown], max_new_tokens=12) if shown else []
+    said = scorer.completions([request.prompt for request in shown], COMPLETION_TOKENS)
     return list(zip(shown, said, strict=True))
 
 

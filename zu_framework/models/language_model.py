@@ -15,6 +15,7 @@ from torch import Tensor
 from zu_framework.errors import ModelError
 from zu_framework.models.architecture import find_architecture, first, is_linear, transposed
 from zu_framework.models.chat import Chat
+from zu_framework.models.greedy import end_tokens
 from zu_framework.models.loading import load_checkpoint, save_checkpoint
 from zu_framework.models.tokens import batch, encode
 from zu_framework.models.tracing import row_of, run_until
@@ -223,11 +224,6 @@ class LanguageModel:
         """
         save_checkpoint(self.model, self.tokenizer, Path(folder), also)
 
-    def generate_greedy(self, prompts: Sequence[str], max_new_tokens: int) -> list[str]:
-        """What the model says next, most likely token by most likely token, one prompt at a time."""
-        rows = [row_of(self, ReadPrompt(prompt, len(prompt))) for prompt in prompts]
-        return [self._continue(row.ids, max_new_tokens, None) for row in rows]
-
     def sample(self, prompts: Sequence[str], max_new_tokens: int, seed: int, top_k: int = 5) -> list[str]:
         """Continuations drawn among the `top_k` likeliest tokens; a seed draws the same, whatever ran before.
 
@@ -235,36 +231,23 @@ class LanguageModel:
         """
         generator = torch.Generator().manual_seed(seed)
         rows = [encode(self.tokenizer, prompt).ids for prompt in prompts]
-        return [self._continue(ids, max_new_tokens, generator, top_k) for ids in rows]
+        return [self._drawn(ids, max_new_tokens, generator, top_k) for ids in rows]
 
-    def _continue(self, ids: list[int], limit: int, generator: torch.Generator | None, top_k: int = 5) -> str:
-        ends = {self.tokenizer.eos_token_id, *self._ends_of_turn()}
+    @torch.no_grad()
+    def _drawn(self, ids: list[int], limit: int, generator: torch.Generator, top_k: int) -> str:
+        ends = end_tokens(self)
         said: list[int] = []
-        with torch.no_grad():
-            for _ in range(limit):
-                logits = self.model(
-                    input_ids=torch.tensor([ids + said], device=self.device), use_cache=False
-                ).logits
-                last = logits[0, -1].float().cpu()
-                if generator is None:
-                    token = int(last.argmax())
-                else:
-                    best = last.topk(min(top_k, len(last)))
-                    token = int(
-                        best.indices[torch.multinomial(best.values.softmax(0), 1, generator=generator)]
-                    )
-                if token in ends:
-                    break
-                said.append(token)
+        for _ in range(limit):
+            rows = torch.tensor([ids + said], device=self.device)
+            last = self.model(input_ids=rows, use_cache=False).logits[0, -1].float().cpu()
+            best = last.topk(min(top_k, len(last)))
+            drawn = torch.multinomial(best.values.softmax(0), 1, generator=generator)
+            token = int(best.indices[drawn])
+            if token in ends:
+                break
+            said.append(token)
         text: str = self.tokenizer.decode(said, skip_special_tokens=True)
         return text
-
-    def _ends_of_turn(self) -> list[int]:
-        """Tokens that end a reply besides the tokenizer's EOS, as the checkpoint names them; for chats alone."""
-        named = getattr(getattr(self.model, "generation_config", None), "eos_token_id", None)
-        if self.chat is None or named is None:
-            return []
-        return [named] if isinstance(named, int) else list(named)
 
     def _config_digest(self) -> Any:
         identity = _identity(self.model.config.to_dict())
