@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 import zu_framework as zu
 from zu_framework import LanguageModel, SolverError, ZuError
 from zu_framework.engine.plugins import Plugins, installed_plugins
+from zu_framework.engine.records import load_tensors, save_tensors
 from zu_framework.engine.registry import Registered
 from zu_framework.engine.writing import tensor_hash
 from zu_framework.specs import SolverSpec
@@ -319,3 +320,19 @@ def test_a_killed_run_leaves_no_run_folder_and_the_next_one_works(settings: Sett
 
 def test_installed_plugins_are_loaded_once() -> None:
     assert installed_plugins() is installed_plugins()
+
+
+def test_a_spoilt_undo_record_is_named_and_nothing_is_written(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
+    """One entry of an original tensor is changed, its hash left as it was."""
+    run = zu.run(settings).folder
+    model = str(settings["model"]["path"])
+    zu.apply(run, model, tmp_path / "edited")
+    tensors, about = load_tensors(run / "undo.safetensors")
+    name = sorted(tensors)[0]
+    tensors[name][0, 0] += 1.0
+    save_tensors(run / "undo.safetensors", tensors, about)
+    with pytest.raises(zu.RunFolderError, match=f"the undo record of {name} is damaged"):
+        zu.revert(run, tmp_path / "edited", tmp_path / "original")
+    assert not (tmp_path / "original").exists()
