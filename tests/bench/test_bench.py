@@ -250,7 +250,14 @@ def test_a_stopped_bench_keeps_what_is_done_and_goes_on(
 ) -> None:
     name = written(seeds=3)
     command = [sys.executable, "-m", "zu_framework", "bench", name, *workers]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ,
+        # where the tests themselves run behind a shell's `&`, Ctrl-C is ignored, and children inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     assert process.stdout is not None
     for line in process.stdout:
         if line.startswith("1/6 "):
