@@ -30,6 +30,8 @@ COMPONENT_GROUPS: Mapping[str, str] = {
     "target": "target",
     "solver": "solver",
 }
+# what an entry of `then` may change: a further stage reads the same model, data and general text
+STAGE_GROUPS = ("locator", "collector", "target", "solver")
 
 
 @dataclass
@@ -168,7 +170,10 @@ class Component:
 
 @dataclass(frozen=True)
 class Config:
-    """A whole configuration, its core groups checked; `tree` is the plain mapping it came from."""
+    """A whole configuration, its core groups checked; `tree` is the plain mapping it came from.
+
+    then: further stages, each a whole configuration of its own: an entry of `then` laid over the stage before it.
+    """
 
     name: str
     model: ModelConfig
@@ -179,6 +184,7 @@ class Config:
     components: Mapping[str, Component]
     tree: Mapping[str, Any]
     origins: Mapping[str, str] = field(default_factory=dict)
+    then: tuple[Config, ...] = ()
 
     def origin(self, key: str) -> str:
         """Where a key was set: 'FILE, line N' or an override; '' when it is a default."""
@@ -356,6 +362,12 @@ def lay_over(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, An
             continue
         kept[group] = {} if new.get("name", old.get("name")) != old.get("name") else old
         upper = {**upper, group: new}
+    stages, changes = kept.get("then"), upper.get("then")
+    if isinstance(stages, list) and isinstance(changes, Mapping):  # `then.0.target.clamp=0.5`
+        upper = {**upper, "then": [lay_over(s, changes.get(str(n), {})) for n, s in enumerate(stages)]}
+        other = next((key for key in changes if key not in map(str, range(len(stages)))), None)
+        if other is not None:
+            raise ConfigError(f"then.{other}: there are {len(stages)} further stages, numbered from 0")
     return _merged(kept, upper)
 
 
@@ -370,7 +382,7 @@ def typed_config(name: str, tree: dict[str, Any], origins: Mapping[str, str]) ->
     def group(options: type[Any], name: str) -> Any:
         return structured(options, _mapping(tree, name, origins), name, f"group `{name}`", origins)
 
-    known = {"model", "evaluate", "output", "report", "seed", *COMPONENT_GROUPS}
+    known = {"model", "evaluate", "output", "report", "seed", "then", *COMPONENT_GROUPS}
     for key in tree:
         if key not in known:
             close = get_close_matches(str(key), known, n=1)
@@ -393,6 +405,7 @@ def typed_config(name: str, tree: dict[str, Any], origins: Mapping[str, str]) ->
         components=components,
         tree=tree,
         origins=origins,
+        then=_stages(name, tree, origins),
     )
     if config.model.system and not config.model.chat:
         raise ConfigError(f"{_at(origins, 'model.system')}model.system is read with model.chat=true alone")
@@ -410,6 +423,35 @@ def typed_config(name: str, tree: dict[str, Any], origins: Mapping[str, str]) ->
         if value < least:
             raise ConfigError(f"{_at(origins, key)}{key} must be at least {least}, got {value}")
     return config
+
+
+def _stages(name: str, tree: Mapping[str, Any], origins: Mapping[str, str]) -> tuple[Config, ...]:
+    """The entries of `then`, each laid over the stage before it and typed."""
+    entries = tree.get("then")
+    if entries is None:
+        return ()
+    if not isinstance(entries, list):
+        raise ConfigError(f"{_at(origins, 'then')}`then` is a list of stages, got {entries!r}")
+    laid = {key: value for key, value in tree.items() if key != "then"}
+    stages = []
+    for number, entry in enumerate(entries):
+        at = f"then.{number}"
+        if not isinstance(entry, Mapping) or not entry:
+            raise ConfigError(
+                f"{_at(origins, at)}{at} is a stage, a mapping of {', '.join(STAGE_GROUPS)}; got {entry!r}"
+            )
+        other = next((key for key in entry if key not in STAGE_GROUPS), None)
+        if other is not None:
+            raise ConfigError(
+                f"{_at(origins, f'{at}.{other}')}{at}.{other}: a stage may change {', '.join(STAGE_GROUPS)}"
+            )
+        laid = lay_over(laid, entry)
+        # what is refused in this stage is refused where this stage set it
+        prefix = f"{at}."
+        own = {k.removeprefix(prefix): where for k, where in origins.items() if k.startswith(prefix)}
+        origins = {**origins, **own}
+        stages.append(typed_config(name, laid, origins))
+    return tuple(stages)
 
 
 def _mapping(tree: Mapping[str, Any], group: str, origins: Mapping[str, str]) -> Mapping[str, Any]:

@@ -28,6 +28,8 @@ def section(run: RunReport) -> Markup:
         ("versions", ", ".join(f"{name} {version}" for name, version in about.get("versions", {}).items())),
     ]
     components = [(group, *_component(run.config[group])) for group in COMPONENTS if run.config.get(group)]
+    for number, stage in enumerate(run.config.get("then") or (), 2):
+        components += [(f"stage {number}: {group}", *_component(given)) for group, given in stage.items()]
     written = yaml.safe_dump(dict(run.config), sort_keys=False, allow_unicode=True)
     return fill("asked.html", "zu_reports", pairs=pairs, components=components, config=written)
 

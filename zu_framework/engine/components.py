@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
 
@@ -33,11 +33,12 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Parts:
-    """The components of a run, by config group, and the metrics in the table's order."""
+    """The components of a run, by config group, and the metrics in the table's order. then: those of further stages."""
 
     chosen: Mapping[str, Chosen]
     metrics: tuple[Chosen, ...]
     group_size: int
+    then: tuple[Parts, ...] = ()
 
     def __getitem__(self, group: str) -> Chosen:
         if group not in self.chosen:
@@ -61,6 +62,16 @@ class Parts:
         return spec.needs_of(self["solver"].options)
 
     @property
+    def stages(self) -> tuple[Parts, ...]:
+        """These components, then those of further stages."""
+        return (self, *self.then)
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether any stage reads general text: for its statistics, or as documents."""
+        return any(stage.moments or "documents" in stage.needs for stage in self.stages)
+
+    @property
     def solves_model(self) -> bool:
         """Whether the solver takes the whole model: collector and target builder then take no part."""
         return isinstance(self["solver"].spec, ModelSolverSpec)
@@ -71,12 +82,16 @@ class Parts:
 
         Where a run makes several passes, the value moment changes with every write: it then comes from the key moment.
         """
+        return self.moments_of(again=bool(self.group_size))
+
+    def moments_of(self, *, again: bool) -> frozenset[str]:
+        """The same, told whether a site is written before it is solved for the last time."""
         if self.solves_model:
             return frozenset()
         target = self["target"].spec
         assert isinstance(target, TargetSpec)
         wanted = (self.needs | target.needs) & {"key_moment", "value_moment", "mean_value"}
-        if self.group_size and "value_moment" in wanted:
+        if again and "value_moment" in wanted:
             wanted = (wanted - {"value_moment"}) | {"key_moment"}
         return frozenset(wanted)
 
@@ -86,6 +101,19 @@ def resolve(config: Config, plugins: Plugins, groups: tuple[str, ...] = tuple(CO
 
     groups: those that must be there. Raises `ConfigError`, `UnknownName` or `PluginError`.
     """
+    first, *then = (_stage(stage, plugins, groups) for stage in (config, *config.then))
+    metrics = tuple(_metric(name, config, plugins) for name in config.evaluate.metrics)
+    for name in config.evaluate.options:
+        if name not in config.evaluate.metrics:
+            raise ConfigError(
+                f"evaluate.options gives options to {name!r}, which evaluate.metrics does not list: "
+                f"{', '.join(config.evaluate.metrics)}"
+            )
+    return replace(first, metrics=metrics, then=tuple(then))
+
+
+def _stage(config: Config, plugins: Plugins, groups: tuple[str, ...]) -> Parts:
+    """The components of one stage."""
     chosen: dict[str, Chosen] = {}
     for group, kind in COMPONENT_GROUPS.items():
         component = config.components.get(group)
@@ -99,17 +127,10 @@ def resolve(config: Config, plugins: Plugins, groups: tuple[str, ...] = tuple(CO
         registered = plugins.registry.get(kind, component.name)
         options = options_from(registered.spec, component.options, where=group, config=config)
         chosen[group] = Chosen(registered, options)
-    metrics = tuple(_metric(name, config, plugins) for name in config.evaluate.metrics)
-    for name in config.evaluate.options:
-        if name not in config.evaluate.metrics:
-            raise ConfigError(
-                f"evaluate.options gives options to {name!r}, which evaluate.metrics does not list: "
-                f"{', '.join(config.evaluate.metrics)}"
-            )
     size = config.components["solver"].group_size if "solver" in config.components else None
     if size is None:
         size = chosen["solver"].spec.group_size if "solver" in chosen else 0
-    parts = Parts(chosen, metrics, size)
+    parts = Parts(chosen, (), size)
     if "background" in groups and "background" not in chosen and "documents" in parts.needs:
         raise ConfigError(
             f"solver {parts['solver'].spec.name!r} reads general text: add `background: {{name: text, path: ...}}`"

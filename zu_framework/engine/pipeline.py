@@ -1,4 +1,4 @@
-"""The loop: locate, then for each pass and each site in order collect, targets, solve, write.
+"""The loop: locate, then for each stage, pass and site in order collect, targets, solve, write.
 
 Nothing but `Writer` touches the model, and whatever goes wrong puts it back as it was, to the bit.
 """
@@ -70,8 +70,8 @@ class Pipeline:
     earlier: Mapping[str, Tensor] = field(default_factory=dict)
     processes: Processes = field(default_factory=current)
 
-    def edit(self, requests: Sequence[Request], sites: list[Site] | None = None) -> Edit:
-        """Forget these requests, at sites located already or else now.
+    def edit(self, requests: Sequence[Request], sites: Sequence[list[Site]] | None = None) -> Edit:
+        """Forget these requests, at each stage's sites, located already or else now.
 
         On any exception, Ctrl-C included, the model is as it was, to the bit.
         """
@@ -83,7 +83,8 @@ class Pipeline:
         if sites is None:
             with self.journal.phase("locate"):
                 sites = self.locate(requests)
-        context = self._context(self._backgrounds(sites))
+        stages = [replace(self, parts=parts) for parts in self.parts.stages]
+        backgrounds = [stage._backgrounds(sites, number) for number, stage in enumerate(stages)]
         writer = Writer(self.lm)
         report: dict[str, Any] = {
             "sites": {},
@@ -91,10 +92,12 @@ class Pipeline:
             "saved_seconds": self.journal.saved,
         }
         try:
-            if self.parts.solves_model:
-                self._whole_model(requests, sites, context, writer, report)
-            else:
-                self._site_by_site(requests, sites, context, writer, report)
+            for stage, own, background in zip(stages, sites, backgrounds, strict=True):
+                context = stage._context(background)
+                if stage.parts.solves_model:
+                    stage._whole_model(requests, own, context, writer, report)
+                else:
+                    stage._site_by_site(requests, own, context, writer, report)
             after = self.lm.fingerprint()
             self.processes.agree("edited model", after)
         except BaseException:
@@ -110,24 +113,35 @@ class Pipeline:
             "versions": versions(),
             "requests": len(requests),
             "request_digest": request_digest(requests),
-            "solver": self.parts["solver"].spec.name,
+            "solver": " then ".join(dict.fromkeys(parts["solver"].spec.name for parts in self.parts.stages)),
             "seed": self.config.seed,
         }
         return Edit(self.lm, requests, report, about, writer)
 
-    def locate(self, requests: tuple[Request, ...]) -> list[Site]:
-        """The sites of this run, shallowest first, each verified to compute `W k + b`."""
-        locator = self.parts["locator"]
-        sites: list[Site] = list(locator.load()(self.lm, requests, locator.options, self._context({})))
-        if not sites:
-            raise ConfigError(
-                f"locator {locator.spec.name!r} found no site: give layers, for example locator.layers=[3]"
+    def locate(self, requests: tuple[Request, ...]) -> list[list[Site]]:
+        """The sites of each stage, shallowest first, each verified to compute `W k + b`.
+
+        All are found on the model as it is: after the first stage a locator would look for facts that are gone.
+        """
+        found: list[list[Site]] = []
+        for number, parts in enumerate(self.parts.stages):
+            locator = parts["locator"]
+            if number and locator == self.parts.stages[number - 1]["locator"]:
+                found.append(found[-1])
+                continue
+            sites: list[Site] = list(
+                locator.load()(self.lm, requests, locator.options, replace(self, parts=parts)._context({}))
             )
-        sites.sort(key=lambda site: site.layer)
-        for site in sites:
-            self.lm.verify(site)
-        self.journal.record("sites", sites=[site.module for site in sites])
-        return sites
+            if not sites:
+                raise ConfigError(
+                    f"locator {locator.spec.name!r} found no site: give layers, for example locator.layers=[3]"
+                )
+            sites.sort(key=lambda site: site.layer)
+            for site in sites:
+                self.lm.verify(site)
+            self.journal.record("sites", sites=[site.module for site in sites])
+            found.append(sites)
+        return found
 
     def _context(self, backgrounds: Mapping[str, Background]) -> RunContext:
         return RunContext(
@@ -178,7 +192,7 @@ class Pipeline:
             asked = [[[p.text, p.read_end] for p in prompts] for prompts in plan.prompts]
             self.processes.agree("set of contexts", fingerprint({"prompts": asked}))
             kept = self._retain_plan(collector)
-        earlier = dict(self.earlier)
+        earlier = dict(self.earlier)  # not those of the stage before: they are of the same facts
         for indices in self._groups(len(requests)):
             self._one_pass(plan.subset(indices), kept, sites, context, collector, writer, earlier, report)
 
@@ -194,8 +208,11 @@ class Pipeline:
         plan: ReadPlan = collector.plan(self.lm, self.retain)
         return replace(plan, prompts=tuple(row[:1] for row in plan.prompts), weights=(1.0,))
 
-    def _backgrounds(self, sites: list[Site]) -> dict[str, Background]:
-        moments = self.parts.moments
+    def _backgrounds(self, sites: Sequence[list[Site]], stage: int) -> dict[str, Background]:
+        """The moments of one stage's sites, in the model as it is before any stage."""
+        written = {site.name for before in sites[:stage] for site in before}
+        again = any(site.name in written for site in sites[stage])
+        moments = self.parts.moments_of(again=again or bool(self.parts.group_size))
         if not moments:
             return {}
         if self.documents is None:
@@ -204,7 +221,7 @@ class Pipeline:
         with self.journal.phase("background"):
             return background_moments(
                 self.lm,
-                sites,
+                sites[stage],
                 moments,
                 self.documents,
                 max_tokens=self.parts["background"].options.max_tokens,

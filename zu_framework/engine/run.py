@@ -82,8 +82,9 @@ def _run(
             processes=processes,
         )  # fmt: skip
         with journal.phase("locate"):
-            sites = pipeline.locate(split.forget)  # a wrong layer is refused before anything slow
+            stages = pipeline.locate(split.forget)  # a wrong layer is refused before anything slow
         # one process alone looks, as one alone measures and keeps
+        sites = list({site.name: site for stage in stages for site in stage}.values())
         seen = watched(split, sites, config.report) if partial and config.output.report else None
         reference = reference_of(config, plugins, progress)
         before, said, sight = {}, [], None
@@ -93,7 +94,7 @@ def _run(
                 before = measured(scorer, split, parts, journal)
                 said = _completions(scorer, split.forget, config)
             sight = _look(scorer, seen, config, journal)
-        edit = replace(pipeline.edit(split.forget, sites), ledger=ledger)
+        edit = replace(pipeline.edit(split.forget, stages), ledger=ledger)
         if partial is None:
             result = RunResult(final, config, edit, {}, {}, [])
         else:
@@ -158,14 +159,18 @@ def unlearn(
     plugins = plugins or installed_plugins()
     config = load_config(config, overrides)
     needed = ("locator", "collector", "background", "target", "solver")
-    config = replace(config, components={g: c for g, c in config.components.items() if g in needed})
+    config, *then = (
+        replace(stage, components={g: c for g, c in stage.components.items() if g in needed})
+        for stage in (config, *config.then)
+    )
+    config = replace(config, then=tuple(then))
     parts = resolve(config, plugins, needed)
     asked, kept = (
         tuple(r if isinstance(r, Request) else _request(r, number) for number, r in enumerate(given))
         for given in (requests, retain)
     )
     lm = model if isinstance(model, LanguageModel) else wrap(model, tokenizer, plugins)
-    documents = _documents(parts) if parts.moments or "documents" in parts.needs else None
+    documents = _documents(parts) if parts.reads_text else None
     keys: dict[str, list[Tensor]] = {}
     carried = tuple(edit for edit in earlier if not edit.reverted)
     for before in carried:
@@ -203,8 +208,9 @@ def check(
     plugins = plugins or installed_plugins()
     config = load_config(config, overrides)
     parts = resolve(config, plugins)
-    for chosen in parts.chosen.values():
-        chosen.load()
+    for stage in parts.stages:
+        for chosen in stage.chosen.values():
+            chosen.load()
     parts.metric_functions()
     check_reference(config)
     split = load_data(config, parts)
@@ -221,14 +227,19 @@ def check(
             revision=config.model.revision,
         )
         Chat.of(tokenizer, config.model.system)
-    layers = getattr(parts["locator"].options, "layers", None)
-    for layer in layers or ():
+    layers = [
+        layer for stage in parts.stages for layer in getattr(stage["locator"].options, "layers", None) or ()
+    ]
+    for layer in layers:
         if not 0 <= layer < info.num_layers:
             raise ConfigError(
                 f"locator.layers names layer {layer}; {config.model.path!r} ({info.model_type}) has layers "
                 f"0 to {info.num_layers - 1}"
             )
-    names = {group: chosen.spec.name for group, chosen in parts.chosen.items()}
+    names = {
+        group: " then ".join(dict.fromkeys(stage[group].spec.name for stage in parts.stages))
+        for group in parts.chosen
+    }
     return Checked(config, len(split.forget), len(split.retain), info.num_layers, info.model_type, names)
 
 
@@ -237,8 +248,10 @@ def load_data(config: Config, parts: Parts) -> DataSplit:
     split: DataSplit = parts["data"].load()(parts["data"].options, config.seed)
     if not split.forget:
         raise DataError(f"data set {parts['data'].spec.name!r} yields no fact to forget: raise data.forget")
-    collector = parts.chosen.get("collector")
-    if collector is not None and collector.spec.needs_subject and not parts.solves_model:
+    for stage in parts.stages:
+        collector = stage.chosen.get("collector")
+        if collector is None or not collector.spec.needs_subject or stage.solves_model:
+            continue
         without = next((request for request in split.forget if request.subject is None), None)
         if without is not None:
             raise DataError(
@@ -320,7 +333,7 @@ def texts_of(
     try:
         stream()
     except ConfigError:
-        if parts.moments:
+        if parts.reads_text:
             raise
         return None, ()  # a background without a source is no fault of a solver that reads none
     held = tuple(
