@@ -46,7 +46,8 @@ def zu_register_collectors(register: Register[CollectorSpec]) -> None:
 
     Runs once, when components are first listed; import nothing heavy. The implementation is a class built with
     `(options, context)`. `plan(lm, requests) -> ReadPlan` runs once, before any write: which texts are read and where.
-    `collect(lm, plan, site) -> Representations` runs at each site, after the earlier sites were written.
+    `collect(lm, plan, site) -> Representations` runs at each site, after the earlier sites were written. A collector
+    may have `protected(requests, retain) -> list[Request]`: whose bare prompts a solver protects, `retain` by default.
     """
 
 

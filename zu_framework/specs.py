@@ -51,6 +51,9 @@ class LocatorSpec(Spec):
 class CollectorSpec(Spec):
     """Implementation: a class `C(options, context)` with `plan(lm, requests)` and `collect(lm, plan, site)`.
 
+    It may have `protected(requests, retain)`: the facts whose bare prompts a solver protects, the facts to keep by
+    default.
+
     needs_subject: it reads at the subject, so that data without subjects are refused before a model is loaded.
     """
 

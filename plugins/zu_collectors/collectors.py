@@ -6,6 +6,7 @@ Source: the published implementation's context templates (five samples of ten to
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 
 import torch
@@ -60,6 +61,25 @@ class SubjectLast:
             None if r.subject is None else ReadPrompt(f"{r.subject} is a", len(r.subject)) for r in requests
         )
         return ReadPlan(tuple(requests), tuple(rows), (bare, *shares), anchors)
+
+    def protected(self, requests: Sequence[Request], retain: Sequence[Request]) -> list[Request]:
+        """What is protected: the facts to keep, and forget prompts that ask the same of others (`substitutes`).
+
+        Such a prompt is known to no data set: it stands for the neighbours that a change at its wording may reach. A
+        fact to keep whose subject is also to be forgotten lends it to none.
+        """
+        forgotten = {request.subject for request in requests}
+        subjects = sorted({r.subject for r in retain if r.subject is not None} - forgotten)
+        draw = random.Random(self.context.seed)
+        asked = [r for r in requests if r.subject is not None] if self.options.substitutes else []
+        made = []
+        for request in asked:
+            assert request.subject_start is not None and request.subject_end is not None
+            before, after = request.prompt[: request.subject_start], request.prompt[request.subject_end :]
+            for subject in draw.sample(subjects, min(self.options.substitutes, len(subjects))):
+                prompt = before + subject + after
+                made.append(Request(prompt, request.answer, subject=subject, subject_start=len(before)))
+        return [*retain, *made]
 
     def collect(self, lm: LanguageModel, plan: ReadPlan, site: Site) -> Representations:
         """Keys and values, averaged over contexts by weight or a column each, and those of the bare prompts."""

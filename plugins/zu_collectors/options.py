@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from zu_framework import ConfigError
+from zu_framework.options import not_negative
 
 KINDS = ("none", "fixed", "generated")
 
@@ -29,8 +30,16 @@ class ContextOptions:
         default=True,
         metadata={"help": "one key a request, the mean over contexts; false: each context's key is a column"},
     )
+    substitutes: int = field(
+        default=0,
+        metadata={
+            "help": "where the solver protects facts to keep: prompts protected besides, so many for each forget fact, "
+            "with their subjects in place of its own"
+        },
+    )
 
     def __post_init__(self) -> None:
+        not_negative(self, "substitutes")
         if self.contexts not in KINDS:
             raise ConfigError(f"contexts {self.contexts!r}: use {', '.join(KINDS)}")
         if self.contexts == "fixed" and not self.templates:

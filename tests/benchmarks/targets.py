@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import importlib.metadata
 import os
 import platform
 import random
@@ -20,9 +21,10 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +38,10 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 import zu_framework as zu
 from zu_collectors.collectors import SubjectLast
 from zu_collectors.options import ContextOptions
+from zu_framework.engine.plugins import load_plugins
 from zu_framework.models import batch, row_of
 from zu_targets.descent import Optimised
+from zu_targets.neutral import Neutral
 from zu_targets.optimise import optimise
 from zu_targets.options import NeutralOptions
 
@@ -50,6 +54,8 @@ SIZES: dict[str, dict[str, int]] = {
     "3b": {"hidden_size": 3_072, "intermediate_size": 8_192, "num_hidden_layers": 28, "num_attention_heads": 24,
            "num_key_value_heads": 8, "vocab_size": VOCABULARY},
 }  # fmt: skip
+
+NEUTRAL = {"name": "neutral", "text": " unknown", "lr": 0.5}
 
 # shapes of CounterFact's prompts, two to four words before the subject and one to four after it
 PROMPTS = [
@@ -106,7 +112,7 @@ def plan_of(lm: zu.LanguageModel, facts: int) -> zu.ReadPlan:
 
 def published_loop(
     lm: zu.LanguageModel, block: str, plan: zu.ReadPlan, ids: list[int], o: NeutralOptions
-) -> Tensor:
+) -> Optimised:
     """The published `compute_z` of one request, as written: whole model, whole vocabulary, every token, each step."""
     (prompts,), (anchor,) = plan.prompts, plan.anchors
     assert anchor is not None
@@ -123,6 +129,7 @@ def published_loop(
     optimiser = torch.optim.Adam([delta], lr=o.lr)
     init: Tensor | None = None
     clean: Tensor | None = None
+    losses: list[float] = []
 
     def move(_: Any, __: Any, output: Any) -> Any:
         nonlocal init
@@ -147,6 +154,7 @@ def published_loop(
             assert init is not None
             decay = o.weight_decay * delta.norm() / init.norm() ** 2
             loss = nll.mean() + o.kl_weight * kl + decay
+            losses.append(float(loss))
             if loss < o.loss_threshold or step == o.steps - 1:
                 break
             loss.backward()
@@ -158,7 +166,34 @@ def published_loop(
     finally:
         handle.remove()
     assert init is not None
-    return init + delta.detach()
+    states = (init + delta.detach())[:, None]
+    return Optimised(states, init[:, None], [losses], [float(nll.mean())], {"published loop": 1})
+
+
+class Published(Neutral):
+    """The neutral target, its states found by the published loop: what a whole run is compared with."""
+
+    def _optimise(
+        self, lm: zu.LanguageModel, module: str, plan: zu.ReadPlan, texts: Sequence[Sequence[int]], *_: Any
+    ) -> Optimised:
+        one = [
+            published_loop(lm, module, plan.subset([number]), list(ids), self.options)
+            for number, ids in enumerate(texts)
+        ]
+        states, init = (torch.cat([getattr(each, name) for each in one], 1) for name in ("states", "init"))
+        trace, nll = ([getattr(each, name)[0] for each in one] for name in ("trace", "last_nll"))
+        return Optimised(states, init, trace, nll, {"published loop": len(one)})
+
+
+@zu.hookimpl
+def zu_register_targets(register: Any) -> None:
+    """The builder, for this module's own runs."""
+    register(
+        zu.TargetSpec(
+            "published", target="tests.benchmarks.targets:Published",
+            summary="neutral, by the published loop", options=NeutralOptions,
+        )
+    )  # fmt: skip
 
 
 # ---------------------------------------------------------------------------------------------- measuring
@@ -253,7 +288,7 @@ def compare(size: str, device: str, dtype: torch.dtype, facts: int, timed: int) 
         return optimise(lm, block, some, [ids] * len(some.requests), chosen, 32, lambda *a: None, "")
 
     def reference(numbers: range) -> list[Tensor]:
-        return [published_loop(lm, block, plan.subset([i]), ids, options) for i in numbers]
+        return [published_loop(lm, block, plan.subset([i]), ids, options).states[:, 0] for i in numbers]
 
     ours(2, plan.subset([0, 1]))
     published_loop(lm, block, plan.subset([0]), ids, replace(options, steps=2))
@@ -302,16 +337,21 @@ def compare(size: str, device: str, dtype: torch.dtype, facts: int, timed: int) 
 
 
 def whole_run(facts: int) -> None:
-    """`zu.run` on a small model that knows real facts: everything cached but the requests, ours and the plain loop."""
+    """`zu.run` on a small model that knows real facts: everything cached but the requests, ours and plainer loops."""
     folder = Path(os.environ.get("ZU_SHARED") or Path(__file__).resolve().parents[3] / "shared")
     if not (folder / "models" / "cf-mini").is_dir():
         print(f"\nwhole run: skipped, no reference model at {folder}: point ZU_SHARED at it")
         return
     ways = {
         "ours": [],
-        "plain loop, requests together": ["target.replay=none"],
-        "plain loop, one request at a time": ["target.replay=none", "target.batch_size=1"],
-    }
+        "published loop: one request at a time, whole vocabulary at every token": [],
+        "full forward, one request at a time, head at the text's places alone": [
+            "target.replay=none", "target.batch_size=1"
+        ],
+        "full forward, requests together": ["target.replay=none"],
+    }  # fmt: skip
+    found = [*importlib.metadata.entry_points(group="zu_framework")]
+    plugins = load_plugins([*found, EntryPoint("targets", "tests.benchmarks.targets", "zu_framework")])
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["ZU_CACHE"] = f"{scratch}/cache"
@@ -321,7 +361,7 @@ def whole_run(facts: int) -> None:
             "locator": {"name": "fixed", "layers": [1, 2, 3]},
             "collector": {"name": "subject-last"},
             "background": {"name": "text", "path": str(folder / "data" / "wikitext2_valid.txt"), "documents": 500},
-            "target": {"name": "neutral", "text": " unknown", "lr": 0.5},
+            "target": NEUTRAL,
             "solver": {"name": "zerounlearn", "background_weight": 100},
             "output": {"folder": f"{scratch}/runs"},
         }  # fmt: skip
@@ -331,7 +371,10 @@ def whole_run(facts: int) -> None:
             os.environ["ZU_CACHE"] = f"{scratch}/cache{len(rows)}"
             shutil.copytree(f"{scratch}/cache", os.environ["ZU_CACHE"])
             with cost("cpu") as took:
-                result = zu.run(config, [f"output.name=run{len(rows)}", *changes])
+                chosen = (
+                    {**config, "target": {**NEUTRAL, "name": "published"}} if "published" in way else config
+                )
+                result = zu.run(chosen, [f"output.name=run{len(rows)}", *changes], plugins=plugins)
             rows.append((way, took, result.seconds))
     print(f"\nA whole run: {facts} facts, cf-mini, three sites, moments cached\n")
     phases = sorted({phase for _, _, seconds in rows for phase in seconds})

@@ -45,6 +45,24 @@ def test_what_is_protected_hardly_moves(lm: LanguageModel, settings: dict[str, A
     assert held < 1e-2 * free
 
 
+def test_substitutes_hold_what_a_forget_prompt_says_of_others(
+    lm: LanguageModel, settings: dict[str, Any]
+) -> None:
+    site = lm.site(1)
+    asked = [FORGET[0].prompt.replace("Quinania", str(r.subject)) for r in KEEP]
+    keys = read_states(lm, [site.module], [ReadPrompt(p, len(p)) for p in asked])[site.module][0]
+    assert keys is not None
+    before = lm.weight(site).clone()
+
+    def change(substitutes: int) -> float:
+        collector = {"name": "prompt-last", "contexts": "none", "substitutes": substitutes}
+        config = {**protecting(settings, 1e6), "collector": collector}
+        with zu.unlearn(lm, None, FORGET, config, retain=KEEP):
+            return float(((lm.weight(site) - before) @ keys).norm())
+
+    assert change(2) < 1e-2 * change(0)
+
+
 def test_protection_without_facts_to_keep_is_refused_and_the_model_stays(
     lm: LanguageModel, settings: dict[str, Any]
 ) -> None:

@@ -191,13 +191,13 @@ class Pipeline:
             plan = collector.plan(self.lm, requests)
             asked = [[[p.text, p.read_end] for p in prompts] for prompts in plan.prompts]
             self.processes.agree("set of contexts", fingerprint({"prompts": asked}))
-            kept = self._retain_plan(collector)
+            kept = self._retain_plan(collector, requests)
         earlier = dict(self.earlier)  # not those of the stage before: they are of the same facts
         for indices in self._groups(len(requests)):
             self._one_pass(plan.subset(indices), kept, sites, context, collector, writer, earlier, report)
 
-    def _retain_plan(self, collector: Any) -> ReadPlan | None:
-        """The bare prompts of the facts to keep, where the solver protects them."""
+    def _retain_plan(self, collector: Any, requests: tuple[Request, ...]) -> ReadPlan | None:
+        """The bare prompts of the facts to keep, and of what the collector adds, where the solver protects them."""
         if "retain_keys" not in self.parts.needs:
             return None
         if not self.retain:
@@ -205,7 +205,9 @@ class Pipeline:
                 f"solver {self.parts['solver'].spec.name!r} protects facts to keep under these options, and there are "
                 "none: give them (data.retain, or `retain` of zu.unlearn), or set its protect_weight to 0"
             )
-        plan: ReadPlan = collector.plan(self.lm, self.retain)
+        more = getattr(collector, "protected", None)
+        kept = self.retain if more is None else more(requests, self.retain)
+        plan: ReadPlan = collector.plan(self.lm, kept)
         return replace(plan, prompts=tuple(row[:1] for row in plan.prompts), weights=(1.0,))
 
     def _backgrounds(self, sites: Sequence[list[Site]], stage: int) -> dict[str, Background]:

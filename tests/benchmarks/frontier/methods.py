@@ -18,6 +18,7 @@ Config = Mapping[str, Any]
 STARTS = ["The", "A", "He", "There", "At", "In", "It", "They", "She", "On"]
 CONTEXTS = {"name": "subject-last", "contexts": "generated", "starts": STARTS, "bare_weight": 1 / 11}
 PUBLISHED_TARGET = {"lr": 0.5, "steps": 25, "clamp": 0.75, "weight_decay": 0.5, "kl_weight": 0.0625}
+PROMPT_LAST = {"name": "prompt-last", "contexts": "generated", "starts": STARTS, "bare_weight": 1 / 11}
 LONG_TARGET = {"lr": 0.5, "steps": 40, "clamp": 1.0, "weight_decay": 0.1, "kl_weight": 0.0}
 
 
@@ -118,6 +119,7 @@ def methods(world: str) -> dict[str, Method]:
             "ours",
         ),
     }
+    found |= _two_stages(world, sets["early"])
     found |= {
         name: Method(label, _trained(name, sets["late"], more), "gradient") for name, label, more in GRADIENT
     }
@@ -135,6 +137,45 @@ GRADIENT: tuple[tuple[str, str, Config], ...] = (
     ("undial", "UNDIAL", {}),
     ("wga", "WGA", {}),
 )
+
+
+def _two_stages(world: str, early: Config) -> dict[str, Method]:
+    """A short state at the subject in the first layers; then one at the prompt's end, where the first has left a mark.
+
+    Any editor may do so: MEMIT stands beside ours, which also holds what is said after the prompts of facts to keep.
+    """
+    later = (1, 2) if world == "demo" else (2, 3, 4)
+
+    def staged(clamp: float, one: Config, two: Config, substitutes: int = 0) -> Config:
+        then = {
+            **_layers(*later), "collector": {**PROMPT_LAST, "substitutes": substitutes},
+            "target": {**PUBLISHED_TARGET, "clamp": 0.3}, "solver": two,
+        }  # fmt: skip
+        return {**merged(early, {"target": {"clamp": clamp}, "solver": one}), "then": [then]}
+
+    def local(first: float, second: float, protect: float, zero: float) -> Config:
+        key = {"name": "zerounlearn-local", "space": "key", "zero_weight": 0.0}
+        two = {"background_weight": second, "protect_weight": protect, "zero_weight": zero}
+        return staged(0.75, {**key, "background_weight": first}, two, substitutes=10)
+
+    def memit(first: float, second: float) -> Config:
+        return staged(0.75, {"name": "memit", "background_weight": first}, {"background_weight": second})
+
+    ours = ((1e3, 1e4, 1e4, 0.0), (1e3, 1e4, 1e4, 50.0), (1e3, 1e3, 1e5, 0.0), (1e4, 3e3, 1e4, 0.0))
+    return {
+        "memit-two": Method(
+            "MEMIT, two stages",
+            {f"background {a:g} then {b:g}": memit(a, b) for a in (2.0, 20.0) for b in (20.0, 200.0)},
+        ),
+        "local-two": Method(
+            "ours, two stages",
+            {
+                f"background {a:g} then {b:g}, protect {p:g}, zero {z:g}": local(a, b, p, z)
+                for a, b, p, z in ours
+            },
+            "ours",
+        ),
+    }
 
 
 def _trained(name: str, common: Config, more: Config) -> dict[str, Config]:

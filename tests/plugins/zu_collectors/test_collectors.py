@@ -118,3 +118,27 @@ def test_a_request_without_subject_is_refused_with_the_way_out(lm: LanguageModel
 def test_options_out_of_range_are_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         subject_last(**options)
+
+
+def test_substitutes_ask_what_is_forgotten_of_the_facts_to_keep() -> None:
+    keep = [
+        Request("Rome lies in", "Italy", subject="Rome"),
+        Request("Oslo lies in", "Norway", subject="Oslo"),
+        Request("In France they speak", "French", subject="France"),
+        Request("Nobody knows", "it"),
+    ]
+    collector = subject_last(substitutes=5)
+    kept = collector.protected(REQUESTS, keep)
+    assert kept[:4] == keep
+    made = kept[4:]
+    # France is to be forgotten, and one fact has no subject: two are left to lend
+    assert {r.prompt for r in made} == {
+        f"{before}{subject}{after}"
+        for subject in ("Rome", "Oslo")
+        for before, after in (("The capital of ", " is"), ("", " speaks"), ("Who taught ", "?"))
+    }
+    assert all(r.prompt[: r.subject_end].endswith(str(r.subject)) for r in made)
+    assert collector.protected(REQUESTS, keep) == kept
+    assert subject_last().protected(REQUESTS, keep) == keep
+    with pytest.raises(ConfigError, match="substitutes"):
+        ContextOptions(substitutes=-1)
