@@ -20,6 +20,10 @@ from typing import Any
 import zu_framework as zu
 
 METRICS = ("efficacy", "generalization", "specificity", "retained", "perplexity")
+SHARED = (
+    "output.share_targets=true",
+    "output.report=false",
+)  # states that methods have in common are found once
 UNIT = 10  # facts that the demo's background weight was chosen for
 
 
@@ -31,15 +35,26 @@ class Method:
     overrides: tuple[str, ...]
     weight: float
     grows: bool = False
+    later: tuple[int, ...] = ()
 
     def options(self, facts: int) -> list[str]:
         """The overrides for this many facts."""
         weight = self.weight * max(facts / UNIT, 1.0) if self.grows else self.weight
-        return [*self.overrides, f"solver.background_weight={weight:g}"]
+        chosen = [*SHARED, *self.overrides, f"solver.background_weight={weight:g}"]
+        if self.later:
+            # the second stage of the frontier's grid, its weight as many times larger as there
+            then = {
+                "locator": {"name": "fixed", "layers": list(self.later)},
+                "collector": {"name": "prompt-last", "contexts": "generated", "substitutes": 3},
+                "target": {"clamp": 0.3, "steps": 25},
+                "solver": {"background_weight": 10 * weight, "protect_weight": 10000, "zero_weight": 0},
+            }
+            chosen += [f"then={json.dumps([then])}"]
+        return chosen
 
 
-def methods(base: float) -> tuple[Method, ...]:
-    """The methods compared, `base` the background weight that suits few facts in key space."""
+def methods(base: float, later: tuple[int, ...]) -> tuple[Method, ...]:
+    """The methods compared, `base` the background weight that suits few facts in key space; later: second stage."""
     key = ("solver.name=zerounlearn-local", "solver.space=key")
     return (
         Method("`zerounlearn`", ("solver.name=zerounlearn",), base),
@@ -50,9 +65,13 @@ def methods(base: float) -> tuple[Method, ...]:
         ),
         Method("`zerounlearn-local`, key space", key, base),
         Method("the same, weight grows with n", key, base, grows=True),
+        Method(
+            "in two stages, short states, weights grow with n",
+            (*key, "target.clamp=0.75", "solver.zero_weight=0"), base, grows=True, later=later,
+        ),
         Method("key space, groups of 25", (*key, "solver.group_size=25"), base),
-        Method("`memit`", ("solver.name=memit", "solver.ridge=1e-6"), base),
-    )
+        Method("`memit`", ("solver.name=memit", "solver.ridge=1e-6"), base / 50),  # the same trade: forget_weight is 50
+    )  # fmt: skip
 
 
 def main() -> None:
@@ -72,7 +91,7 @@ def main() -> None:
     done = list(_read(chosen.out))
     for facts in chosen.facts:
         for seed in range(chosen.seeds):
-            for method in methods(chosen.weight):
+            for method in methods(chosen.weight, (2, 3, 4) if chosen.model else (1, 2)):
                 key = {"method": method.name, "facts": facts, "seed": seed}
                 if any({k: d[k] for k in key} == key for d in done):
                     continue
@@ -102,6 +121,7 @@ def _cell(base: str, overrides: Sequence[str], facts: int, seed: int) -> dict[st
             return {"error": str(refused)}
         took = time.perf_counter() - begin
         seconds = sum(s for phase, s in result.seconds.items() if phase not in ("measure", "load"))
+        seconds += sum(result.edit.report["saved_seconds"].values())  # what another run had found already
     before, after = result.before, result.after
     values = {m: after[m].value for m in METRICS if m in after and m != "perplexity"}
     return {

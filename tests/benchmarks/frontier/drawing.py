@@ -94,13 +94,13 @@ def plot(records: Records, contestants: Mapping[str, Method], facts: int, path: 
     ):
         found = _reported(records, facts, name)
         colour = COLOURS[number % len(COLOURS)]
-        hollow = number >= len(COLOURS)
+        face = (colour, "white", f"{colour}55")[number // len(COLOURS) % 3]
         for row, said in enumerate(("efficacy", "generalization")):
             for column, kept in enumerate(("specificity", "retained", "perplexity")):
                 (x, dx), (y, dy) = (_spread([draw[what] for draw in found]) for what in (kept, said))
                 mark = axes[row][column].errorbar(
                     x, y, xerr=dx, yerr=dy, fmt=SHAPES[method.kind], color=colour, elinewidth=0.6, alpha=0.9,
-                    markersize=15 if method.kind == "ours" else 7, markerfacecolor="white" if hollow else colour,
+                    markersize=15 if method.kind == "ours" else 7, markerfacecolor=face,
                     markeredgecolor=colour, zorder=3 if method.kind == "ours" else 2,
                 )  # fmt: skip
                 if not row and not column:
