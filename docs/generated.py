@@ -15,6 +15,7 @@ from zu_framework.bench import BenchConfig, ready_made_benches
 from zu_framework.cli.app import app
 from zu_framework.config import (
     COMPONENT_GROUPS,
+    STAGE_GROUPS,
     EvaluateConfig,
     ModelConfig,
     OutputConfig,
@@ -70,6 +71,9 @@ def configuration_page() -> str:
         "| --- | --- | --- | --- |",
         "| `seed` | int | `0` | every random draw of a run follows from it |",
         "| `base` | str | | a configuration that this one starts from |",
+        "| `then` | list | | further stages for the same facts ([stages](../concepts.md#stages)): each may change "
+        f"{', '.join(f'`{group}`' for group in STAGE_GROUPS)}, and is laid over the stage before it; "
+        "`then.0.target.clamp=0.3` overrides one |",
         "",
     ]
     typed_groups = {

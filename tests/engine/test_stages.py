@@ -107,7 +107,7 @@ def test_a_stage_is_laid_over_the_one_before_it() -> None:
         ("[{data: demo}]", "line 3: then.0.data: a stage may change locator, collector, target, solver"),
         ("\n- {target: {clmp: 1}}", "line 4: unknown key 'target.clmp': did you mean 'clamp'"),
         ("[{solver: unheard-of}]", "unheard-of"),
-        ("[{locator: {name: fixed, layers: [9]}}]", "layer 9"),
+        ("[{locator: {name: fixed, layers: [9]}}]", "then.0.locator.layers names layer 9"),
     ],
 )
 def test_a_stage_that_cannot_be_is_refused_before_anything_starts(

@@ -227,15 +227,14 @@ def check(
             revision=config.model.revision,
         )
         Chat.of(tokenizer, config.model.system)
-    layers = [
-        layer for stage in parts.stages for layer in getattr(stage["locator"].options, "layers", None) or ()
-    ]
-    for layer in layers:
-        if not 0 <= layer < info.num_layers:
-            raise ConfigError(
-                f"locator.layers names layer {layer}; {config.model.path!r} ({info.model_type}) has layers "
-                f"0 to {info.num_layers - 1}"
-            )
+    for number, stage in enumerate(parts.stages):
+        for layer in getattr(stage["locator"].options, "layers", None) or ():
+            if not 0 <= layer < info.num_layers:
+                key = f"then.{number - 1}.locator.layers" if number else "locator.layers"
+                raise ConfigError(
+                    f"{key} names layer {layer}; {config.model.path!r} ({info.model_type}) has layers "
+                    f"0 to {info.num_layers - 1}"
+                )
     names = {
         group: " then ".join(dict.fromkeys(stage[group].spec.name for stage in parts.stages))
         for group in parts.chosen
