@@ -154,7 +154,7 @@ def published_loop(
             assert init is not None
             decay = o.weight_decay * delta.norm() / init.norm() ** 2
             loss = nll.mean() + o.kl_weight * kl + decay
-            losses.append(float(loss))
+            losses.append(float(loss.detach()))
             if loss < o.loss_threshold or step == o.steps - 1:
                 break
             loss.backward()
