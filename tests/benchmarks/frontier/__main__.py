@@ -5,7 +5,7 @@
     python -m tests.benchmarks.frontier out --table               what the file holds, as tables and a plot
 
 Stage `choose` tries every setting of every method on the first half of the facts; stage `report` runs each method's
-chosen one on the second. One thread.
+chosen one on the second. `--methods sweep` changes one setting of our solver at a time, on the first half. One thread.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def main() -> None:
         return
     torch.set_num_threads(1)
     world = _world(asked)
-    names = asked.methods or list(contestants)
+    names = asked.methods or [name for name, method in contestants.items() if method.report]
     for cell in _cells(asked.stage, asked.facts, asked.seeds, names, contestants, records):
         if cell in records:
             continue
@@ -63,6 +63,8 @@ def _cells(
         for name in names:
             settings = contestants[name].settings
             if stage == "report":
+                if not contestants[name].report:
+                    sys.exit(f"{name} is looked at on the choosing half alone: --stage choose")
                 chosen = records.chosen(name) if len(settings) > 1 else next(iter(settings))
                 if chosen is None:
                     print(f"{name}: nothing chosen yet, run --stage choose first", file=sys.stderr)

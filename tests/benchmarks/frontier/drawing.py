@@ -43,13 +43,33 @@ def tables(records: Records, contestants: Mapping[str, Method]) -> str:
                 setting = next(records.of("report", facts, name))[0].setting
                 rows.append(f"| {method.label} | {setting} | {' | '.join(_shown(found))} |")
         parts.append(f"{facts} facts, {draws} draws\n\n" + "\n".join(rows))
+    parts += [
+        swept for name, m in contestants.items() if not m.report and (swept := _swept(records, name, m))
+    ]
     rows = ["| method | setting | cost when choosing |", "| --- | --- | --- |"]
     for name, method in contestants.items():
+        if not method.report:
+            continue
         chosen = records.chosen(name)
         for setting, cost in sorted(records.costs(name).items(), key=lambda pair: pair[1]):
             mark = " (chosen)" if setting == chosen else ""
             rows.append(f"| {method.label} | {setting}{mark} | {cost:.1f} |")
     return "\n\n".join([*parts, "\n".join(rows)])
+
+
+def _swept(records: Records, name: str, method: Method) -> str:
+    """Markdown of a method that is only looked at: each setting on the draws of the choosing half."""
+    rows = []
+    for facts in sorted({cell.facts for cell in records.found if cell.method == name}):
+        for setting in method.settings:
+            found = [
+                {**m, "perplexity": m["perplexity"] / records.base(cell)["perplexity"]}
+                for cell, m in records.of("choose", facts, name, setting)
+            ]
+            if found:
+                rows.append(f"| {setting} | {facts} | {len(found)} | {' | '.join(_shown(found))} |")
+    head = [f"| {method.label} | facts | draws | {' | '.join(HEADS)} |", "| --- " * (len(HEADS) + 3) + "|"]
+    return "\n".join([*head, *rows]) if rows else ""
 
 
 def _reported(records: Records, facts: int, name: str) -> list[dict[str, float]]:

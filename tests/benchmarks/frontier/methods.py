@@ -24,7 +24,10 @@ LONG_TARGET = {"lr": 0.5, "steps": 40, "clamp": 1.0, "weight_decay": 0.1, "kl_we
 
 @dataclass(frozen=True)
 class Method:
-    """A contestant: its settings, by a short name each, the first of which is tried first; and how it is drawn."""
+    """A contestant: its settings, by a short name each, the first of which is tried first; and how it is drawn.
+
+    report: false for one that is only looked at, on the choosing half.
+    """
 
     label: str
     settings: Mapping[str, Config]
@@ -123,6 +126,30 @@ def methods(world: str) -> dict[str, Method]:
     found |= {
         name: Method(label, _trained(name, sets["late"], more), "gradient") for name, label, more in GRADIENT
     }
+    found["sweep"] = Method("ours, one setting at a time", _sweep(world, sets["early"]), "ours", report=False)
+    return found
+
+
+def _sweep(world: str, early: Config) -> dict[str, Config]:
+    """Settings of `zerounlearn-local`, each changed alone. Weights count by their ratios: one of the three is held."""
+    here = {"background_weight": 1000.0, "forget_weight": 50.0, "zero_weight": 50.0, "space": "key"}
+    layers = ((0,), (1,), (0, 1), (1, 2)) if world == "demo" else ((0, 1), (0, 1, 2), (1, 2, 3), (2, 3, 4))
+
+    def with_solver(**changed: Any) -> Config:
+        return merged(early, {"solver": {"name": "zerounlearn-local", **here, **changed}})
+
+    found = {"as it is": with_solver()}
+    found |= {f"space {s}": with_solver(space=s) for s in ("output",)}
+    found |= {f"background {b:g}": with_solver(background_weight=b) for b in (1.0, 100.0, 10000.0)}
+    found |= {f"forget {f:g}": with_solver(forget_weight=f) for f in (5.0, 500.0)}
+    found |= {f"zero {z:g}": with_solver(zero_weight=z) for z in (0.0, 10.0, 200.0, 1000.0)}
+    found |= {f"rank tolerance {t:g}": with_solver(rank_tolerance=t) for t in (0.3, 0.6, 0.9)}
+    found |= {
+        f"layers {', '.join(map(str, some))}": merged(with_solver(), _layers(*some))
+        for some in layers
+        if list(some) != early["locator"]["layers"]
+    }
+    found |= {f"clamp {c:g}": merged(with_solver(), {"target": {"clamp": c}}) for c in (0.5, 0.75, 1.5)}
     return found
 
 
@@ -144,34 +171,50 @@ def _two_stages(world: str, early: Config) -> dict[str, Method]:
 
     Any editor may do so: MEMIT stands beside ours, which also holds what is said after the prompts of facts to keep.
     """
-    later = (1, 2) if world == "demo" else (2, 3, 4)
+    narrow, wide, later = ((0,), (0, 1), (1, 2)) if world == "demo" else ((0, 1), (0, 1, 2), (2, 3, 4))
 
-    def staged(clamp: float, one: Config, two: Config, substitutes: int = 0) -> Config:
+    def staged(
+        layers: tuple[int, ...], clamp: float, one: Config, two: Config, substitutes: int = 0
+    ) -> Config:
         then = {
             **_layers(*later), "collector": {**PROMPT_LAST, "substitutes": substitutes},
             "target": {**PUBLISHED_TARGET, "clamp": 0.3}, "solver": two,
         }  # fmt: skip
-        return {**merged(early, {"target": {"clamp": clamp}, "solver": one}), "then": [then]}
+        first = {**_layers(*layers), "target": {"clamp": clamp}, "solver": one}
+        return {**merged(early, first), "then": [then]}
 
-    def local(first: float, second: float, protect: float, zero: float) -> Config:
-        key = {"name": "zerounlearn-local", "space": "key", "zero_weight": 0.0}
-        two = {"background_weight": second, "protect_weight": protect, "zero_weight": zero}
-        return staged(0.75, {**key, "background_weight": first}, two, substitutes=10)
+    def local(layers: tuple[int, ...], clamp: float, first: float, zero: float, substitutes: int) -> Config:
+        key = {"name": "zerounlearn-local", "space": "key", "zero_weight": 0.0, "background_weight": first}
+        two = {"background_weight": 1e3, "protect_weight": 1e5, "zero_weight": zero}
+        return staged(layers, clamp, key, two, substitutes)
 
-    def memit(first: float, second: float) -> Config:
-        return staged(0.75, {"name": "memit", "background_weight": first}, {"background_weight": second})
+    def memit(layers: tuple[int, ...], first: float, second: float) -> Config:
+        return staged(
+            layers, 0.75, {"name": "memit", "background_weight": first}, {"background_weight": second}
+        )
 
-    ours = ((1e3, 1e4, 1e4, 0.0), (1e3, 1e4, 1e4, 50.0), (1e3, 1e3, 1e5, 0.0), (1e4, 3e3, 1e4, 0.0))
+    ours = (
+        (narrow, 0.75, 1e4, 0.0, 10),
+        (narrow, 0.75, 1e4, 50.0, 10),
+        (narrow, 1.0, 1e4, 0.0, 20),
+        (wide, 0.75, 1e3, 0.0, 10),
+    )
+    theirs = ((narrow, 200.0, 20.0), (narrow, 20.0, 20.0), (wide, 20.0, 200.0), (wide, 2.0, 200.0))
     return {
         "memit-two": Method(
             "MEMIT, two stages",
-            {f"background {a:g} then {b:g}": memit(a, b) for a in (2.0, 20.0) for b in (20.0, 200.0)},
+            {
+                f"first {len(layers)}, background {a:g} then {b:g}": memit(layers, a, b)
+                for layers, a, b in theirs
+            },
         ),
         "local-two": Method(
             "ours, two stages",
             {
-                f"background {a:g} then {b:g}, protect {p:g}, zero {z:g}": local(a, b, p, z)
-                for a, b, p, z in ours
+                f"first {len(layers)}, clamp {c:g}, background {b:g}, zero {z:g}, substitutes {k}": local(
+                    layers, c, b, z, k
+                )
+                for layers, c, b, z, k in ours
             },
             "ours",
         ),
