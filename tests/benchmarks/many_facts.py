@@ -29,7 +29,7 @@ UNIT = 10  # facts that the demo's background weight was chosen for
 
 @dataclass(frozen=True)
 class Method:
-    """A name for the table, and the overrides that make it; `weight` per UNIT facts where it grows with n."""
+    """A name for the table, and the overrides that make it; `weight` for UNIT facts where it grows with sqrt n."""
 
     name: str
     overrides: tuple[str, ...]
@@ -39,7 +39,7 @@ class Method:
 
     def options(self, facts: int) -> list[str]:
         """The overrides for this many facts."""
-        weight = self.weight * max(facts / UNIT, 1.0) if self.grows else self.weight
+        weight = self.weight * max(facts / UNIT, 1.0) ** 0.5 if self.grows else self.weight
         chosen = [*SHARED, *self.overrides, f"solver.background_weight={weight:g}"]
         if self.later:
             # the second stage of the frontier's grid, its weight as many times larger as there
@@ -64,12 +64,15 @@ def methods(base: float, later: tuple[int, ...]) -> tuple[Method, ...]:
             base,
         ),
         Method("`zerounlearn-local`, key space", key, base),
-        Method("the same, weight grows with n", key, base, grows=True),
+        Method("key space, weight grows with sqrt n", key, base, grows=True),
         Method(
-            "in two stages, short states, weights grow with n",
+            "key space in two stages, weights grow with sqrt n",
             (*key, "target.clamp=0.75", "solver.zero_weight=0"), base, grows=True, later=later,
         ),
         Method("key space, groups of 25", (*key, "solver.group_size=25"), base),
+        Method(
+            "key space, groups of 25, weight grows with sqrt n", (*key, "solver.group_size=25"), base, grows=True
+        ),
         Method("`memit`", ("solver.name=memit", "solver.ridge=1e-6"), base / 50),  # the same trade: forget_weight is 50
     )  # fmt: skip
 
@@ -106,7 +109,8 @@ def _real(chosen: Any) -> list[str]:
     return [
         f"model.path={chosen.model}", f"data.path={chosen.data}", "data.protocol=all", f"background.path={chosen.text}",
         "locator.name=fixed", "locator.layers=[1,2,3]", 'target.text=" unknown"', "target.lr=0.5",
-        "collector.contexts=generated",
+        "collector.contexts=generated", "collector.bare_weight=0.09",
+        'collector.starts=[The, A, He, There, At, In, It, They, She, "On"]',
     ]  # fmt: skip
 
 

@@ -104,7 +104,10 @@ def plot(records: Records, contestants: Mapping[str, Method], facts: int, path: 
 
     matplotlib.use("Agg")
     matplotlib.rcParams["svg.hashsalt"] = "frontier"
-    from matplotlib import pyplot
+    from matplotlib import colors, pyplot
+
+    def pale(colour: str) -> tuple[float, ...]:
+        return tuple(0.35 * part + 0.65 for part in colors.to_rgb(colour))
 
     figure, axes = pyplot.subplots(2, 3, figsize=(13, 8), sharey="row")
     drawn: list[Any] = []
@@ -114,7 +117,7 @@ def plot(records: Records, contestants: Mapping[str, Method], facts: int, path: 
     ):
         found = _reported(records, facts, name)
         colour = COLOURS[number % len(COLOURS)]
-        face = (colour, "white", f"{colour}55")[number // len(COLOURS) % 3]
+        face = (colour, "white", pale(colour))[number // len(COLOURS) % 3]
         for row, said in enumerate(("efficacy", "generalization")):
             for column, kept in enumerate(("specificity", "retained", "perplexity")):
                 (x, dx), (y, dy) = (_spread([draw[what] for draw in found]) for what in (kept, said))
