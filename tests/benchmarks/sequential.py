@@ -6,7 +6,8 @@
 Each edit is made on the model that the ones before it left. Forgotten facts come from the second half of the world's
 records; no request ever asks to forget one of the first half, which is dealt in turn into facts that a method may
 protect and those that `retained` counts. Prints Markdown tables: efficacy and generalization over all facts forgotten
-so far (lower is better), the efficacy of the very first ten, retained facts (higher), perplexity as a ratio to the untouched model. `--json FILE` keeps every number.
+so far (lower is better), the efficacy of the very first ten, retained facts (higher), perplexity as a ratio to the
+untouched model. `--json FILE` keeps every number.
 """
 
 from __future__ import annotations
