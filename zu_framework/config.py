@@ -18,7 +18,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
-from zu_framework.errors import ConfigError, unknown_name
+from zu_framework.errors import ConfigError, in_stage, unknown_name
 from zu_framework.specs import Spec
 
 # group of the config -> kind of component
@@ -235,7 +235,11 @@ def overridden(tree: Mapping[str, Any], overrides: Sequence[str], origins: dict[
     for (
         override
     ) in overrides:  # gathered first: `solver.name=` may come before or after that solver's options
-        upper = _merged(upper, parse_override(override, origins))
+        given = parse_override(override, origins)
+        stages, changes = upper.get("then"), given.get("then")
+        if isinstance(stages, list) and isinstance(changes, Mapping):
+            given = {**given, "then": _stages_over(stages, changes)}
+        upper = _merged(upper, given)
     return lay_over(tree, upper)
 
 
@@ -363,12 +367,44 @@ def lay_over(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, An
         kept[group] = {} if new.get("name", old.get("name")) != old.get("name") else old
         upper = {**upper, group: new}
     stages, changes = kept.get("then"), upper.get("then")
-    if isinstance(stages, list) and isinstance(changes, Mapping):  # `then.0.target.clamp=0.5`
-        upper = {**upper, "then": [lay_over(s, changes.get(str(n), {})) for n, s in enumerate(stages)]}
-        other = next((key for key in changes if key not in map(str, range(len(stages)))), None)
-        if other is not None:
-            raise ConfigError(f"then.{other}: there are {len(stages)} further stages, numbered from 0")
+    if isinstance(stages, list) and not isinstance(changes, list):
+        renamed = [
+            group
+            for group in STAGE_GROUPS
+            if (_as_group(lower.get(group)) or {}).get("name")
+            != (_as_group(upper.get(group)) or {}).get("name")
+            and "name" in (_as_group(upper.get(group)) or {})
+        ]
+        kept["then"] = stages = _without_options(stages, renamed)
+        if isinstance(changes, Mapping):  # `then.0.target.clamp=0.5`
+            upper = {**upper, "then": _stages_over(stages, changes)}
     return _merged(kept, upper)
+
+
+def _without_options(stages: list[Any], groups: Sequence[str]) -> list[Any]:
+    """Stages without the options of groups that now name another component, up to where a stage names its own."""
+    left, found = list(groups), []
+    for stage in stages:
+        if isinstance(stage, Mapping):
+            left = [g for g in left if "name" not in (_as_group(stage.get(g)) or {})]
+            stage = {group: given for group, given in stage.items() if group not in left}
+        found.append(stage)
+    return found
+
+
+def _stages_over(stages: list[Any], changes: Mapping[Any, Any]) -> list[Any]:
+    """Stages under changes by number."""
+    found = list(stages)
+    for key, change in changes.items():
+        number = int(key) if str(key).isdigit() else -1
+        if not 0 <= number < len(stages):
+            raise ConfigError(f"then.{key}: `then` has {len(stages)} entries, numbered from 0")
+        if not isinstance(change, Mapping) or not isinstance(stages[number], Mapping):
+            raise ConfigError(
+                f"then.{key} is a stage, a mapping of {', '.join(STAGE_GROUPS)}; got {change!r}"
+            )
+        found[number] = lay_over(stages[number], change)
+    return found
 
 
 def _as_group(value: Any) -> Any:
@@ -431,7 +467,11 @@ def _stages(name: str, tree: Mapping[str, Any], origins: Mapping[str, str]) -> t
     if entries is None:
         return ()
     if not isinstance(entries, list):
-        raise ConfigError(f"{_at(origins, 'then')}`then` is a list of stages, got {entries!r}")
+        at = next((key for key in origins if key == "then" or key.startswith("then.")), "then")
+        raise ConfigError(
+            f"{_at(origins, at)}`then` is a list of stages, got {entries!r}: give it whole, "
+            "then=[{...}], before a key such as then.0.target.clamp changes it"
+        )
     laid = {key: value for key, value in tree.items() if key != "then"}
     stages = []
     for number, entry in enumerate(entries):
@@ -450,7 +490,8 @@ def _stages(name: str, tree: Mapping[str, Any], origins: Mapping[str, str]) -> t
         prefix = f"{at}."
         own = {k.removeprefix(prefix): where for k, where in origins.items() if k.startswith(prefix)}
         origins = {**origins, **own}
-        stages.append(typed_config(name, laid, origins))
+        with in_stage(number + 1):
+            stages.append(typed_config(name, laid, origins))
     return tuple(stages)
 
 

@@ -6,7 +6,8 @@ is a defect of ours (or of a plugin) and exits with code 1.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 
@@ -68,3 +69,14 @@ def unknown_name(kind: str, name: str, known: Iterable[str], listing: str) -> Un
     close = get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(repr(c) for c in close)}? " if close else ""
     return UnknownName(f"unknown {kind} {name!r}: {hint}{listing}")
+
+
+@contextmanager
+def in_stage(number: int) -> Iterator[None]:
+    """Say of an error that it is about a further stage, by its place in `then`; 0 is the run's first stage."""
+    try:
+        yield
+    except ZuError as cause:
+        if not number:
+            raise
+        raise type(cause)(f"{cause} (in then.{number - 1})") from cause

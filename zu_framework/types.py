@@ -299,6 +299,11 @@ class Background:
         return fresh
 
     @property
+    def given(self) -> frozenset[str]:
+        """The names of the moments that it was given; the others follow from these, or are not there."""
+        return frozenset(name for name, source in self._sources.items() if source is not None)
+
+    @property
     def key_moment(self) -> Tensor:
         """C (i, i)."""
         return self._read("key_moment")

@@ -72,12 +72,16 @@ class SubjectLast:
         subjects = sorted({r.subject for r in retain if r.subject is not None} - forgotten)
         draw = random.Random(self.context.seed)
         asked = [r for r in requests if r.subject is not None] if self.options.substitutes else []
+        known = {r.prompt for r in (*requests, *retain)}
         made = []
         for request in asked:
             assert request.subject_start is not None and request.subject_end is not None
             before, after = request.prompt[: request.subject_start], request.prompt[request.subject_end :]
-            for subject in draw.sample(subjects, min(self.options.substitutes, len(subjects))):
+            # two facts of one wording ask the same of others: each question counts once
+            free = [subject for subject in subjects if before + subject + after not in known]
+            for subject in draw.sample(free, min(self.options.substitutes, len(free))):
                 prompt = before + subject + after
+                known.add(prompt)
                 made.append(Request(prompt, request.answer, subject=subject, subject_start=len(before)))
         return [*retain, *made]
 

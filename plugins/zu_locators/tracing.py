@@ -87,6 +87,7 @@ def _sites(lm: LanguageModel, curves: Curves, options: TraceOptions, context: Ru
     if context.artifacts is not None:
         from zu_locators.heatmap import draw  # matplotlib takes a while to import
 
+        context.artifacts.mkdir(parents=True, exist_ok=True)
         curves.save(context.artifacts / f"{curves.name}.json", picked)
         draw(curves, picked, context.artifacts / f"{curves.name}.png")
     return [lm.site(layer) for layer in picked]

@@ -29,7 +29,9 @@ def section(run: RunReport) -> Markup:
     ]
     components = [(group, *_component(run.config[group])) for group in COMPONENTS if run.config.get(group)]
     for number, stage in enumerate(run.config.get("then") or (), 2):
-        components += [(f"stage {number}: {group}", *_component(given)) for group, given in stage.items()]
+        for group, given in stage.items():
+            name, options = _component(given)
+            components.append((f"stage {number}: {group}", name or "as before", options))
     written = yaml.safe_dump(dict(run.config), sort_keys=False, allow_unicode=True)
     return fill("asked.html", "zu_reports", pairs=pairs, components=components, config=written)
 

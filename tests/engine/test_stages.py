@@ -129,8 +129,96 @@ def test_a_stage_that_cannot_be_is_refused_before_anything_starts(
 
 
 def test_an_override_of_a_stage_that_is_not_there_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"then\.1: there are 1 further stages"):
+    with pytest.raises(ConfigError, match=r"then\.1: `then` has 1 entries"):
         load_config({"base": "zerounlearn-local", "then": [{"target": {"clamp": 1}}]}, ["then.1.seed=1"])
+
+
+@pytest.mark.parametrize("override", ["then.0=5", "then.0=null", "then.0=memit", "then.x.solver=memit"])
+def test_an_override_that_makes_no_stage_is_refused(override: str) -> None:
+    with pytest.raises(ConfigError, match=r"^then\."):
+        load_config({"base": "zerounlearn-local", "then": [{"target": {"clamp": 1}}]}, [override])
+
+
+def test_a_stage_that_is_not_there_cannot_be_changed() -> None:
+    with pytest.raises(ConfigError, match="override 'then.0.target.clamp=1': `then` is a list of stages"):
+        load_config("zerounlearn-local", ["then.0.target.clamp=1"])
+    assert load_config("two-stages", ["then=[]"]).then == ()
+
+
+def test_another_solver_leaves_the_options_of_the_old_one_behind_in_later_stages_too() -> None:
+    (later,) = load_config("two-stages", ["solver.name=memit", "then.0.solver.background_weight=7"]).then
+    assert later.components["solver"].name == "memit"
+    assert dict(later.components["solver"].options) == {"background_weight": 7}
+    assert later.components["target"].options["clamp"] == 0.3
+    own = {"base": "zerounlearn-local", "then": [{"solver": {"name": "zerounlearn-local", "space": "key"}}]}
+    (kept,) = load_config(own, ["solver.name=memit"]).then
+    assert dict(kept.components["solver"].options) == {"space": "key"}
+
+
+def test_an_error_says_which_stage_it_is_about(settings: Settings, lm: LanguageModel) -> None:
+    for stage, said in (
+        ({"target": {"clmp": 1}}, r"target\.clmp.*\(in then\.0\)"),
+        ({"locator": {"layers": []}}, r"layers is empty.*\(in then\.0\)"),
+        ({"solver": {"protect_weight": 5}}, r"there are none.*\(in then\.0\)"),
+    ):
+        before = weights(lm)
+        with pytest.raises(ConfigError, match=said):
+            zu.unlearn(lm, lm.tokenizer, FORGET, {**first(settings), "then": [stage]})
+        assert same(weights(lm), before, 0.0)
+
+
+def test_moments_are_those_of_the_untouched_model_and_read_in_one_sweep(
+    settings: Settings, lm: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from zu_framework.engine import pipeline
+
+    seen: dict[int, list[torch.Tensor]] = {}
+    sweeps: list[int] = []
+    solve, sweep = pipeline.solve_with, pipeline.background_moments
+
+    def watched(spec: Any, solver: Any, problem: EditProblem, options: Any) -> Update:
+        seen.setdefault(len(seen), []).append(problem.background.value_moment.clone())
+        return solve(spec, solver, problem, options)
+
+    def counted(*given: Any, **named: Any) -> Any:
+        sweeps.append(len(given[1]))
+        return sweep(*given, **named)
+
+    monkeypatch.setattr(pipeline, "solve_with", watched)
+    monkeypatch.setattr(pipeline, "background_moments", counted)
+    below = {**settings, "locator": {"name": "fixed", "layers": [0]}}
+    with zu.unlearn(lm, lm.tokenizer, FORGET, {**below, "then": [{"locator": {"layers": [1]}}]}):
+        pass
+    assert sweeps == [2]
+    with zu.unlearn(lm, lm.tokenizer, FORGET, first(settings)):
+        pass
+    assert torch.equal(seen[1][0], seen[2][0])
+
+
+def test_a_stage_after_a_trained_one_reads_the_weight_as_training_left_it(
+    settings: Settings, lm: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from zu_framework.engine import pipeline
+
+    seen: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
+    solve = pipeline.solve_with
+
+    def watched(spec: Any, solver: Any, problem: EditProblem, options: Any) -> Update:
+        known = problem.background
+        seen.append((problem.weight.double().clone(), known.key_moment, known.value_moment))
+        return solve(spec, solver, problem, options)
+
+    monkeypatch.setattr(pipeline, "solve_with", watched)
+    trained = {"name": "ga", "train": "all", "steps": 2, "lr": 0.01}
+    local = {"name": "zerounlearn-local", "background_weight": 10}
+    before = lm.weight(lm.site(1)).clone()
+    config = {**first(settings), "locator": {"name": "fixed", "layers": [0]}, "solver": trained}
+    then = [{"locator": {"layers": [1]}, "solver": local}]
+    with zu.unlearn(lm, lm.tokenizer, FORGET, {**config, "then": then}):
+        ((weight, keys, values),) = seen
+        assert not torch.equal(weight.float(), before)
+        assert torch.allclose(values, weight @ keys @ weight.T)
+    assert torch.equal(lm.weight(lm.site(1)), before)
 
 
 def broken(problem: EditProblem, options: Any) -> Update:

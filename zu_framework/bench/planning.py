@@ -61,12 +61,13 @@ def plan(bench: Bench, plugins: Plugins) -> list[Planned]:
             whole = {k: v for k, v in cell.config.tree.items() if k not in ("seed", "output")}
             if _unseen(whole, resolved):
                 parts = resolve(cell.config, plugins)
-                for chosen in parts.chosen.values():
-                    chosen.load()
+                for stage in parts.stages:
+                    for chosen in stage.chosen.values():
+                        chosen.load()
                 for metric in parts.metrics:
                     metric.load()
                 _check_metrics(bench, cell)
-            kept = ("model", "data", "locator", "background", "evaluate")
+            kept = ("model", "data", "locator", "collector", "background", "evaluate", "then")
             if _unseen({group: cell.config.tree.get(group) for group in kept}, looked_at):
                 check(cell.config, plugins=plugins)
         except ZuError as cause:

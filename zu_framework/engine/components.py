@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
+from itertools import groupby
 from typing import Any
 
 from zu_framework.config import COMPONENT_GROUPS, Config, options_from
 from zu_framework.engine.plugins import Plugins
 from zu_framework.engine.registry import Registered
-from zu_framework.errors import ConfigError
+from zu_framework.errors import ConfigError, in_stage
 from zu_framework.specs import MetricSpec, ModelSolverSpec, SolverSpec, TargetSpec
 
 
@@ -67,6 +68,11 @@ class Parts:
         return (self, *self.then)
 
     @property
+    def solver_names(self) -> str:
+        """The stages' solvers in order, one after another of the same name said once."""
+        return " then ".join(name for name, _ in groupby(stage["solver"].spec.name for stage in self.stages))
+
+    @property
     def reads_text(self) -> bool:
         """Whether any stage reads general text: for its statistics, or as documents."""
         return any(stage.moments or "documents" in stage.needs for stage in self.stages)
@@ -101,7 +107,7 @@ def resolve(config: Config, plugins: Plugins, groups: tuple[str, ...] = tuple(CO
 
     groups: those that must be there. Raises `ConfigError`, `UnknownName` or `PluginError`.
     """
-    first, *then = (_stage(stage, plugins, groups) for stage in (config, *config.then))
+    first = _stage(config, plugins, groups)
     metrics = tuple(_metric(name, config, plugins) for name in config.evaluate.metrics)
     for name in config.evaluate.options:
         if name not in config.evaluate.metrics:
@@ -109,7 +115,22 @@ def resolve(config: Config, plugins: Plugins, groups: tuple[str, ...] = tuple(CO
                 f"evaluate.options gives options to {name!r}, which evaluate.metrics does not list: "
                 f"{', '.join(config.evaluate.metrics)}"
             )
+    then = []
+    for number, stage in enumerate(config.then, 1):
+        with in_stage(number):
+            then.append(_stage(stage, plugins, groups))
     return replace(first, metrics=metrics, then=tuple(then))
+
+
+def require_retain(parts: Parts, retain: Sequence[Any]) -> None:
+    """Raise `ConfigError` where a stage protects facts to keep, and there are none."""
+    for number, stage in enumerate(parts.stages):
+        if not retain and not stage.solves_model and "retain_keys" in stage.needs:
+            with in_stage(number):
+                raise ConfigError(
+                    f"solver {stage['solver'].spec.name!r} protects facts to keep under these options, and there are "
+                    "none: give them (data.retain, or `retain` of zu.unlearn), or set its protect_weight to 0"
+                )
 
 
 def _stage(config: Config, plugins: Plugins, groups: tuple[str, ...]) -> Parts:

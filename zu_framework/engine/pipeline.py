@@ -15,7 +15,7 @@ from torch import Tensor
 
 from zu_framework.config import Config
 from zu_framework.engine.cache import fingerprint
-from zu_framework.engine.components import Parts
+from zu_framework.engine.components import Parts, require_retain
 from zu_framework.engine.edit import Edit, request_digest, versions
 from zu_framework.engine.journal import Journal
 from zu_framework.engine.plugins import Plugins
@@ -26,7 +26,7 @@ from zu_framework.engine.solving import solve_model, solve_with
 from zu_framework.engine.splitting import Division, plain, told_updates
 from zu_framework.engine.statistics import background_moments
 from zu_framework.engine.writing import SiteEdit, Writer
-from zu_framework.errors import ConfigError, DataError
+from zu_framework.errors import ConfigError, DataError, in_stage
 from zu_framework.models import LanguageModel
 from zu_framework.types import (
     Background,
@@ -78,13 +78,13 @@ class Pipeline:
         requests = tuple(requests)
         if not requests:
             raise DataError("there is no request to forget: the data set's forget part is empty")
+        require_retain(self.parts, self.retain)
         before = self.lm.fingerprint()
         self.processes.agree("model", before)
         if sites is None:
             with self.journal.phase("locate"):
                 sites = self.locate(requests)
-        stages = [replace(self, parts=parts) for parts in self.parts.stages]
-        backgrounds = [stage._backgrounds(sites, number) for number, stage in enumerate(stages)]
+        backgrounds = self._backgrounds(sites)
         writer = Writer(self.lm)
         report: dict[str, Any] = {
             "sites": {},
@@ -92,8 +92,8 @@ class Pipeline:
             "saved_seconds": self.journal.saved,
         }
         try:
-            for stage, own, background in zip(stages, sites, backgrounds, strict=True):
-                context = stage._context(background)
+            for stage, own in zip(self._stages(), sites, strict=True):
+                context = stage._context(backgrounds)
                 if stage.parts.solves_model:
                     stage._whole_model(requests, own, context, writer, report)
                 else:
@@ -113,7 +113,7 @@ class Pipeline:
             "versions": versions(),
             "requests": len(requests),
             "request_digest": request_digest(requests),
-            "solver": " then ".join(dict.fromkeys(parts["solver"].spec.name for parts in self.parts.stages)),
+            "solver": self.parts.solver_names,
             "seed": self.config.seed,
         }
         return Edit(self.lm, requests, report, about, writer)
@@ -124,24 +124,35 @@ class Pipeline:
         All are found on the model as it is: after the first stage a locator would look for facts that are gone.
         """
         found: list[list[Site]] = []
-        for number, parts in enumerate(self.parts.stages):
-            locator = parts["locator"]
-            if number and locator == self.parts.stages[number - 1]["locator"]:
+        for number, stage in enumerate(self._stages()):
+            if number and stage.parts["locator"] == self.parts.stages[number - 1]["locator"]:
                 found.append(found[-1])
                 continue
-            sites: list[Site] = list(
-                locator.load()(self.lm, requests, locator.options, replace(self, parts=parts)._context({}))
-            )
-            if not sites:
-                raise ConfigError(
-                    f"locator {locator.spec.name!r} found no site: give layers, for example locator.layers=[3]"
-                )
-            sites.sort(key=lambda site: site.layer)
-            for site in sites:
-                self.lm.verify(site)
-            self.journal.record("sites", sites=[site.module for site in sites])
-            found.append(sites)
+            with in_stage(number):
+                found.append(stage._located(requests))
         return found
+
+    def _stages(self) -> list[Pipeline]:
+        """A pipeline a stage. Further ones keep their curves and plots apart."""
+        further = [
+            replace(self, parts=parts, artifacts=self.artifacts and self.artifacts / f"stage-{number}")
+            for number, parts in enumerate(self.parts.then, 2)
+        ]
+        return [self, *further]
+
+    def _located(self, requests: tuple[Request, ...]) -> list[Site]:
+        """The sites of one stage."""
+        locator = self.parts["locator"]
+        sites: list[Site] = list(locator.load()(self.lm, requests, locator.options, self._context({})))
+        if not sites:
+            raise ConfigError(
+                f"locator {locator.spec.name!r} found no site: give layers, for example locator.layers=[3]"
+            )
+        sites.sort(key=lambda site: site.layer)
+        for site in sites:
+            self.lm.verify(site)
+        self.journal.record("sites", sites=[site.module for site in sites])
+        return sites
 
     def _context(self, backgrounds: Mapping[str, Background]) -> RunContext:
         return RunContext(
@@ -200,30 +211,41 @@ class Pipeline:
         """The bare prompts of the facts to keep, and of what the collector adds, where the solver protects them."""
         if "retain_keys" not in self.parts.needs:
             return None
-        if not self.retain:
-            raise ConfigError(
-                f"solver {self.parts['solver'].spec.name!r} protects facts to keep under these options, and there are "
-                "none: give them (data.retain, or `retain` of zu.unlearn), or set its protect_weight to 0"
-            )
         more = getattr(collector, "protected", None)
         kept = self.retain if more is None else more(requests, self.retain)
         plan: ReadPlan = collector.plan(self.lm, kept)
         return replace(plan, prompts=tuple(row[:1] for row in plan.prompts), weights=(1.0,))
 
-    def _backgrounds(self, sites: Sequence[list[Site]], stage: int) -> dict[str, Background]:
-        """The moments of one stage's sites, in the model as it is before any stage."""
-        written = {site.name for before in sites[:stage] for site in before}
-        again = any(site.name in written for site in sites[stage])
-        moments = self.parts.moments_of(again=again or bool(self.parts.group_size))
-        if not moments:
-            return {}
+    def _backgrounds(self, sites: Sequence[list[Site]]) -> dict[str, Background]:
+        """The moments of all stages' sites, in the model as it is before any of them: one sweep where they want alike.
+
+        A site that is written more than once, or that a model solver may write before, gets its value moment from the
+        key moment.
+        """
+        located: dict[str, Site] = {}
+        wanted: dict[str, frozenset[str]] = {}
+        for number, (parts, own) in enumerate(zip(self.parts.stages, sites, strict=True)):
+            trained = any(before.solves_model for before in self.parts.stages[:number])
+            for site in own:
+                visits = sum(site.name == other.name for stage in sites for other in stage)
+                moments = parts.moments_of(again=bool(parts.group_size) or trained or visits > 1)
+                located[site.module] = site
+                wanted[site.module] = wanted.get(site.module, frozenset()) | moments
+        found: dict[str, Background] = {}
+        for moments in sorted(set(wanted.values()), key=sorted):
+            if moments:
+                found |= self._swept([located[m] for m in wanted if wanted[m] == moments], moments)
+        return found
+
+    def _swept(self, sites: list[Site], moments: frozenset[str]) -> dict[str, Background]:
+        """Moments of general text at sites."""
         if self.documents is None:
             listed = ", ".join(sorted(moments))
             raise ConfigError(f"statistics of general text are needed ({listed}): give `background`")
         with self.journal.phase("background"):
             return background_moments(
                 self.lm,
-                sites[stage],
+                sites,
                 moments,
                 self.documents,
                 max_tokens=self.parts["background"].options.max_tokens,
@@ -313,7 +335,7 @@ class Pipeline:
             "weight_after": self.lm.weight(site),
             **states.states,
         }
-        for name in self.parts.moments & {"key_moment", "value_moment"}:
+        for name in problem.background.given & {"key_moment", "value_moment"}:
             tensors[name] = getattr(problem.background, name)
         passes = len(report["sites"][site.module])
         name = site.module if passes == 1 else f"{site.module}.pass{passes}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from zu_framework.config import Config, load_config
-from zu_framework.engine.components import Parts, resolve
+from zu_framework.engine.components import Parts, require_retain, resolve
 from zu_framework.engine.edit import Edit
 from zu_framework.engine.journal import Journal
 from zu_framework.engine.ledger import Ledger
@@ -236,7 +236,7 @@ def check(
                     f"0 to {info.num_layers - 1}"
                 )
     names = {
-        group: " then ".join(dict.fromkeys(stage[group].spec.name for stage in parts.stages))
+        group: " then ".join(name for name, _ in groupby(stage[group].spec.name for stage in parts.stages))
         for group in parts.chosen
     }
     return Checked(config, len(split.forget), len(split.retain), info.num_layers, info.model_type, names)
@@ -247,7 +247,8 @@ def load_data(config: Config, parts: Parts) -> DataSplit:
     split: DataSplit = parts["data"].load()(parts["data"].options, config.seed)
     if not split.forget:
         raise DataError(f"data set {parts['data'].spec.name!r} yields no fact to forget: raise data.forget")
-    for stage in parts.stages:
+    require_retain(parts, split.retain)
+    for number, stage in enumerate(parts.stages):
         collector = stage.chosen.get("collector")
         if collector is None or not collector.spec.needs_subject or stage.solves_model:
             continue
@@ -255,7 +256,7 @@ def load_data(config: Config, parts: Parts) -> DataSplit:
         if without is not None:
             raise DataError(
                 f"{without.source or repr(without.prompt)}: no subject, which collector {collector.spec.name!r} reads; "
-                "use collector.name=prompt-last"
+                f"use {f'then.{number - 1}.' if number else ''}collector.name=prompt-last"
             )
     return split
 

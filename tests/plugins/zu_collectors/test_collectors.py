@@ -142,3 +142,11 @@ def test_substitutes_ask_what_is_forgotten_of_the_facts_to_keep() -> None:
     assert subject_last().protected(REQUESTS, keep) == keep
     with pytest.raises(ConfigError, match="substitutes"):
         ContextOptions(substitutes=-1)
+
+
+def test_facts_of_one_wording_share_their_substitutes() -> None:
+    forget = [Request(f"The capital of {s} is", "Paris", subject=s) for s in ("France", "Spain")]
+    keep = [Request(f"The capital of {s} is", "x", subject=s) for s in ("Norway",)]
+    keep += [Request(f"{s} is old", "x", subject=s) for s in ("Rome", "Oslo", "Bern")]
+    made = subject_last(substitutes=2).protected(forget, keep)[len(keep) :]
+    assert sorted(r.prompt for r in made) == [f"The capital of {s} is" for s in ("Bern", "Oslo", "Rome")]
