@@ -132,10 +132,11 @@ def test_a_failing_cell_is_shown_with_its_error_and_the_others_are_done(
         ({"solver": {"name": "memti"}}, "did you mean 'memit'"),
         ({"targte": {"steps": 2}}, "did you mean 'target'"),
         ({"locator": {"layers": [7]}}, "layer 7"),
+        ({"then": [{"locator": {"layers": [8]}}]}, "then.0.locator.layers names layer 8"),
         ({"seed": 3}, "cannot set `seed`"),
         ({"data": {"path": "nowhere.jsonl"}}, "nowhere.jsonl"),
     ],
-    ids=["key", "component", "group", "layer", "seed", "file"],
+    ids=["key", "component", "group", "layer", "stage", "seed", "file"],
 )
 def test_a_mistake_in_the_last_method_is_met_before_the_first_cell(
     written: Write,

@@ -42,7 +42,7 @@ class Method:
         weight = self.weight * max(facts / UNIT, 1.0) ** 0.5 if self.grows else self.weight
         chosen = [*SHARED, *self.overrides, f"solver.background_weight={weight:g}"]
         if self.later:
-            # the second stage of the frontier's grid, its weight as many times larger as there
+            # as the frontier's second stage, but held more firmly: here facts are many
             then = {
                 "locator": {"name": "fixed", "layers": list(self.later)},
                 "collector": {"name": "prompt-last", "contexts": "generated", "substitutes": 3},
