@@ -1,0 +1,183 @@
+"""The core's groups of a configuration, and the whole of one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+# group of the config -> kind of component
+COMPONENT_GROUPS: Mapping[str, str] = {
+    "data": "dataset",
+    "locator": "locator",
+    "collector": "collector",
+    "background": "background",
+    "target": "target",
+    "solver": "solver",
+}
+# what an entry of `then` may change: a further stage reads the same model, data and general text
+STAGE_GROUPS = ("locator", "collector", "target", "solver")
+
+
+@dataclass
+class ModelConfig:
+    """Which model, and how it is loaded."""
+
+    path: str = field(default="", metadata={"help": "folder of a Hugging Face checkpoint, or a hub id"})
+    dtype: str = field(
+        default="auto", metadata={"help": "auto (the checkpoint's own), float32, bfloat16 or float16"}
+    )
+    device: str = field(
+        default="auto", metadata={"help": "auto (cuda where there is one), cpu, cuda, cuda:1 ..."}
+    )
+    device_map: Any = field(
+        default=None,
+        metadata={
+            "help": "spread the layers over devices by accelerate (its extra): auto, balanced, sequential, or a "
+            "mapping of module names to devices; model.device is not read then"
+        },
+    )
+    revision: str | None = field(default=None, metadata={"help": "branch, tag or commit of a hub id"})
+    trust_remote_code: bool = field(
+        default=False, metadata={"help": "run code that the checkpoint brings along"}
+    )
+    batch_size: int = field(default=64, metadata={"help": "rows that one forward pass may hold"})
+    chat: bool = field(
+        default=False,
+        metadata={"help": "for instruct models: prompts are read in the tokenizer's chat template"},
+    )
+    system: str = field(default="", metadata={"help": "with chat: the system prompt, none where empty"})
+    batch_tokens: int = field(
+        default=8192,
+        metadata={"help": "tokens, padding included, that one forward pass over background text may hold"},
+    )
+
+
+@dataclass
+class EvaluateConfig:
+    """What is measured before and after."""
+
+    metrics: list[str] = field(
+        default_factory=lambda: [
+            "efficacy",
+            "generalization",
+            "specificity",
+            "retained",
+            "answer_probability",
+            "perplexity",
+        ],
+        metadata={"help": "names of metrics, in the table's order; [] measures nothing"},
+    )
+    options: dict[str, Any] = field(
+        default_factory=dict,
+        metadata={"help": "options of single metrics: evaluate.options.NAME.OPTION, such as mia_min_k.k"},
+    )
+    reference: str | None = field(
+        default=None,
+        metadata={
+            "help": "a model retrained without the forget facts (folder, hub id, zu:demo-twin), for the metrics that "
+            "compare with one; loaded as `model` is, once"
+        },
+    )
+    text: str | None = field(
+        default=None,
+        metadata={
+            "help": "text file for perplexity, one document a line; without it the data set's held-out text, "
+            "and where it has none every tenth document of the background, which is then kept out of the moments"
+        },
+    )
+    text_label: str = field(
+        default="", metadata={"help": "what a reader must know of that text, shown in the table"}
+    )
+    documents: int = field(default=200, metadata={"help": "documents of that text that are read at most"})
+    max_tokens: int = field(default=256, metadata={"help": "tokens a document is cut into windows of"})
+    completions: int = field(default=3, metadata={"help": "facts whose completion is shown before and after"})
+
+
+@dataclass
+class OutputConfig:
+    """What the run leaves behind."""
+
+    folder: str = field(default="runs", metadata={"help": "folder that holds run folders"})
+    name: str | None = field(
+        default=None, metadata={"help": "name of the run folder; default: config and time"}
+    )
+    undo: bool = field(
+        default=True, metadata={"help": "keep the original tensors (without them revert is not exact)"}
+    )
+    intermediates: bool = field(default=False, metadata={"help": "write sites/<site>.safetensors"})
+    model: bool = field(
+        default=False, metadata={"help": "write model/, a checkpoint that from_pretrained loads"}
+    )
+    adapter: bool = field(
+        default=False, metadata={"help": "write adapter/, a PEFT LoRA adapter, where it is exact"}
+    )
+    share_targets: bool = field(
+        default=False,
+        metadata={"help": "keep target states in the cache, for runs that need the same (a bench does)"},
+    )
+    report: bool = field(
+        default=True, metadata={"help": "write report.html; the group `report` bounds what it costs"}
+    )
+
+
+@dataclass
+class ReportConfig:
+    """How much is looked at for the page of a run, before and after: the bounds of its cost."""
+
+    facts: int = field(
+        default=500,
+        metadata={"help": "facts of each set (forget, retain) in the page's table, evenly spaced among more"},
+    )
+    completions: int = field(
+        default=20, metadata={"help": "of those, how many of each set are completed, before and after"}
+    )
+    prompts: int = field(
+        default=64, metadata={"help": "of those, how many of each set are read for states and logit lens"}
+    )
+    sites: int = field(
+        default=4,
+        metadata={
+            "help": "sites whose outputs are drawn, and edited weights whose singular values are taken"
+        },
+    )
+
+
+@dataclass(frozen=True)
+class Component:
+    """One component group as written: the name, its options, and core options taken out of them."""
+
+    group: str
+    name: str
+    options: Mapping[str, Any]
+    group_size: int | None = None
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole configuration, its core groups checked; `tree` is the plain mapping it came from.
+
+    then: further stages, each a whole configuration of its own: an entry of `then` laid over the stage before it.
+    """
+
+    name: str
+    model: ModelConfig
+    evaluate: EvaluateConfig
+    output: OutputConfig
+    report: ReportConfig
+    seed: int
+    components: Mapping[str, Component]
+    tree: Mapping[str, Any]
+    origins: Mapping[str, str] = field(default_factory=dict)
+    then: tuple[Config, ...] = ()
+
+    def origin(self, key: str) -> str:
+        """Where a key was set: 'FILE, line N' or an override; '' when it is a default."""
+        return self.origins.get(key, "")
+
+    def to_yaml(self) -> str:
+        """The tree as YAML."""
+        text: str = yaml.safe_dump(dict(self.tree), sort_keys=False, allow_unicode=True)
+        return text

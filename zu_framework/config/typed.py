@@ -1,0 +1,217 @@
+"""From a plain tree to typed groups: what is unknown or of a wrong type is refused with its key, and where it was set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
+
+from zu_framework.config.groups import (
+    COMPONENT_GROUPS,
+    STAGE_GROUPS,
+    Component,
+    Config,
+    EvaluateConfig,
+    ModelConfig,
+    OutputConfig,
+    ReportConfig,
+)
+from zu_framework.config.layers import as_group, lay_over, overridden, read_tree, ready_made
+from zu_framework.errors import ConfigError, in_stage
+from zu_framework.specs import Spec
+
+
+def load_config(source: str | Path | Mapping[str, Any] | Config, overrides: Sequence[str] = ()) -> Config:
+    """Read a ready-made config by name, a YAML file, or a mapping, and lay `key=value` overrides over it.
+
+    A layer that chooses another component for a group drops the options that lower layers gave that group: they
+    belonged to the other component. Raises `ConfigError` with file, line and key.
+    """
+    name, tree, origins = read_tree(source, ready_made())
+    return typed_config(name, overridden(tree, overrides, origins), origins)
+
+
+def options_from(spec: Spec, given: Mapping[str, Any], *, where: str, config: Config | None = None) -> Any:
+    """The options dataclass of a component, merged by OmegaConf from plain values.
+
+    where: the config group, for messages (`solver.forget_weight`). Raises `ConfigError` for an unknown key (with close
+    matches), a wrong type, or whatever the dataclass itself refuses.
+    """
+    return structured(
+        spec.options, given, where, f"{spec.kind} {spec.name!r}", config.origins if config else {}
+    )
+
+
+def typed_config(name: str, tree: dict[str, Any], origins: Mapping[str, str]) -> Config:
+    """Check groups and types of a plain tree. Raises `ConfigError` with the key, and where it was set."""
+
+    def group(options: type[Any], name: str) -> Any:
+        return structured(options, _mapping(tree, name, origins), name, f"group `{name}`", origins)
+
+    known = {"model", "evaluate", "output", "report", "seed", "then", *COMPONENT_GROUPS}
+    for key in tree:
+        if key not in known:
+            close = get_close_matches(str(key), known, n=1)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            listing = ", ".join(sorted(known))
+            raise ConfigError(f"{at_origin(origins, str(key))}unknown group {key!r}: {hint}groups: {listing}")
+    seed = tree.get("seed", 0)
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise ConfigError(f"{at_origin(origins, 'seed')}seed must be a whole number >= 0, got {seed!r}")
+    components = {
+        key: _component(key, tree[key], origins) for key in COMPONENT_GROUPS if tree.get(key) is not None
+    }
+    config = Config(
+        name=name,
+        model=group(ModelConfig, "model"),
+        evaluate=group(EvaluateConfig, "evaluate"),
+        output=group(OutputConfig, "output"),
+        report=group(ReportConfig, "report"),
+        seed=seed,
+        components=components,
+        tree=tree,
+        origins=origins,
+        then=_stages(name, tree, origins),
+    )
+    if config.model.system and not config.model.chat:
+        raise ConfigError(
+            f"{at_origin(origins, 'model.system')}model.system is read with model.chat=true alone"
+        )
+    for key, value, least in (
+        ("model.batch_size", config.model.batch_size, 1),
+        ("model.batch_tokens", config.model.batch_tokens, 1),
+        ("evaluate.documents", config.evaluate.documents, 1),
+        ("evaluate.max_tokens", config.evaluate.max_tokens, 2),
+        ("evaluate.completions", config.evaluate.completions, 0),
+        ("report.facts", config.report.facts, 0),
+        ("report.completions", config.report.completions, 0),
+        ("report.prompts", config.report.prompts, 0),
+        ("report.sites", config.report.sites, 0),
+    ):
+        if value < least:
+            raise ConfigError(f"{at_origin(origins, key)}{key} must be at least {least}, got {value}")
+    return config
+
+
+def _stages(name: str, tree: Mapping[str, Any], origins: Mapping[str, str]) -> tuple[Config, ...]:
+    """The entries of `then`, each laid over the stage before it and typed."""
+    entries = tree.get("then")
+    if entries is None:
+        return ()
+    if not isinstance(entries, list):
+        at = next((key for key in origins if key == "then" or key.startswith("then.")), "then")
+        raise ConfigError(
+            f"{at_origin(origins, at)}`then` is a list of stages, got {entries!r}: give it whole, "
+            "then=[{...}], before a key such as then.0.target.clamp changes it"
+        )
+    laid = {key: value for key, value in tree.items() if key != "then"}
+    stages = []
+    for number, entry in enumerate(entries):
+        at = f"then.{number}"
+        if not isinstance(entry, Mapping) or not entry:
+            raise ConfigError(
+                f"{at_origin(origins, at)}{at} is a stage, a mapping of {', '.join(STAGE_GROUPS)}; got {entry!r}"
+            )
+        other = next((key for key in entry if key not in STAGE_GROUPS), None)
+        if other is not None:
+            raise ConfigError(
+                f"{at_origin(origins, f'{at}.{other}')}{at}.{other}: a stage may change {', '.join(STAGE_GROUPS)}"
+            )
+        laid = lay_over(laid, entry)
+        # what is refused in this stage is refused where this stage set it
+        prefix = f"{at}."
+        own = {k.removeprefix(prefix): where for k, where in origins.items() if k.startswith(prefix)}
+        origins = {**origins, **own}
+        with in_stage(number + 1):
+            stages.append(typed_config(name, laid, origins))
+    return tuple(stages)
+
+
+def _mapping(tree: Mapping[str, Any], group: str, origins: Mapping[str, str]) -> Mapping[str, Any]:
+    value = tree.get(group)
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{at_origin(origins, group)}group {group!r} is a mapping of keys, got {value!r}")
+    return value
+
+
+def _component(group: str, value: Any, origins: Mapping[str, str]) -> Component:
+    value = as_group(value) or value
+    if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
+        raise ConfigError(
+            f"{at_origin(origins, group)}group {group!r} needs a `name`: {group}: {{name: ..., <its options>}}; "
+            f"got {value!r}"
+        )
+    options = {str(k): v for k, v in value.items() if k != "name"}
+    group_size = options.pop("group_size", None) if group == "solver" else None
+    if group_size is not None and (
+        not isinstance(group_size, int) or isinstance(group_size, bool) or group_size < 0
+    ):
+        raise ConfigError(
+            f"{at_origin(origins, 'solver.group_size')}solver.group_size is the number of requests a pass takes "
+            f"(0: all), got {group_size!r}"
+        )
+    return Component(group, value["name"], options, group_size)
+
+
+def structured(
+    options: type[Any], given: Mapping[str, Any], where: str, owner: str, origins: Mapping[str, str]
+) -> Any:
+    """An options dataclass from plain values. where: its group; owner: what to call it in messages."""
+    names = [f.name for f in fields(options)]
+    for key in given:
+        if key not in names:
+            close = get_close_matches(str(key), names, n=1)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            listing = f"{owner} has: {', '.join(names)}" if names else f"{owner} has no options"
+            raise ConfigError(
+                f"{at_origin(origins, f'{where}.{key}')}unknown key '{where}.{key}': {hint}{listing}"
+            )
+    base = OmegaConf.structured(options)
+    for key, value in given.items():  # one key at a time, so that a message names the right one
+        full = f"{where}.{key}"
+        try:
+            layer = OmegaConf.create({key: value})
+            assert isinstance(layer, DictConfig)
+            OmegaConf.resolve(layer)
+            base = OmegaConf.merge(base, layer)
+        except (OmegaConfBaseException, ValueError) as cause:
+            reason = str(cause).splitlines()[0]
+            if isinstance(cause, ConfigKeyError):
+                reason = f"unknown key: {reason}"
+            raise ConfigError(f"{at_origin(origins, full)}'{full}' cannot be {value!r}: {reason}") from cause
+        _no_word_read_as_truth(value, getattr(base, str(key)), f"{at_origin(origins, full)}'{full}'")
+    try:
+        return OmegaConf.to_object(base)
+    except ConfigError as cause:  # an options dataclass refused a value in its __post_init__
+        at = next((at_origin(origins, f"{where}.{k}") for k in given if k in str(cause)), "")
+        raise ConfigError(f"{at}{owner}: {cause}") from cause
+    except OmegaConfBaseException as cause:
+        if isinstance(cause.__cause__, ConfigError):
+            raise ConfigError(f"{owner}: {cause.__cause__}") from cause
+        raise ConfigError(f"{owner}: {str(cause).splitlines()[0]}") from cause
+
+
+def _no_word_read_as_truth(given: Any, merged: Any, where: str) -> None:
+    """YAML reads an unquoted On, No or Yes as true or false; where a text is wanted, that is not what was meant."""
+    pairs = zip(given, merged, strict=False) if isinstance(given, list) else [(given, merged)]
+    for value, kept in pairs:
+        if isinstance(value, bool) and isinstance(kept, str):
+            raise ConfigError(
+                f"{where} wants text, and YAML reads an unquoted yes, no, on or off as {value}: quote it"
+            )
+
+
+def at_origin(origins: Mapping[str, str], key: str) -> str:
+    """'FILE, line N: ' of a key, or of the nearest group above it; '' for values given in Python."""
+    while key:
+        if key in origins:
+            return f"{origins[key]}: "
+        key = key.rpartition(".")[0]
+    return ""
