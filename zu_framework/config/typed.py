@@ -1,4 +1,4 @@
-"""From a plain tree to typed groups: what is unknown or of a wrong type is refused with its key, and where it was set."""
+"""From a plain tree to typed groups: what is unknown or wrong is refused with its key, and where it was set."""
 
 from __future__ import annotations
 
