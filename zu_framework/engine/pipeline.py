@@ -42,6 +42,10 @@ from zu_framework.types import (
 )
 
 Progress = Callable[[str, int, int], None]
+PROTECTED = (
+    "{count} prompts of facts to keep are protected here: where `retained` counts the same facts, it says how well "
+    "they were held, not what the edit does to others"
+)
 
 
 def no_progress(label: str, done: int, total: int) -> None:
@@ -304,6 +308,10 @@ class Pipeline:
                 [(_, update)] = told_updates(self.processes, found, weight.device)
             if self.processes.first:
                 self.plugins.hook.zu_site_solved(site=site, problem=problem, update=update)
+            if kept is not None and not index:
+                states = replace(
+                    states, report=_with_note(states.report, PROTECTED.format(count=len(kept.requests)))
+                )
             with self.journal.phase("write"):
                 self._write(site, writer, problem, update, states, representations, plan, report)
             keys = representations.keys
@@ -364,6 +372,10 @@ class Pipeline:
         }
         report["sites"].setdefault(site.name, []).append(entry)
         self.journal.record("site", site=site.name, **entry)
+
+
+def _with_note(report: Mapping[str, Any], note: str) -> dict[str, Any]:
+    return {**report, "notes": [*report.get("notes", ()), note]}
 
 
 def _there(tensor: Tensor | None, weight: Tensor) -> Tensor | None:
