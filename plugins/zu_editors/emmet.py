@@ -15,7 +15,7 @@ def solve(problem: EditProblem, options: MomentOptions) -> Update:
 
     `Delta = R G^+ X^T`, R = T - V, X = C^-1 K (i, n), G = K^T X (n, n). Where keys depend on each other (duplicate
     subjects, n > i), the targets are met by least squares, and the report says so. Systems in
-    `options.precision`, factors of rank n in W's dtype. Raises `DependentRows` where C is singular.
+    `options.precision`, factors of the keys' rank k in W's dtype. Raises `DependentRows` where C is singular.
     Source: Gupta et al. 2024, "A Unified Framework for Model Editing" (arXiv 2403.14236).
     """
     dtype = working_dtype(options.precision)
@@ -29,11 +29,13 @@ def solve(problem: EditProblem, options: MomentOptions) -> Update:
             f"the keys of {len(inner)} requests span {len(sizes)} directions: targets are met by least squares"
         )
     residual = problem.targets.to(dtype) - problem.values.to(dtype)
-    left = residual @ (vectors / sizes) @ vectors.T  # (o, n)
-    update = Update(left.to(problem.weight.dtype), solved.T.to(problem.weight.dtype).contiguous())
-    norm = float(((left.T @ left) * (solved.T @ solved)).sum().clamp_min(0)) ** 0.5
+    # in coordinates where the change's right factor is C-orthonormal, so that nearly dependent keys cancel nothing
+    whole = vectors / sizes.sqrt()  # (n, k), k the keys' rank
+    left, right = residual @ whole, solved @ whole  # (o, k), (i, k)
+    update = Update(left.to(problem.weight.dtype), right.T.to(problem.weight.dtype).contiguous())
+    norm = float(((left.T @ left) * (right.T @ right)).sum().clamp_min(0)) ** 0.5
     spread = float(sizes[-1] / sizes[0]) if len(sizes) else 1.0
     return reported(
-        problem, update, after=problem.values.to(dtype) + left @ inner, condition=max(spread, used.condition),
+        problem, update, after=problem.values.to(dtype) + left @ (whole.T @ inner), condition=max(spread, used.condition),
         change_norm=norm, notes=tuple(notes), ridge=options.ridge, precision=used.precision, key_rank=len(sizes),
     )  # fmt: skip

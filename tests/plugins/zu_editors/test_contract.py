@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from zu_framework import EditProblem
-from zu_framework.testing import SolverContract
+from zu_framework.testing import Shape, SolverContract, edit_problem
 
 W15, RIDGE, L2, KEPT = 7.0, 1e-3, 2.0, 3
 
@@ -66,6 +66,12 @@ class TestEmmet(SolverContract):
     def objective(self, problem: EditProblem, weight: Tensor) -> Tensor:
         W, _, _, C = tensors(problem)
         return torch.trace((weight - W) @ damped(C) @ (weight - W).T)
+
+    def test_the_norm_reported_is_the_changes_where_keys_nearly_depend_on_each_other(self) -> None:
+        problem = edit_problem(Shape(17, 14, 16, 1, duplicates=2, text_tokens=7, scale=0.01, seed=253))
+        update = self._solved(problem)
+        norm = float(update.delta(problem.weight).norm() / problem.weight.norm())
+        assert abs(float(update.report["relative_norm"]) / norm - 1) < 1e-9
 
     def feasible(self, problem: EditProblem, direction: Tensor) -> Tensor:
         """Directions that keep every target met: D K = 0."""
