@@ -36,6 +36,7 @@ def solve(problem: EditProblem, options: MomentOptions) -> Update:
     norm = float(((left.T @ left) * (right.T @ right)).sum().clamp_min(0)) ** 0.5
     spread = float(sizes[-1] / sizes[0]) if len(sizes) else 1.0
     return reported(
-        problem, update, after=problem.values.to(dtype) + left @ (whole.T @ inner), condition=max(spread, used.condition),
+        problem, update, after=problem.values.to(dtype) + left @ (whole.T @ inner),
+        condition=max(spread, used.condition),
         change_norm=norm, notes=tuple(notes), ridge=options.ridge, precision=used.precision, key_rank=len(sizes),
     )  # fmt: skip
