@@ -103,7 +103,7 @@ def plot(records: Records, contestants: Mapping[str, Method], facts: int, path: 
     import matplotlib
 
     matplotlib.use("Agg")
-    matplotlib.rcParams["svg.hashsalt"] = "frontier"
+    matplotlib.rcParams |= {"svg.hashsalt": "frontier", "svg.fonttype": "none"}
     from matplotlib import colors, pyplot
 
     def pale(colour: str) -> tuple[float, ...]:
