@@ -115,6 +115,33 @@ def test_two_processes_give_what_one_gives(config: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
+def test_two_processes_go_through_stages_as_one_does(config: Path, tmp_path: Path) -> None:
+    """A trained stage and a protecting one after a closed form: the edited weights to 1e-8."""
+    tree = yaml.safe_load(config.read_text())
+    protecting = {"name": "zerounlearn-local", "space": "key", "zero_weight": 0, "protect_weight": 10}
+    tree["then"] = [
+        {"solver": {"name": "ga", "steps": 2, "lr": 0.001}},
+        {
+            "locator": {"layers": [2]},
+            "collector": {"name": "prompt-last", "substitutes": 2},
+            "solver": protecting,
+        },
+    ]
+    for count, name in ((1, "alone"), (2, "together")):
+        (tmp_path / name).mkdir()
+        tree["output"]["name"] = name
+        path = config.with_name(f"{name}.yaml")
+        path.write_text(yaml.safe_dump(tree))
+        done = started(PROBE, str(path), str(tmp_path / name), count=count, cache=tmp_path / f"cache{count}")
+        assert done.returncode == 0, done.stderr[-3000:]
+    alone = load_file(tmp_path / "alone" / "rank0.safetensors")
+    both = [load_file(tmp_path / "together" / f"rank{rank}.safetensors") for rank in (0, 1)]
+    for name, tensor in alone.items():
+        assert torch.equal(both[0][name], both[1][name]), name
+        assert torch.allclose(both[0][name], tensor, rtol=1e-8, atol=1e-10), name
+
+
+@pytest.mark.slow
 def test_a_failing_process_ends_all_with_one_message(config: Path, tmp_path: Path) -> None:
     done = started(BREAKS, str(named(config, "broken")), cache=tmp_path / "cache")
     assert done.returncode != 0
