@@ -45,6 +45,11 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_data_without_facts_to_keep_are_evaluated(checkpoint: Path, suite: Path) -> None:
+    result = evaluate(str(checkpoint), suite, ["data.forget=6", "evaluate.metrics=[efficacy]"])
+    assert result.after["efficacy"].denominator == 6
+
+
 def test_a_model_beside_its_base(checkpoint: Path, other: Path, suite: Path) -> None:
     result = evaluate(str(other), suite, base=str(checkpoint))
     found: dict[str, Any] = json.loads((result.folder / "metrics.json").read_text())

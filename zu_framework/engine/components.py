@@ -67,15 +67,16 @@ class Parts:
         """These components, then those of further stages."""
         return (self, *self.then)
 
-    @property
-    def solver_names(self) -> str:
-        """The stages' solvers in order, one after another of the same name said once."""
-        return " then ".join(name for name, _ in groupby(stage["solver"].spec.name for stage in self.stages))
+    def names(self, group: str) -> str:
+        """The stages' components of a group in order, neighbours of the same name said once."""
+        return " then ".join(name for name, _ in groupby(stage[group].spec.name for stage in self.stages))
 
     @property
     def reads_text(self) -> bool:
         """Whether any stage reads general text: for its statistics, or as documents."""
-        return any(stage.moments or "documents" in stage.needs for stage in self.stages)
+        return any(
+            stage.moments or "documents" in stage.needs for stage in self.stages if "solver" in stage.chosen
+        )
 
     @property
     def solves_model(self) -> bool:
@@ -125,7 +126,9 @@ def resolve(config: Config, plugins: Plugins, groups: tuple[str, ...] = tuple(CO
 def require_retain(parts: Parts, retain: Sequence[Any]) -> None:
     """Raise `ConfigError` where a stage protects facts to keep, and there are none."""
     for number, stage in enumerate(parts.stages):
-        if not retain and not stage.solves_model and "retain_keys" in stage.needs:
+        if retain or "solver" not in stage.chosen or stage.solves_model:  # an evaluation has no solver
+            continue
+        if "retain_keys" in stage.needs:
             with in_stage(number):
                 raise ConfigError(
                     f"solver {stage['solver'].spec.name!r} protects facts to keep under these options, and there are "

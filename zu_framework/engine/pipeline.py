@@ -117,7 +117,7 @@ class Pipeline:
             "versions": versions(),
             "requests": len(requests),
             "request_digest": request_digest(requests),
-            "solver": self.parts.solver_names,
+            "solver": self.parts.names("solver"),
             "seed": self.config.seed,
         }
         return Edit(self.lm, requests, report, about, writer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
-from itertools import groupby, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -235,10 +235,7 @@ def check(
                     f"{key} names layer {layer}; {config.model.path!r} ({info.model_type}) has layers "
                     f"0 to {info.num_layers - 1}"
                 )
-    names = {
-        group: " then ".join(name for name, _ in groupby(stage[group].spec.name for stage in parts.stages))
-        for group in parts.chosen
-    }
+    names = {group: parts.names(group) for group in parts.chosen}
     return Checked(config, len(split.forget), len(split.retain), info.num_layers, info.model_type, names)
 
 
