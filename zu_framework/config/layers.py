@@ -156,21 +156,17 @@ def _merged(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any
 def lay_over(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
     """The lower tree under the upper one; a group that names another component loses the lower one's options."""
     kept = dict(lower)
+    renamed = []
     for group in COMPONENT_GROUPS:
         old, new = as_group(kept.get(group)), as_group(upper.get(group))
         if old is None or new is None:
             continue
-        kept[group] = {} if new.get("name", old.get("name")) != old.get("name") else old
+        if new.get("name", old.get("name")) != old.get("name"):
+            renamed.append(group)
+        kept[group] = {} if group in renamed else old
         upper = {**upper, group: new}
     stages, changes = kept.get("then"), upper.get("then")
-    if isinstance(stages, list) and not isinstance(changes, list):
-        renamed = [
-            group
-            for group in STAGE_GROUPS
-            if (as_group(lower.get(group)) or {}).get("name")
-            != (as_group(upper.get(group)) or {}).get("name")
-            and "name" in (as_group(upper.get(group)) or {})
-        ]
+    if isinstance(stages, list):
         kept["then"] = stages = _without_options(stages, renamed)
         if isinstance(changes, Mapping):  # `then.0.target.clamp=0.5`
             upper = {**upper, "then": _stages_over(stages, changes)}
