@@ -55,8 +55,6 @@ SIZES: dict[str, dict[str, int]] = {
            "num_key_value_heads": 8, "vocab_size": VOCABULARY},
 }  # fmt: skip
 
-NEUTRAL = {"name": "neutral", "text": " unknown", "lr": 0.5}
-
 # shapes of CounterFact's prompts, two to four words before the subject and one to four after it
 PROMPTS = [
     "The mother tongue of {} is", "{} works in the field of", "{} was born in the city of",
@@ -344,7 +342,9 @@ def whole_run(facts: int) -> None:
         return
     ways = {
         "ours": [],
-        "published loop: one request at a time, whole vocabulary at every token": [],
+        "published loop: one request at a time, whole vocabulary at every token": [
+            "target.name=published", 'target.text=" unknown"', "target.lr=0.5"
+        ],
         "full forward, one request at a time, head at the text's places alone": [
             "target.replay=none", "target.batch_size=1"
         ],
@@ -361,7 +361,7 @@ def whole_run(facts: int) -> None:
             "locator": {"name": "fixed", "layers": [1, 2, 3]},
             "collector": {"name": "subject-last"},
             "background": {"name": "text", "path": str(folder / "data" / "wikitext2_valid.txt"), "documents": 500},
-            "target": NEUTRAL,
+            "target": {"name": "neutral", "text": " unknown", "lr": 0.5},
             "solver": {"name": "zerounlearn", "background_weight": 100},
             "output": {"folder": f"{scratch}/runs"},
         }  # fmt: skip
@@ -371,10 +371,7 @@ def whole_run(facts: int) -> None:
             os.environ["ZU_CACHE"] = f"{scratch}/cache{len(rows)}"
             shutil.copytree(f"{scratch}/cache", os.environ["ZU_CACHE"])
             with cost("cpu") as took:
-                chosen = (
-                    {**config, "target": {**NEUTRAL, "name": "published"}} if "published" in way else config
-                )
-                result = zu.run(chosen, [f"output.name=run{len(rows)}", *changes], plugins=plugins)
+                result = zu.run(config, [f"output.name=run{len(rows)}", *changes], plugins=plugins)
             rows.append((way, took, result.seconds))
     print(f"\nA whole run: {facts} facts, cf-mini, three sites, moments cached\n")
     phases = sorted({phase for _, _, seconds in rows for phase in seconds})

@@ -18,7 +18,7 @@ Config = Mapping[str, Any]
 STARTS = ["The", "A", "He", "There", "At", "In", "It", "They", "She", "On"]
 CONTEXTS = {"name": "subject-last", "contexts": "generated", "starts": STARTS, "bare_weight": 1 / 11}
 PUBLISHED_TARGET = {"lr": 0.5, "steps": 25, "clamp": 0.75, "weight_decay": 0.5, "kl_weight": 0.0625}
-PROMPT_LAST = {"name": "prompt-last", "contexts": "generated", "starts": STARTS, "bare_weight": 1 / 11}
+PROMPT_LAST = {**CONTEXTS, "name": "prompt-last"}
 LONG_TARGET = {"lr": 0.5, "steps": 40, "clamp": 1.0, "weight_decay": 0.1, "kl_weight": 0.0}
 
 
@@ -138,8 +138,7 @@ def _sweep(world: str, early: Config) -> dict[str, Config]:
     def with_solver(**changed: Any) -> Config:
         return merged(early, {"solver": {"name": "zerounlearn-local", **here, **changed}})
 
-    found = {"as it is": with_solver()}
-    found |= {f"space {s}": with_solver(space=s) for s in ("output",)}
+    found = {"as it is": with_solver(), "space output": with_solver(space="output")}
     found |= {f"background {b:g}": with_solver(background_weight=b) for b in (1.0, 100.0, 10000.0)}
     found |= {f"forget {f:g}": with_solver(forget_weight=f) for f in (5.0, 500.0)}
     found |= {f"zero {z:g}": with_solver(zero_weight=z) for z in (0.0, 10.0, 200.0, 1000.0)}
