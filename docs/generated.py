@@ -23,7 +23,7 @@ from zu_framework.config import (
     ready_made,
 )
 from zu_framework.engine.evaluate import suites
-from zu_framework.engine.plugins import installed_plugins
+from zu_framework.registry.manager import installed_plugins
 
 
 def on_files(files: Any, config: Any) -> Any:

@@ -19,9 +19,9 @@ import typer
 from zu_framework.bench import load_bench
 from zu_framework.cli.app import app
 from zu_framework.config import load_config
-from zu_framework.engine.components import resolve
-from zu_framework.engine.plugins import installed_plugins
+from zu_framework.engine.stage import resolve
 from zu_framework.errors import UnknownName
+from zu_framework.registry.manager import installed_plugins
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

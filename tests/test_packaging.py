@@ -73,7 +73,7 @@ def test_the_wheel_holds_the_framework_its_plugins_and_the_demo_models(tmp_path:
     tops = {name.split("/")[0] for name in names}
     assert tops == {"zu_framework", *shipped_plugins(), next(t for t in tops if t.endswith(".dist-info"))}
     assert "zu_framework/py.typed" in names
-    folders = (ROOT / "zu_framework/reporting/templates", ROOT / "plugins/zu_reports/templates")
+    folders = (ROOT / "zu_framework/reporting/templates", ROOT / "plugins/zu_plugins/reports/templates")
     templates = [path for folder in folders for path in folder.iterdir()]
     assert len(templates) > 10
     assert {p.relative_to(ROOT).as_posix().removeprefix("plugins/") for p in templates} <= names

@@ -41,13 +41,13 @@ from zu_framework.specs import (
 
 if TYPE_CHECKING:
     from zu_framework import linalg, models
-    from zu_framework.engine.checkpoints import apply, export_lora, revert
+    from zu_framework.contracts import Remembered, RunContext
     from zu_framework.engine.edit import Edit
     from zu_framework.engine.run import RunResult, run, unlearn
     from zu_framework.engine.solving import solve
     from zu_framework.evaluation import Scorer
     from zu_framework.models import LanguageModel
-    from zu_framework.types import (
+    from zu_framework.problem import (
         Architecture,
         Background,
         DataSplit,
@@ -56,24 +56,23 @@ if TYPE_CHECKING:
         Probe,
         ReadPlan,
         ReadPrompt,
-        Remembered,
         Representations,
         Request,
-        RunContext,
         Score,
         Site,
         TargetStates,
         Update,
     )
+    from zu_framework.store.checkpoints import apply, export_lora, revert
 
 __version__ = "0.1.0"
 
 _LAZY = {
     "linalg": "zu_framework.linalg",
     "models": "zu_framework.models",
-    "apply": "zu_framework.engine.checkpoints:apply",
-    "revert": "zu_framework.engine.checkpoints:revert",
-    "export_lora": "zu_framework.engine.checkpoints:export_lora",
+    "apply": "zu_framework.store.checkpoints:apply",
+    "revert": "zu_framework.store.checkpoints:revert",
+    "export_lora": "zu_framework.store.checkpoints:export_lora",
     "Edit": "zu_framework.engine.edit:Edit",
     "RunResult": "zu_framework.engine.run:RunResult",
     "run": "zu_framework.engine.run:run",
@@ -81,8 +80,10 @@ _LAZY = {
     "solve": "zu_framework.engine.solving:solve",
     "Scorer": "zu_framework.evaluation:Scorer",
     "LanguageModel": "zu_framework.models:LanguageModel",
+    "Remembered": "zu_framework.contracts:Remembered",
+    "RunContext": "zu_framework.contracts:RunContext",
     **{
-        name: f"zu_framework.types:{name}"
+        name: f"zu_framework.problem:{name}"
         for name in (
             "Architecture",
             "Background",
@@ -92,10 +93,8 @@ _LAZY = {
             "Probe",
             "ReadPlan",
             "ReadPrompt",
-            "Remembered",
             "Representations",
             "Request",
-            "RunContext",
             "Score",
             "Site",
             "TargetStates",

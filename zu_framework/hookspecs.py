@@ -21,7 +21,7 @@ from zu_framework.specs import (
 )
 
 if TYPE_CHECKING:
-    from zu_framework.types import Architecture, EditProblem, Site, Update
+    from zu_framework.problem import Architecture, EditProblem, Site, Update
 
 PROJECT = "zu"
 ENTRY_POINTS = "zu_framework"

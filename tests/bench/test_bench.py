@@ -19,8 +19,8 @@ import pytest
 from zu_framework.bench import load_bench, run_bench
 from zu_framework.bench.planning import plan
 from zu_framework.cli import main
-from zu_framework.engine.plugins import installed_plugins
 from zu_framework.errors import ConfigError, RunFolderError, ZuError
+from zu_framework.registry.manager import installed_plugins
 
 Write = Callable[..., str]
 Rows = list[dict[str, str]]

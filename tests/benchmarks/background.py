@@ -22,9 +22,9 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from tests.benchmarks.measuring import in_turn, machine, product_rate
 from zu_framework import LanguageModel
-from zu_framework.engine.cache import TensorCache
 from zu_framework.engine.statistics import WINDOW, background_moments, batches
 from zu_framework.models import Row, batch, encode_all, run_until
+from zu_framework.store.cache import TensorCache
 from zu_framework.testing import tiny_tokenizer
 
 WORDS = [

@@ -25,10 +25,9 @@ import torch
 from torch import Tensor
 
 import zu_framework as zu
-from zu_editors.alphaedit import PUBLISHED_THRESHOLD
-from zu_editors.options import AlphaEditOptions
-from zu_framework.algebra import null_space_key
-from zu_framework.linalg import NullSpace
+from zu_framework.linalg import NullSpace, null_space_key
+from zu_plugins.closed_form.alphaedit import PUBLISHED_THRESHOLD
+from zu_plugins.closed_form.editor_options import AlphaEditOptions
 
 MEMIT_WEIGHT, L2 = 15000.0, 10.0
 FLOOR, WEAK = (

@@ -18,15 +18,15 @@ from scipy.stats import spearmanr
 
 import zu_framework as zu
 from zu_framework.config import load_config
-from zu_framework.engine.components import resolve
-from zu_framework.engine.plugins import installed_plugins
 from zu_framework.engine.run import load_data
-from zu_locators.attribution import attributed_effects
-from zu_locators.causal_trace import traced_effects
-from zu_locators.facts import CLASSES
-from zu_locators.heatmap import draw
-from zu_locators.options import TraceOptions
-from zu_locators.tracing import measured
+from zu_framework.engine.stage import resolve
+from zu_framework.registry.manager import installed_plugins
+from zu_plugins.locators.attribution import attributed_effects
+from zu_plugins.locators.causal_trace import traced_effects
+from zu_plugins.locators.facts import CLASSES
+from zu_plugins.locators.heatmap import draw
+from zu_plugins.locators.options import TraceOptions
+from zu_plugins.locators.tracing import measured
 
 
 def main() -> None:

@@ -22,10 +22,10 @@ from pathlib import Path
 
 import zu_framework as zu
 from zu_framework.config import load_config
-from zu_framework.engine.components import resolve
-from zu_framework.engine.plugins import installed_plugins
 from zu_framework.engine.run import load_data
+from zu_framework.engine.stage import resolve
 from zu_framework.evaluation import measure
+from zu_framework.registry.manager import installed_plugins
 
 FACTS = 10
 SHOWN = (1, 5, 10, 15, 20)

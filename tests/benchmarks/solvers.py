@@ -20,10 +20,9 @@ from torch import Tensor
 
 import zu_framework as zu
 from tests.benchmarks.measuring import Measured, machine, measured
-from zu_framework.algebra import null_space_key
-from zu_framework.linalg import NullSpace
-from zu_zerounlearn.gradient import PUBLISHED_THRESHOLD
-from zu_zerounlearn.options import GradientOptions
+from zu_framework.linalg import NullSpace, null_space_key
+from zu_plugins.closed_form.gradient import PUBLISHED_THRESHOLD
+from zu_plugins.closed_form.options import GradientOptions
 
 LB, LF, LR, SLACK = 15000.0, 50.0, 1.0, 0.01
 SETTINGS = {"background_weight": LB, "forget_weight": LF, "ridge": LR}

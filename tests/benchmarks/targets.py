@@ -36,14 +36,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 import zu_framework as zu
-from zu_collectors.collectors import SubjectLast
-from zu_collectors.options import ContextOptions
-from zu_framework.engine.plugins import load_plugins
 from zu_framework.models import batch, row_of
-from zu_targets.descent import Optimised
-from zu_targets.neutral import Neutral
-from zu_targets.optimise import optimise
-from zu_targets.options import NeutralOptions
+from zu_framework.registry.manager import load_plugins
+from zu_plugins.collectors.collectors import SubjectLast
+from zu_plugins.collectors.options import ContextOptions
+from zu_plugins.targets.descent import Optimised
+from zu_plugins.targets.neutral import Neutral
+from zu_plugins.targets.optimise import optimise
+from zu_plugins.targets.options import NeutralOptions
 
 VOCABULARY = 128_256
 SIZES: dict[str, dict[str, int]] = {

@@ -16,12 +16,12 @@ from scipy.stats import ks_2samp
 
 from zu_framework import LanguageModel, Scorer, run
 from zu_framework.config import load_config
-from zu_framework.engine.components import resolve
 from zu_framework.engine.evaluate import evaluate, suites
-from zu_framework.engine.plugins import installed_plugins
 from zu_framework.engine.run import load_data
-from zu_metrics.options import TruthOptions
-from zu_metrics.truth import ratios
+from zu_framework.engine.stage import resolve
+from zu_framework.registry.manager import installed_plugins
+from zu_plugins.metrics.options import TruthOptions
+from zu_plugins.metrics.truth import ratios
 
 METRICS = "evaluate.metrics=[truth_ratio,forget_quality,efficacy]"
 

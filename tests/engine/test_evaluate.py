@@ -14,9 +14,9 @@ from tests.cli.test_app import run as command
 from zu_framework import ConfigError, DataError, LanguageModel, ModelError, UnknownName
 from zu_framework.config import load_config
 from zu_framework.engine import evaluate as module
-from zu_framework.engine.components import resolve
 from zu_framework.engine.evaluate import Evaluation, evaluate, suites
-from zu_framework.engine.plugins import installed_plugins
+from zu_framework.engine.stage import resolve
+from zu_framework.registry.manager import installed_plugins
 from zu_framework.testing import tiny_model
 
 

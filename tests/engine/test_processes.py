@@ -15,8 +15,8 @@ import yaml
 from safetensors.torch import load_file
 
 from zu_framework import LanguageModel, Representations
+from zu_framework.engine.division import joined_representations, joined_states
 from zu_framework.engine.processes import Processes
-from zu_framework.engine.splitting import joined_representations, joined_states
 from zu_framework.testing import tiny_model
 
 PROBE = """

@@ -10,7 +10,7 @@ import torch
 import zu_framework as zu
 from zu_framework import LanguageModel, Request
 from zu_framework.models import read_states
-from zu_framework.types import ReadPrompt
+from zu_framework.problem import ReadPrompt
 
 FORGET = [Request("The capital of Quinania is", "Warsaw", subject="Quinania")]
 KEEP = [

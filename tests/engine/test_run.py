@@ -16,12 +16,12 @@ from safetensors.torch import load_file
 
 import zu_framework as zu
 from zu_framework import LanguageModel, SolverError, ZuError
-from zu_framework.engine.plugins import Plugins, installed_plugins
-from zu_framework.engine.records import load_tensors, save_tensors
-from zu_framework.engine.registry import Registered
-from zu_framework.engine.writing import tensor_hash
+from zu_framework.problem import EditProblem, Update
+from zu_framework.registry.components import Registered
+from zu_framework.registry.manager import Plugins, installed_plugins
 from zu_framework.specs import SolverSpec
-from zu_framework.types import EditProblem, Update
+from zu_framework.store.digests import tensor_hash
+from zu_framework.store.records import load_tensors, save_tensors
 
 Settings = dict[str, Any]
 
@@ -50,7 +50,7 @@ def wrong_shape(problem: EditProblem, options: Any) -> Update:
 
 def with_solver(name: str, function: Any) -> Plugins:
     """The installed plugins and one solver of this module."""
-    from zu_framework.engine.plugins import load_plugins
+    from zu_framework.registry.manager import load_plugins
 
     plugins = load_plugins()
 
@@ -275,7 +275,7 @@ def test_a_full_disk_leaves_no_run_folder(settings: Settings, monkeypatch: pytes
     def full(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("zu_framework.engine.records.save_file", full)
+    monkeypatch.setattr("zu_framework.store.records.save_file", full)
     with pytest.raises(ZuError, match="cannot be written.*No space left"):
         zu.run(settings)
     assert list(Path(settings["output"]["folder"]).iterdir()) == []
@@ -283,7 +283,7 @@ def test_a_full_disk_leaves_no_run_folder(settings: Settings, monkeypatch: pytes
 
 def test_observers_see_each_site_and_the_result(settings: Settings) -> None:
     from zu_framework import hookimpl
-    from zu_framework.engine.plugins import load_plugins
+    from zu_framework.registry.manager import load_plugins
 
     seen: list[Any] = []
 

@@ -11,11 +11,11 @@ import torch
 import zu_framework as zu
 from zu_framework import ConfigError, LanguageModel, Request, SolverError
 from zu_framework.config import load_config
-from zu_framework.engine.plugins import Plugins, load_plugins
-from zu_framework.engine.registry import Registered
 from zu_framework.engine.run import check
+from zu_framework.problem import EditProblem, Update
+from zu_framework.registry.components import Registered
+from zu_framework.registry.manager import Plugins, load_plugins
 from zu_framework.specs import SolverSpec
-from zu_framework.types import EditProblem, Update
 
 Settings = dict[str, Any]
 

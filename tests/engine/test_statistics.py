@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from zu_framework import Background, DataError, LanguageModel, RunFolderError, models
 from zu_framework.engine import statistics
-from zu_framework.engine.cache import TensorCache
 from zu_framework.engine.statistics import background_moments
+from zu_framework.store.cache import TensorCache
 from zu_framework.testing import tiny_model
 
 TEXT = "the old bridge was closed because school is small and you can reach it by train in winter"
@@ -269,7 +269,7 @@ def test_a_full_disk_costs_the_cache_not_the_run(
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("zu_framework.engine.cache.save_file", full)
+    monkeypatch.setattr("zu_framework.store.cache.save_file", full)
     with pytest.warns(UserWarning, match="cannot be kept .*No space left"):
         found = moments(lm, cache, wanted=frozenset({"key_moment"}), layers=(1,))
     assert found[lm.site(1).module].count

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 import zu_framework as zu
-from zu_collectors.collectors import SubjectLast
-from zu_collectors.options import ContextOptions
 from zu_framework import LanguageModel, ReadPlan, Request, RunContext
 from zu_framework.engine.statistics import background_moments
 from zu_framework.models import read_states
-from zu_targets.neutral import Neutral
-from zu_targets.options import NeutralOptions
+from zu_plugins.collectors.collectors import SubjectLast
+from zu_plugins.collectors.options import ContextOptions
+from zu_plugins.targets.neutral import Neutral
+from zu_plugins.targets.options import NeutralOptions
 
 
 def relative(ours: Tensor, theirs: Tensor) -> float:

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from zu_collectors.collectors import SubjectLast
-from zu_collectors.options import ContextOptions
 from zu_framework import LanguageModel, ReadPlan, Request, RunContext
 from zu_framework.models import answer_ids
-from zu_targets.optimise import optimise
-from zu_targets.options import NeutralOptions
+from zu_plugins.collectors.collectors import SubjectLast
+from zu_plugins.collectors.options import ContextOptions
+from zu_plugins.targets.optimise import optimise
+from zu_plugins.targets.options import NeutralOptions
 
 Golden = Callable[[str], tuple[Any, dict[str, Tensor]]]
 

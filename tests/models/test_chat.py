@@ -130,10 +130,10 @@ def test_collector_targets_scores_and_completions_read_the_same_tokens(
     lm: LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every part of a run sees a prompt between the template's marks, and text for statistics outside them."""
-    from zu_collectors.collectors import PromptLast, SubjectLast
-    from zu_collectors.options import ContextOptions
-    from zu_targets.neutral import Neutral
-    from zu_targets.options import NeutralOptions
+    from zu_plugins.collectors.collectors import PromptLast, SubjectLast
+    from zu_plugins.collectors.options import ContextOptions
+    from zu_plugins.targets.neutral import Neutral
+    from zu_plugins.targets.options import NeutralOptions
 
     seen: list[list[int]] = []
     forward = type(lm.model).forward

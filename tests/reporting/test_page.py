@@ -11,10 +11,10 @@ from html.parser import HTMLParser
 import pytest
 from markupsafe import Markup
 
+from zu_framework.problem import Measurement
 from zu_framework.reporting import PageSection, fill, inline_svg, page, panel
 from zu_framework.reporting.numbers import NONE, interval, measured, number, percent, seconds, size
 from zu_framework.reporting.plots import VARIABLES
-from zu_framework.types import Measurement
 
 HOSTILE = "</script><script>alert(1)</script> \"quoted\" 'too' <!-- $x$ & &amp;"
 

@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 
 from scipy.stats import t as student
 
-from zu_framework.types import Measurement
+from zu_framework.problem import Measurement
 
 CONFIDENCE = 0.95
 

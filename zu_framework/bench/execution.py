@@ -17,11 +17,11 @@ from zu_framework.bench.grid import Bench, load_bench
 from zu_framework.bench.planning import Planned, config_yaml, plan
 from zu_framework.bench.records import CellResult, read_results
 from zu_framework.config import lay_over, load_config, options_from, typed_config
-from zu_framework.engine.plugins import Plugins, installed_plugins
 from zu_framework.engine.run import run
-from zu_framework.engine.run_folder import write_json
 from zu_framework.errors import PluginError, RunFolderError, ZuError
+from zu_framework.registry.manager import Plugins, installed_plugins
 from zu_framework.specs import ExecutorSpec, Finished
+from zu_framework.store.run_folder import write_json
 
 
 @dataclass(frozen=True)

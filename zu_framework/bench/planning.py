@@ -12,12 +12,12 @@ from typing import Any
 import zu_framework
 from zu_framework.bench.grid import Bench, Cell
 from zu_framework.config import Config
-from zu_framework.engine.cache import fingerprint
-from zu_framework.engine.components import resolve
-from zu_framework.engine.plugins import Plugins
 from zu_framework.engine.run import check
+from zu_framework.engine.stage import resolve
 from zu_framework.errors import ConfigError, ZuError
 from zu_framework.models.loading import local_path
+from zu_framework.registry.manager import Plugins
+from zu_framework.store.digests import fingerprint
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from zu_framework.bench.comparison import spread
 from zu_framework.bench.records import CellResult
 from zu_framework.bench.tables import UNTOUCHED
+from zu_framework.problem import Measurement
 from zu_framework.reporting import MARKERS, SERIES, inline_svg, panel
 from zu_framework.reporting.plots import INK, MUTED
-from zu_framework.types import Measurement
 
 # phases of a run, by what the reader of a cost plot asks for; whatever else there is counts as reading
 PARTS: Mapping[str, str] = {"targets": "targets", "solve": "solve", "write": "write"}

@@ -13,7 +13,7 @@ from typing import Any
 
 from zu_framework.bench.grid import Cell
 from zu_framework.bench.planning import Planned
-from zu_framework.types import Measurement
+from zu_framework.problem import Measurement
 
 MEASURING = ("load", "measure", "save")  # phases that are no part of what a method costs
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from zu_framework.bench.comparison import Spread, not_worse, spread
 from zu_framework.bench.grid import BenchConfig
 from zu_framework.bench.records import CellResult
-from zu_framework.types import Measurement
+from zu_framework.problem import Measurement
 
 UNTOUCHED = "untouched model"
 ARROWS = {"lower": "↓", "higher": "↑"}

@@ -151,7 +151,7 @@ def plugins(
 ) -> None:
     """List every component with its plugin, version, summary, options and defaults; and plugins that failed."""
     from zu_framework.cli.listing import plugins_json, print_plugins
-    from zu_framework.engine.plugins import installed_plugins
+    from zu_framework.registry.manager import installed_plugins
 
     found = installed_plugins()
     if json:
@@ -172,7 +172,7 @@ def apply(
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Put a run's edit on a saved checkpoint."""
-    from zu_framework.engine.checkpoints import apply as apply_edit
+    from zu_framework.store.checkpoints import apply as apply_edit
 
     for note in apply_edit(run, model_dir, out_dir, trust_remote_code=trust_remote_code):
         typer.echo(f"note: {note}", err=True)
@@ -193,7 +193,7 @@ def revert(
     The last edit: every tensor is as before it, byte for byte. Any other of the checkpoint's ledger: to rounding, and
     the error is told.
     """
-    from zu_framework.engine.checkpoints import revert as revert_edit
+    from zu_framework.store.checkpoints import revert as revert_edit
 
     for note in revert_edit(run, model_dir, out_dir, trust_remote_code=trust_remote_code):
         typer.echo(f"note: {note}", err=True)
@@ -208,7 +208,7 @@ def export(
     ],
 ) -> None:
     """Export a run's edit as an adapter; refused where that would not be exact."""
-    from zu_framework.engine.checkpoints import export_lora
+    from zu_framework.store.checkpoints import export_lora
 
     typer.echo(f"LoRA adapter: {export_lora(run, lora)}")
 

@@ -9,8 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from zu_framework.engine.plugins import Plugins
-from zu_framework.engine.registry import option_defaults
+from zu_framework.registry.components import option_defaults
+from zu_framework.registry.manager import Plugins
 from zu_framework.specs import SolverSpec
 
 

@@ -16,13 +16,14 @@ import xxhash
 from torch import Tensor
 
 import zu_framework
-from zu_framework.engine.ledger import FOLDER as LEDGER_FOLDER
-from zu_framework.engine.ledger import Ledger, edit_id
-from zu_framework.engine.records import EDIT_FILE, save_edit, save_undo
-from zu_framework.engine.writing import SiteEdit, Writer, tensor_hash
+from zu_framework.engine.writing import SiteEdit, Writer
 from zu_framework.errors import RunFolderError
 from zu_framework.models import LanguageModel
-from zu_framework.types import Request
+from zu_framework.problem import Request
+from zu_framework.store.digests import tensor_hash
+from zu_framework.store.ledger import FOLDER as LEDGER_FOLDER
+from zu_framework.store.ledger import Ledger, edit_id
+from zu_framework.store.records import EDIT_FILE, save_edit, save_undo
 
 
 @dataclass

@@ -10,11 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from zu_framework.config import Config, load_config
-from zu_framework.engine.components import Parts, resolve
 from zu_framework.engine.edit import versions
-from zu_framework.engine.journal import Journal
-from zu_framework.engine.pipeline import Progress, no_progress
-from zu_framework.engine.plugins import Plugins, installed_plugins
+from zu_framework.engine.loop import Progress, no_progress
 from zu_framework.engine.results import finite, plain_measurements
 from zu_framework.engine.run import (
     check_reference,
@@ -25,11 +22,14 @@ from zu_framework.engine.run import (
     scorer_of,
     texts_of,
 )
-from zu_framework.engine.run_folder import run_folder, write_json
+from zu_framework.engine.stage import Parts, resolve
 from zu_framework.errors import ConfigError, DataError, unknown_name
 from zu_framework.evaluation import Scorer
 from zu_framework.models import check_folder
-from zu_framework.types import DataSplit, Measurement
+from zu_framework.problem import DataSplit, Measurement
+from zu_framework.registry.manager import Plugins, installed_plugins
+from zu_framework.store.journal import Journal
+from zu_framework.store.run_folder import run_folder, write_json
 
 __all__ = ["Evaluation", "evaluate", "suites"]
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from zu_framework.config import Config
-from zu_framework.engine.adapter import write_adapter
 from zu_framework.engine.edit import Edit
-from zu_framework.engine.ledger import Ledger
-from zu_framework.engine.records import load_edit
-from zu_framework.engine.run_folder import write_json
-from zu_framework.types import Measurement
+from zu_framework.problem import Measurement
+from zu_framework.store.adapter import write_adapter
+from zu_framework.store.ledger import Ledger
+from zu_framework.store.records import load_edit
+from zu_framework.store.run_folder import write_json
 
 
 @dataclass(frozen=True)

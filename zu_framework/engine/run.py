@@ -14,21 +14,21 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from zu_framework.config import Config, load_config
-from zu_framework.engine.components import Parts, require_retain, resolve
 from zu_framework.engine.edit import Edit
-from zu_framework.engine.journal import Journal
-from zu_framework.engine.ledger import Ledger
-from zu_framework.engine.pipeline import Pipeline, Progress, no_progress
-from zu_framework.engine.plugins import Plugins, installed_plugins
+from zu_framework.engine.loop import Pipeline, Progress, no_progress
 from zu_framework.engine.processes import Processes, joined, local_device
 from zu_framework.engine.results import Completion, RunResult, write_results
-from zu_framework.engine.run_folder import run_folder
+from zu_framework.engine.stage import Parts, require_retain, resolve
 from zu_framework.errors import ConfigError, DataError, ModelError
 from zu_framework.evaluation import Scorer, measure_with, read_texts
 from zu_framework.models import Chat, LanguageModel, check_folder, load_tokenizer
+from zu_framework.problem import DataSplit, Measurement, Probe, Request
+from zu_framework.registry.manager import Plugins, installed_plugins
 from zu_framework.reporting.kept import keep
 from zu_framework.reporting.watching import COMPLETION_TOKENS, Sight, Watched, look, watched
-from zu_framework.types import DataSplit, Measurement, Probe, Request
+from zu_framework.store.journal import Journal
+from zu_framework.store.ledger import Ledger
+from zu_framework.store.run_folder import run_folder
 
 HELD_OUT_EVERY = 10  # every tenth document of the background serves perplexity, where nothing else does
 

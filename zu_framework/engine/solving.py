@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from zu_framework.config import options_from
-from zu_framework.engine.plugins import Plugins, installed_plugins
+from zu_framework.contracts import RunContext
 from zu_framework.errors import SolverError
 from zu_framework.models import LanguageModel
+from zu_framework.problem import EditProblem, Request, Site, Update
+from zu_framework.registry.manager import Plugins, installed_plugins
 from zu_framework.specs import ModelSolverSpec, SolverSpec
-from zu_framework.types import EditProblem, Request, RunContext, Site, Update
 
 
 def solve(name: str, problem: EditProblem, *, plugins: Plugins | None = None, **options: Any) -> Update:

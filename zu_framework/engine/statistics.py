@@ -10,13 +10,14 @@ from typing import Any
 import xxhash
 from torch import Tensor
 
-from zu_framework.engine.cache import TensorCache, fingerprint
-from zu_framework.engine.factors import FactorStore
 from zu_framework.engine.processes import Processes, current
 from zu_framework.errors import DataError
 from zu_framework.linalg import MomentAccumulator
 from zu_framework.models import LanguageModel, Row, encode_all, stream_inputs
-from zu_framework.types import Background, Site
+from zu_framework.problem import Background, Site
+from zu_framework.store.cache import TensorCache
+from zu_framework.store.digests import fingerprint
+from zu_framework.store.factors import FactorStore
 
 FORMAT = 2  # of the cache; raise it when what is computed changes
 BATCH_TOKENS = 8192  # of a forward pass: products are then wide enough for a CPU and for a GPU

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import torch
-import xxhash
 from torch import Tensor
 
 from zu_framework.errors import SolverError
+from zu_framework.linalg import ROWS, rounded
 from zu_framework.models import LanguageModel
-from zu_framework.types import Site, Update
-
-ROWS = 512  # rows of W that are held in float64 at a time
+from zu_framework.problem import Site, Update
+from zu_framework.store.digests import tensor_hash
 
 
 @dataclass
@@ -72,33 +71,6 @@ class Writer:
         for edit in self.edits.values():
             weight = self.lm.weight(edit.site)
             self.lm.write_weight(edit.site, edit.original.to(weight.device))
-
-
-def rounded(update: Update, weight: Tensor) -> tuple[Tensor, float]:
-    """W' (o, i) in the weight's dtype, computed in float64 by blocks of rows, and the relative rounding loss."""
-    new = torch.empty_like(weight)
-    lost = change = 0.0
-    for start in range(0, weight.shape[0], ROWS):
-        rows = slice(start, start + ROWS)
-        block = weight[rows]
-        exact = _rows(update, rows).applied(block, torch.float64)
-        new[rows] = exact.to(weight.dtype)
-        lost += float((new[rows].to(torch.float64) - exact).square().sum())
-        change += float((exact - block.to(torch.float64)).square().sum())
-    return new, (lost / change) ** 0.5 if change > 0 else 0.0
-
-
-def tensor_hash(tensor: Tensor) -> str:
-    """xxh3-128 of a tensor's entries in row order."""
-    data = tensor.detach().cpu().contiguous()
-    return xxhash.xxh3_128_hexdigest(data.view(torch.uint8).numpy().data) if data.numel() else ""
-
-
-def _rows(update: Update, rows: slice) -> Update:
-    if update.dense is not None:
-        return Update(dense=update.dense[rows])
-    assert update.left is not None
-    return Update(left=update.left[rows], right=update.right, scale=update.scale)
 
 
 def _distance(new: Tensor, original: Tensor) -> float:

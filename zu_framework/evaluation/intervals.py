@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zu_framework.types import Measurement
+from zu_framework.problem import Measurement
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95

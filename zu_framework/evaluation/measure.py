@@ -8,7 +8,7 @@ from typing import Any
 from zu_framework.errors import PluginError
 from zu_framework.evaluation.scorer import Progress, Scorer, no_progress
 from zu_framework.models import LanguageModel
-from zu_framework.types import DataSplit, Measurement
+from zu_framework.problem import DataSplit, Measurement
 
 Metric = Callable[[Scorer, DataSplit], Any]  # Measurement, a mapping of several by name, or None
 

@@ -28,7 +28,7 @@ from zu_framework.models import (
     encode_prompt,
     greedy_tokens,
 )
-from zu_framework.types import Probe, Score
+from zu_framework.problem import Probe, Score
 
 Progress = Callable[[str, int, int], None]
 

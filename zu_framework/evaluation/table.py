@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from rich.markup import escape
 from rich.table import Table
 
-from zu_framework.types import Measurement
+from zu_framework.problem import Measurement
 
 ONE_LINE = 120  # columns of a terminal that hold values and intervals side by side
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from zu_framework.errors import ModelError
-from zu_framework.types import Architecture
+from zu_framework.problem import Architecture
 
 
 def find_architecture(model: Any) -> Architecture:

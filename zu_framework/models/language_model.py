@@ -19,7 +19,7 @@ from zu_framework.models.greedy import end_tokens
 from zu_framework.models.loading import load_checkpoint, save_checkpoint
 from zu_framework.models.tokens import batch, encode
 from zu_framework.models.tracing import row_of, run_until
-from zu_framework.types import Architecture, ReadPrompt, Site
+from zu_framework.problem import Architecture, ReadPrompt, Site
 
 CHUNK = 1 << 24  # entries hashed at a time
 

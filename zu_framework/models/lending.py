@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from zu_framework.types import Site
+from zu_framework.problem import Site
 
 if TYPE_CHECKING:
     from zu_framework.models.language_model import LanguageModel

@@ -12,7 +12,7 @@ from torch import Tensor
 from zu_framework.models.architecture import first
 from zu_framework.models.chat import encode_prompt
 from zu_framework.models.tokens import Row, batch, token_at
-from zu_framework.types import ReadPrompt, Site
+from zu_framework.problem import ReadPrompt, Site
 
 if TYPE_CHECKING:
     from zu_framework.models.language_model import LanguageModel

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from zu_framework.engine.edit import Edit
-from zu_framework.engine.records import load_tensors, save_tensors
-from zu_framework.engine.run_folder import write_json
 from zu_framework.errors import RunFolderError
 from zu_framework.reporting.spectra import change_spectrum
 from zu_framework.reporting.watching import Sight, Watched
+from zu_framework.store.records import load_tensors, save_tensors
+from zu_framework.store.run_folder import write_json
 
 FACTS_FILE = "facts.json"
 ANALYSIS_FILE = "analysis.safetensors"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from zu_framework.models import LanguageModel, Row, answer_ids, batch, logits_at, row_of, run_until
-from zu_framework.types import ReadPrompt, Request
+from zu_framework.problem import ReadPrompt, Request
 
 LOGITS_AT_ONCE = 2**25  # numbers: 128 MB in float32, whatever the vocabulary
 AGREEMENT = 0.02  # of probabilities: above what half precision does to them

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from zu_framework.types import Measurement
+from zu_framework.problem import Measurement
 
 NONE = "\u2013"  # an en dash
 

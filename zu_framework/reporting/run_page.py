@@ -8,9 +8,9 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from zu_framework.engine.plugins import Plugins, installed_plugins
 from zu_framework.errors import PluginError, RunFolderError
 from zu_framework.evaluation.table import counted
+from zu_framework.registry.manager import Plugins, installed_plugins
 from zu_framework.reporting.page import PageSection, fill, page
 from zu_framework.reporting.run_report import RunReport, read_run
 from zu_framework.specs import MetricSpec, SectionSpec

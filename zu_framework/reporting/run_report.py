@@ -11,10 +11,10 @@ from typing import Any
 import yaml
 from safetensors import SafetensorError, safe_open
 
-from zu_framework.engine.records import EDIT_FILE, UNDO_FILE
 from zu_framework.errors import RunFolderError
+from zu_framework.problem import Measurement
 from zu_framework.reporting.kept import Analysis, read_analysis, read_facts
-from zu_framework.types import Measurement
+from zu_framework.store.records import EDIT_FILE, UNDO_FILE
 
 METRICS_FILE = "metrics.json"
 

@@ -16,8 +16,8 @@ from torch import Tensor
 from zu_framework.config import ReportConfig
 from zu_framework.evaluation import Scorer
 from zu_framework.models import LanguageModel, read_states
+from zu_framework.problem import DataSplit, Probe, ReadPrompt, Request, Site
 from zu_framework.reporting.lens import Lens, answer_lens
-from zu_framework.types import DataSplit, Probe, ReadPrompt, Request, Site
 
 T = TypeVar("T")
 

@@ -14,14 +14,14 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from zu_framework.engine.adapter import write_adapter
-from zu_framework.engine.plugins import installed_plugins
-from zu_framework.engine.records import EditRecord, SiteRecord
 from zu_framework.engine.solving import solve
 from zu_framework.errors import DependentKeys, DependentRows, EmptyNullSpace
+from zu_framework.problem import EditProblem, Site, Update
+from zu_framework.registry.manager import installed_plugins
 from zu_framework.specs import SolverSpec
+from zu_framework.store.adapter import write_adapter
+from zu_framework.store.records import EditRecord, SiteRecord
 from zu_framework.testing.problems import Shape, edit_problem, shapes
-from zu_framework.types import EditProblem, Site, Update
 
 # Subclasses share these tests, each with a solver of its own: Hypothesis warns of that, and means fixtures with state.
 # The machine's speed is no law of a solver.

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from zu_framework.config import options_from
-from zu_framework.engine.plugins import installed_plugins
+from zu_framework.contracts import RunContext
 from zu_framework.engine.run import unlearn
 from zu_framework.engine.solving import solve_model
 from zu_framework.models import LanguageModel
+from zu_framework.problem import Request, Site, Update
+from zu_framework.registry.manager import installed_plugins
 from zu_framework.specs import ModelSolverSpec
 from zu_framework.testing.models import tiny_model
-from zu_framework.types import Request, RunContext, Site, Update
 
 FACTS = (
     Request("The capital of Quinania is", "Warsaw", subject="Quinania"),

@@ -9,7 +9,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from zu_framework.types import Background, EditProblem
+from zu_framework.problem import Background, EditProblem
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from typing import Any
 
 import zu_framework as zu
 from tests.benchmarks.frontier.worlds import Drawn, World
-from zu_framework.engine.plugins import Plugins, load_plugins
 from zu_framework.evaluation import measure
-from zu_metrics import answers
-from zu_metrics.perplexity import perplexity
+from zu_framework.registry.manager import Plugins, load_plugins
+from zu_plugins.metrics import answers
+from zu_plugins.metrics.perplexity import perplexity
 
 METRICS = {
     "efficacy": answers.efficacy,

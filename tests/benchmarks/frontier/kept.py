@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from zu_framework import LanguageModel, ReadPlan, Register, RunContext, TargetSpec, hookimpl
-from zu_targets.neutral import Neutral
-from zu_targets.options import NeutralOptions
+from zu_plugins.targets.neutral import Neutral
+from zu_plugins.targets.options import NeutralOptions
 
 _optimised: dict[Any, Any] = {}
 

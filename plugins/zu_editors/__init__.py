@@ -1,1 +1,0 @@
-"""The editors that ZeroUnlearn is compared with: ROME, MEMIT, AlphaEdit, EMMET, and the bare projection."""

@@ -1,0 +1,1 @@
+"""The plugins that ship with the framework, a package each: what it offers stands in its `plugin.py`."""

@@ -1,0 +1,148 @@
+"""Keys and values of requests at a site, averaged over contexts.
+
+Source: the published implementation's context templates (five samples of ten tokens after "The", "Therefore",
+"Because", "I", "You") and its mean of means: the bare prompt weighs 1/2, each context 1/10.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import torch
+from einops import einsum, rearrange
+
+from zu_framework import (
+    DataError,
+    LanguageModel,
+    ReadPlan,
+    ReadPrompt,
+    Representations,
+    Request,
+    RunContext,
+    Site,
+)
+from zu_framework.models import read_states
+from zu_plugins.collectors.options import ContextOptions
+
+
+class SubjectLast:
+    """Reads the token that holds the subject's last character."""
+
+    at_end = False  # whether that is the last token of all that the model reads before it answers
+
+    def __init__(self, options: ContextOptions, context: RunContext) -> None:
+        self.options = options
+        self.context = context
+
+    def read_end(self, request: Request) -> int:
+        """The character before which a request's prompt is read. Raises `DataError` for one without a subject."""
+        if request.subject_end is None:
+            raise DataError(
+                f"{request.source or request.prompt!r}: no subject, which collector 'subject-last' reads; "
+                "use collector.name=prompt-last"
+            )
+        return request.subject_end
+
+    def plan(self, lm: LanguageModel, requests: Sequence[Request]) -> ReadPlan:
+        """Which texts are read: the bare prompt first, then the prompt in each context. Samples contexts once."""
+        prefixes = self._templates(lm)
+        rows = []
+        for request in requests:
+            end = self.read_end(request)
+            row = [ReadPrompt(request.prompt, end, self.at_end)]
+            for before, after in prefixes:
+                last = self.at_end and not after
+                row.append(ReadPrompt(before + request.prompt + after, len(before) + end, last))
+            rows.append(tuple(row))
+        bare = self.options.bare_weight if prefixes else 1.0
+        shares = [(1 - bare) / len(prefixes)] * len(prefixes) if prefixes else []
+        anchors = tuple(
+            None if r.subject is None else ReadPrompt(f"{r.subject} is a", len(r.subject)) for r in requests
+        )
+        return ReadPlan(tuple(requests), tuple(rows), (bare, *shares), anchors)
+
+    def protected(self, requests: Sequence[Request], retain: Sequence[Request]) -> list[Request]:
+        """What is protected: the facts to keep, and forget prompts that ask the same of others (`substitutes`).
+
+        Such a prompt is known to no data set: it stands for the neighbours that a change at its wording may reach. A
+        fact to keep whose subject is also to be forgotten lends it to none.
+        """
+        forgotten = {request.subject for request in requests}
+        subjects = sorted({r.subject for r in retain if r.subject is not None} - forgotten)
+        draw = random.Random(self.context.seed)
+        asked = [r for r in requests if r.subject is not None] if self.options.substitutes else []
+        known = {r.prompt for r in (*requests, *retain)}
+        made = []
+        for request in asked:
+            assert request.subject_start is not None and request.subject_end is not None
+            before, after = request.prompt[: request.subject_start], request.prompt[request.subject_end :]
+            # two facts of one wording ask the same of others: each question counts once
+            free = [subject for subject in subjects if before + subject + after not in known]
+            for subject in draw.sample(free, min(self.options.substitutes, len(free))):
+                prompt = before + subject + after
+                known.add(prompt)
+                made.append(Request(prompt, request.answer, subject=subject, subject_start=len(before)))
+        return [*retain, *made]
+
+    def collect(self, lm: LanguageModel, plan: ReadPlan, site: Site) -> Representations:
+        """Keys and values, averaged over contexts by weight or a column each, and those of the bare prompts."""
+        prompts = [prompt for row in plan.prompts for prompt in row]
+        keys, outputs = read_states(
+            lm, [site.module], prompts, self.context.batch_size, progress=self.context.progress
+        )[site.module]
+        assert keys is not None and outputs is not None
+        bias = lm.bias(site)
+        values = outputs if bias is None else outputs - bias.to(outputs)[:, None]
+        weights = torch.tensor(plan.weights, dtype=torch.float64, device=keys.device)  # (c,)
+        keys = rearrange(keys, "i (n c) -> i n c", c=len(plan.weights))
+        values = rearrange(values, "o (n c) -> o n c", c=len(plan.weights))
+        bare = {"bare_keys": keys[..., 0].contiguous(), "bare_values": values[..., 0].contiguous()}
+        if self.options.average:
+            return Representations(
+                keys=einsum(keys.double(), weights, "i n c, c -> i n").to(keys.dtype),
+                values=einsum(values.double(), weights, "o n c, c -> o n").to(values.dtype),
+                **bare,
+            )
+        scale = weights.sqrt().repeat(
+            len(plan.requests)
+        )  # (n c,): squared errors then weigh as the contexts do
+        return Representations(
+            keys=rearrange(keys, "i n c -> i (n c)") * scale.to(keys),
+            values=rearrange(values, "o n c -> o (n c)") * scale.to(values),
+            request_of=torch.arange(len(plan.requests), device=keys.device).repeat_interleave(len(weights)),
+            scale=scale,
+            **bare,
+        )
+
+    def _templates(self, lm: LanguageModel) -> list[tuple[str, str]]:
+        """Text before and after the prompt, for each context."""
+        if self.options.contexts == "none":
+            return []
+        if self.options.contexts == "fixed":
+            return [_split(template) for template in self.options.templates]
+        said = lm.sample(self.options.starts, self.options.length, self.context.seed)
+        return [
+            (_sentence(start + rest) + " ", "") for start, rest in zip(self.options.starts, said, strict=True)
+        ]
+
+
+class PromptLast(SubjectLast):
+    """Reads the prompt's last token; under a chat template the one after which the model answers."""
+
+    at_end = True
+
+    def read_end(self, request: Request) -> int:
+        """The end of the prompt."""
+        return len(request.prompt)
+
+
+def _split(template: str) -> tuple[str, str]:
+    before, _, after = template.partition("{}")
+    return before, after
+
+
+def _sentence(text: str) -> str:
+    """Sampled text on one line, closed like a sentence, so that a prompt can follow it."""
+    line = " ".join(text.split())
+    return line if line.endswith((".", "!", "?")) else f"{line}."

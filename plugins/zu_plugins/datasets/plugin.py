@@ -1,0 +1,66 @@
+"""What this plugin offers: the data sets of the field, one's own facts, and the demo world with its general text."""
+
+from __future__ import annotations
+
+from zu_framework import BackgroundSpec, DatasetSpec, Register, hookimpl
+from zu_plugins.datasets.options import (
+    CounterFactOptions,
+    CsvOptions,
+    DemoOptions,
+    DemoTextOptions,
+    JsonLinesOptions,
+    MmluOptions,
+    MquakeOptions,
+    MuseOptions,
+    RwkuOptions,
+    TofuOptions,
+    WmdpOptions,
+    ZsreOptions,
+)
+
+DATASETS = (
+    ("counterfact", "counterfact", CounterFactOptions, "CounterFact, in the published or the edit schema"),
+    (
+        "multicounterfact",
+        "counterfact",
+        CounterFactOptions,
+        "MEMIT's selection of CounterFact, the same schema",
+    ),
+    ("zsre", "zsre", ZsreOptions, "zsRE questions in the schema of MEND"),
+    (
+        "mquake",
+        "mquake",
+        MquakeOptions,
+        "MQuAKE: single-hop edits, and multi-hop questions that follow from them",
+    ),
+    ("tofu", "tofu", TofuOptions, "TOFU: questions on fictitious authors, in the publisher's splits"),
+    ("muse", "muse", MuseOptions, "MUSE: questions and texts of News or Books"),
+    ("rwku", "rwku", RwkuOptions, "RWKU: what a model knows of famous people, at three levels"),
+    ("wmdp", "wmdp", WmdpOptions, "WMDP: multiple-choice questions on hazardous knowledge"),
+    ("mmlu", "mmlu", MmluOptions, "MMLU: multiple-choice questions by subject"),
+    ("jsonl", "own", JsonLinesOptions, "your own facts, one JSON object a line"),
+    ("csv", "own", CsvOptions, "your own facts as a table"),
+    ("demo", "demo", DemoOptions, "the invented facts that the embedded demo model knows"),
+)
+
+
+@hookimpl
+def zu_register_datasets(register: Register[DatasetSpec]) -> None:
+    """Offer the data sets."""
+    for name, module, options, summary in DATASETS:
+        register(
+            DatasetSpec(name, target=f"zu_plugins.datasets.{module}:load", summary=summary, options=options)
+        )
+
+
+@hookimpl
+def zu_register_backgrounds(register: Register[BackgroundSpec]) -> None:
+    """Offer the demo world's general text."""
+    register(
+        BackgroundSpec(
+            "demo",
+            target="zu_plugins.datasets.demo:documents",
+            summary="General text of the embedded demo world",
+            options=DemoTextOptions,
+        )
+    )

@@ -1,0 +1,40 @@
+"""Offers the locators."""
+
+from zu_framework import LocatorSpec, Register, hookimpl
+from zu_plugins.locators.options import FixedOptions, TraceOptions
+
+
+@hookimpl
+def zu_register_locators(register: Register[LocatorSpec]) -> None:
+    """Layers given, published ones, or layers found by tracing."""
+    register(
+        LocatorSpec(
+            "fixed",
+            target="zu_plugins.locators.locators:fixed",
+            summary="the layers that the configuration gives",
+            options=FixedOptions,
+        )
+    )
+    register(
+        LocatorSpec(
+            "preset",
+            target="zu_plugins.locators.locators:preset",
+            summary="the published layers of Llama-3.2-3B, Llama-3.1-8B and Qwen3-4B",
+        )
+    )
+    register(
+        LocatorSpec(
+            "causal-trace",
+            target="zu_plugins.locators.tracing:causal_trace",
+            summary="layers whose MLP brings the answer back once the subject is corrupted (ROME's causal trace)",
+            options=TraceOptions,
+        )
+    )
+    register(
+        LocatorSpec(
+            "attribution",
+            target="zu_plugins.locators.tracing:attribution",
+            summary="the causal trace to first order: gradient times activation difference, at a fraction of its cost",
+            options=TraceOptions,
+        )
+    )

@@ -1,0 +1,31 @@
+"""What this plugin offers: the sections of a run's page, from what was asked to how it is taken back."""
+
+from __future__ import annotations
+
+from zu_framework import Register, SectionSpec, hookimpl
+
+SECTIONS = (
+    ("asked", "What was asked", "What was to be forgotten, of which model, by which components"),
+    ("measured", "Before and after", "Every metric before and after, with its interval where it has one"),
+    ("facts", "Fact by fact", "Each fact's completion and the probability of its true answer, before and after"),
+    ("edit", "The edit", "Rank, norm, singular values and residual of each edited weight"),
+    ("representations", "Representations", "Site outputs on forget and retain prompts, before and after"),
+    ("lens", "Layer by layer", "Logit lens of the true answer, before and after"),
+    ("cost", "Cost", "Time and memory of each phase"),
+    ("revert", "Keep or revert", "The commands that apply, revert, export and repeat the edit"),
+)  # fmt: skip
+
+
+@hookimpl
+def zu_register_report_sections(register: Register[SectionSpec]) -> None:
+    """Offer the sections, ten apart."""
+    for number, (name, title, summary) in enumerate(SECTIONS, 1):
+        register(
+            SectionSpec(
+                name,
+                target=f"zu_plugins.reports.{name}:section",
+                summary=summary,
+                title=title,
+                order=10 * number,
+            )
+        )

@@ -1,0 +1,38 @@
+"""Targets that need no optimisation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from zu_framework import LanguageModel, ReadPlan, Representations, RunContext, Site, TargetStates
+from zu_plugins.targets.options import FixedOptions
+
+
+class Fixed:
+    """Every request gets the same target; the sensitive value is what the site answers to the bare prompt."""
+
+    def __init__(self, options: FixedOptions, context: RunContext) -> None:
+        self.options = options
+        self.context = context
+
+    def prepare(self, lm: LanguageModel, plan: ReadPlan, sites: Sequence[Site]) -> None:
+        """Nothing."""
+
+    def at_site(
+        self, state: None, lm: LanguageModel, site: Site, index: int, representations: Representations
+    ) -> TargetStates:
+        """Targets (o, n)."""
+        values = representations.values
+        if self.options.value == "zero":
+            targets = torch.zeros_like(values)
+        else:
+            mean = self.context.backgrounds[site.module].mean_value.to(values)  # (o,)
+            targets = representations.spread(
+                mean[:, None].expand_as(representations.bare_values).contiguous()
+            )
+        sensitive = (
+            representations.spread(representations.bare_values) if "sensitive" in self.context.needs else None
+        )
+        return TargetStates(targets, sensitive)

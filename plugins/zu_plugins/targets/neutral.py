@@ -1,0 +1,168 @@
+"""The neutral target: where the last edited layer should bring the residual stream, spread over the sites.
+
+Source: arXiv 2605.18879 and its implementation (target at the output of the last edited layer, text EOS); the spreading
+of the residual is MEMIT's (Meng et al. 2023, eq. 20), `spread: root` PMET's (Li et al. 2024, arXiv 2308.08742) and
+`at: site` ROME's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from torch import Tensor
+
+from zu_framework import (
+    ConfigError,
+    LanguageModel,
+    ReadPlan,
+    Remembered,
+    Representations,
+    RunContext,
+    Site,
+    TargetStates,
+)
+from zu_framework.models import encode_answer, read_states
+from zu_plugins.targets.descent import Optimised
+from zu_plugins.targets.evaluators import Kept
+from zu_plugins.targets.optimise import memory, optimise
+from zu_plugins.targets.options import NeutralOptions
+
+# options that the optimised state does not follow from: how it is used, and how rows are batched
+_LATER = ("text", "at", "spread", "batch_size", "memory")
+UNREACHED_NLL = 1.0  # nats a token: above it the text is not what the model would say
+
+
+@dataclass(frozen=True)
+class NeutralState:
+    """What `prepare` found: one state at the last block for all sites, or one at each site's own output."""
+
+    plan: ReadPlan
+    sites: tuple[Site, ...]
+    shared: Tensor | None  # (o, n)
+    own: Mapping[str, Tensor]  # site -> (o, n)
+    report: Mapping[str, Any]
+    kept: Kept  # what the sensitive values of the same layer may use, while the model is what it was
+
+
+class Neutral:
+    """Builds neutral targets, and sensitive values where the solver wants them."""
+
+    def __init__(self, options: NeutralOptions, context: RunContext) -> None:
+        self.options = options
+        self.context = context
+
+    def prepare(self, lm: LanguageModel, plan: ReadPlan, sites: Sequence[Site]) -> NeutralState:
+        """Optimise the neutral states on the model as it is, before any write."""
+        texts = [encode_answer(lm, r.target or self._text(lm)) for r in plan.requests]
+        if self.options.at == "stream" and all(site.residual_stream for site in sites):
+            again = len(sites) == 1 and "sensitive" in self.context.needs
+            kept = Kept(memory(lm, self.options) / 4 if again else 0)
+            found = self._optimise(lm, sites[-1].block, plan, texts, "neutral targets", kept)
+            return NeutralState(plan, tuple(sites), found.states, {}, self._report(found, "neutral"), kept)
+        own, report = {}, {}
+        for site in sites:
+            # also where a norm or a factor stands between site and stream: a residual there means nothing here
+            found = self._optimise(
+                lm, site.module, plan, texts, f"neutral targets, layer {site.layer}", Kept()
+            )
+            own[site.module] = found.states
+            report[site.module] = self._report(found, "neutral")
+        return NeutralState(plan, tuple(sites), None, own, report, Kept())
+
+    def at_site(
+        self, state: NeutralState, lm: LanguageModel, site: Site, index: int, representations: Representations
+    ) -> TargetStates:
+        """Targets (o, n), sensitive values (o, n) and `z` (o, n), without the bias."""
+        values, bias = representations.values, lm.bias(site)
+        report = dict(state.report) if state.shared is not None else dict(state.report[site.module])
+        if state.shared is not None:
+            block = state.sites[-1].block
+            bare = [prompts[0] for prompts in state.plan.prompts]
+            hidden = read_states(lm, [block], bare, self._batch_size, inputs=False)[block][1]
+            assert hidden is not None
+            z = state.shared
+            left = len(state.sites) - index  # sites that still take their share, this one among them
+            share = left**-0.5 if self.options.spread == "root" else 1 / left
+            targets = values + share * representations.spread((z - hidden).to(values))
+        else:
+            z = state.own[site.module]
+            targets = values + representations.spread(_without(z, bias) - representations.bare_values)
+        sensitive = None
+        if "sensitive" in self.context.needs:
+            texts = [encode_answer(lm, r.answer) for r in state.plan.requests]
+            # before the first site is written the model is still the one that the neutral targets were made on
+            kept = state.kept if index == 0 else Kept()
+            found = self._optimise(
+                lm, site.module, state.plan, texts, f"sensitive values, layer {site.layer}", kept
+            )
+            sensitive = representations.spread(_without(found.states, bias).to(values))
+            notes = [*report.get("notes", ()), *self._report(found, "sensitive").pop("notes", ())]
+            report |= {**self._report(found, "sensitive"), "notes": notes}
+        return TargetStates(targets, sensitive, report, {"z": z})
+
+    @property
+    def _batch_size(self) -> int:
+        return self.options.batch_size or self.context.batch_size
+
+    def _text(self, lm: LanguageModel) -> str:
+        text = self.options.text or lm.tokenizer.eos_token
+        if not text:
+            raise ConfigError(
+                'this tokenizer has no EOS token: give the neutral text, for example target.text=" unknown"'
+            )
+        return str(text)
+
+    def _optimise(
+        self,
+        lm: LanguageModel,
+        module: str,
+        plan: ReadPlan,
+        texts: Sequence[Sequence[int]],
+        label: str,
+        kept: Kept,
+    ) -> Optimised:
+        def compute() -> Remembered:
+            progress = self.context.progress
+            found = optimise(lm, module, plan, texts, self.options, self._batch_size, progress, label, kept)
+            held = {entry.name: getattr(found, entry.name) for entry in fields(found)}
+            tensors = {name: value for name, value in held.items() if isinstance(value, Tensor)}
+            return Remembered(tensors, {name: v for name, v in held.items() if name not in tensors})
+
+        def depends_on() -> dict[str, Any]:
+            return {
+                "weights": lm.fingerprint(),
+                "device": lm.device.type,
+                "tokenizer": lm.tokenizer_fingerprint(),
+                "chat": None if lm.chat is None else [lm.tokenizer.chat_template, lm.chat.system],
+                "module": module,
+                "contexts": [[[p.text, p.read_end, p.at_end] for p in prompts] for prompts in plan.prompts],
+                "anchors": [None if a is None else [a.text, a.read_end] for a in plan.anchors],
+                "texts": [list(ids) for ids in texts],
+                "options": {k: v for k, v in asdict(self.options).items() if k not in _LATER},
+            }
+
+        known = self.context.remember("targets", depends_on, compute)
+        return Optimised(**{k: t.to(lm.device) for k, t in known.tensors.items()}, **known.facts)
+
+    def _report(self, found: Optimised, kind: str) -> dict[str, Any]:
+        report: dict[str, Any] = {
+            f"{kind}_first_loss": found.first_loss,
+            f"{kind}_last_loss": found.last_loss,
+            f"{kind}_last_nll": found.last_nll,
+            f"{kind}_evaluations": found.evaluations,
+            f"{kind}_ways": found.how,
+        }
+        missed = sum(not nll <= UNREACHED_NLL for nll in found.last_nll)
+        if missed:
+            report["notes"] = [
+                f"{missed} of {len(found.last_nll)} {kind} states were not reached (NLL a token above "
+                f"{UNREACHED_NLL:g}): try another target.text, a larger target.lr or more target.steps"
+            ]
+        return report
+
+
+def _without(states: Tensor, bias: Tensor | None) -> Tensor:
+    """Outputs (o, n) without the site's bias."""
+    return states if bias is None else states - bias.to(states)[:, None]

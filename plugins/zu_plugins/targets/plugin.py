@@ -1,0 +1,28 @@
+"""Offers the target builders."""
+
+from zu_framework import Register, TargetSpec, hookimpl
+from zu_plugins.targets.options import FixedOptions, NeutralOptions
+
+
+@hookimpl
+def zu_register_targets(register: Register[TargetSpec]) -> None:
+    """An optimised neutral state, or a fixed one."""
+    register(
+        TargetSpec(
+            "neutral",
+            target="zu_plugins.targets.neutral:Neutral",
+            summary="the state that makes the model end, or say a neutral text, optimised per request",
+            options=NeutralOptions,
+            independent=True,
+        )
+    )
+    register(
+        TargetSpec(
+            "fixed",
+            target="zu_plugins.targets.fixed:Fixed",
+            summary="the site's mean output on general text, or zero; nothing is optimised",
+            options=FixedOptions,
+            independent=True,
+            needs=frozenset({"mean_value"}),
+        )
+    )

@@ -1,0 +1,31 @@
+"""The nouns of the framework: requests, sites, representations, edit problems, backgrounds, updates, measurements.
+
+Shapes are in the notation of the documentation: a site's weight W is (o, i), n is the number of requests, columns
+are requests.
+"""
+
+from zu_framework.problem.background import Background, FactorKeeper
+from zu_framework.problem.measurement import Measurement, Score
+from zu_framework.problem.problem import EditProblem
+from zu_framework.problem.reading import ReadPlan, ReadPrompt, Representations, TargetStates
+from zu_framework.problem.requests import DataSplit, Probe, Request
+from zu_framework.problem.sites import Architecture, Site
+from zu_framework.problem.update import Update
+
+__all__ = [
+    "Architecture",
+    "Background",
+    "DataSplit",
+    "EditProblem",
+    "FactorKeeper",
+    "Measurement",
+    "Probe",
+    "ReadPlan",
+    "ReadPrompt",
+    "Representations",
+    "Request",
+    "Score",
+    "Site",
+    "TargetStates",
+    "Update",
+]

@@ -1,0 +1,97 @@
+"""What a solver returns: a change of one weight, as factors or dense."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from zu_framework.errors import SolverError
+
+
+@dataclass(frozen=True)
+class Update:
+    """`W' = scale * W + left @ right` (left (o, r), right (r, i)), or `W' = W + dense` (dense (o, i)).
+
+    report: what the solver measured and what it added (residual, condition number, rank, relative norm, ridge ...).
+    """
+
+    left: Tensor | None = None
+    right: Tensor | None = None
+    scale: float = 1.0
+    dense: Tensor | None = None
+    report: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        factored = self.left is not None and self.right is not None
+        if factored == (self.dense is not None) or (self.left is None) != (self.right is None):
+            raise SolverError("an Update holds either left and right, or dense")
+        if self.dense is not None and self.scale != 1.0:
+            raise SolverError("a dense Update has scale 1: fold the scaling into it")
+        if self.left is not None and self.right is not None and self.left.shape[1] != self.right.shape[0]:
+            raise SolverError(
+                f"left {tuple(self.left.shape)} and right {tuple(self.right.shape)} do not share their inner size"
+            )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(o, i) of the weight that it fits."""
+        if self.dense is not None:
+            return self.dense.shape[0], self.dense.shape[1]
+        assert self.left is not None and self.right is not None
+        return self.left.shape[0], self.right.shape[1]
+
+    @property
+    def exactly_low_rank(self) -> bool:
+        """Whether `W' - W` is `left @ right` and nothing else (what a LoRA adapter can hold)."""
+        return self.dense is None and self.scale == 1.0
+
+    @property
+    def kind(self) -> Literal["factored", "dense"]:
+        """How the change is held."""
+        return "factored" if self.dense is None else "dense"
+
+    def apply(self, weight: Tensor, *, out: Tensor | None = None) -> Tensor:
+        """W' (o, i) in the weight's dtype and on its device; computed in float64 for float64 weights, else float32.
+
+        out: where W' is written, like `weight`, or `weight` itself; without it a new tensor is made.
+        """
+        work = torch.float64 if weight.dtype == torch.float64 else torch.float32
+        if out is None:
+            return self.applied(weight, work).to(weight.dtype)
+        if self.left is not None and self.right is not None and out.dtype == weight.dtype == work:
+            base = weight.detach()
+            return torch.addmm(
+                base, self.left.to(base), self.right.to(base), beta=self.scale, out=out.detach()
+            )
+        return out.detach().copy_(self.applied(weight, work))
+
+    def applied(self, weight: Tensor, dtype: torch.dtype) -> Tensor:
+        """W' (o, i) computed and returned in `dtype`, before any rounding to the weight's own."""
+        base = weight.detach().to(dtype)
+        if self.dense is not None:
+            return base + self.dense.to(base)
+        assert self.left is not None and self.right is not None
+        return torch.addmm(base, self.left.to(base), self.right.to(base), beta=self.scale)  # (o, i)
+
+    def undone(self, weight: Tensor) -> Tensor:
+        """W (o, i) from W', in the precision of `weight`: `(W' - left @ right) / scale`, or `W' - dense`."""
+        if self.dense is not None:
+            return weight - self.dense.to(weight)
+        assert self.left is not None and self.right is not None
+        if self.scale == 0.0:
+            raise SolverError(
+                "this update left nothing of the weight (scale 0): only its original can undo it"
+            )
+        return torch.addmm(weight, self.left.to(weight), self.right.to(weight), alpha=-1.0) / self.scale
+
+    def delta(self, weight: Tensor) -> Tensor:
+        """`W' - W` (o, i) in float64, before any rounding."""
+        base = weight.detach().to(torch.float64)
+        if self.dense is not None:
+            return self.dense.to(base)
+        assert self.left is not None and self.right is not None
+        return torch.addmm(base, self.left.to(base), self.right.to(base), beta=self.scale - 1.0)

@@ -1,0 +1,23 @@
+"""Who offers what: plugins are loaded alone, components are found by kind and name, imported on first use."""
+
+from zu_framework.registry.components import (
+    Failure,
+    Registered,
+    Registry,
+    collision,
+    failure,
+    option_defaults,
+)
+from zu_framework.registry.manager import Plugins, installed_plugins, load_plugins
+
+__all__ = [
+    "Failure",
+    "Plugins",
+    "Registered",
+    "Registry",
+    "collision",
+    "failure",
+    "installed_plugins",
+    "load_plugins",
+    "option_defaults",
+]

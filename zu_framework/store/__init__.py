@@ -1,0 +1,1 @@
+"""What lies on disk: cache, factors, run folders, edits and their undo, ledgers, checkpoints, adapters."""
