@@ -24,6 +24,8 @@ settings.register_profile(
 settings.register_profile("ci", settings.get_profile("quick"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "quick")
 
+pytest_plugins = ["tests.small_runs"]
+
 Golden = Callable[[str], tuple[Any, dict[str, Any]]]
 
 

@@ -1,20 +1,59 @@
-"""What a component receives from the run, and may find again."""
+"""The contract of every kind of component, and what a component receives from the run.
+
+Functions are protocols, classes are abstract bases. Each docstring is the whole contract of its kind: hooks, specs and
+documentation point here. Shapes are in the notation of the documentation: a site's weight W is (o, i), n is the number
+of requests, columns are requests. Nothing here imports torch when it is imported.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from markupsafe import Markup
+    from torch import Tensor
 
-from zu_framework.problem import Background, Request
+    from zu_framework.engine.edit import Edit
+    from zu_framework.evaluation import Scorer
+    from zu_framework.models import CheckpointInfo, LanguageModel
+    from zu_framework.problem import (
+        Background,
+        DataSplit,
+        EditProblem,
+        Measurement,
+        ReadPlan,
+        Representations,
+        Request,
+        Site,
+        TargetStates,
+        Update,
+    )
+    from zu_framework.reporting import RunReport
+    from zu_framework.specs import Finished
+
+
+Progress = Callable[[str, int, int], None]
+
+
+def no_progress(label: str, done: int, total: int) -> None:
+    """Report nothing."""
+
+
+# ------------------------------------------------------------------------------------------- what a component receives
 
 
 @dataclass(frozen=True)
 class Remembered:
-    """What a component computed and may find again: tensors by name, and facts about them that JSON holds."""
+    """What a component computed and may find again.
+
+    Args:
+        tensors: By name.
+        facts: About them, as JSON holds it.
+    """
 
     tensors: Mapping[str, Tensor]
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -32,21 +71,308 @@ def compute_anew(
 
 @dataclass(frozen=True)
 class RunContext:
-    """What components may know of the run. needs: of the solver. batch_size: rows a forward pass may hold.
+    """What a component may know of the run.
 
-    progress(label, done, total): report progress on anything slow. documents(): the background's texts, streamed
-    afresh, or None where the run has none. retain: facts to keep, where the data set has them. artifacts: a folder of
-    the run for what a component wants kept (curves, plots), or None where nothing is kept.
-    remember(kind, depends_on, compute): what `compute()` answers, or what an earlier run with an equal `depends_on()`
-    (JSON values: all that the answer follows from) kept; always computed unless `output.share_targets` is set.
+    Args:
+        seed: Every random draw follows from it.
+        batch_size: Rows that a forward pass may hold.
+        needs: What the stage's solver needs.
+        progress: `progress(label, done, total)` reports anything slow.
+        backgrounds: Moments at the sites, by module; empty for a locator.
+        documents: Streams the background's texts afresh on each call; None where the run has none.
+        retain: Facts to retain, where the data set has them.
+        artifacts: A folder for curves and plots; None where nothing is written.
+        remember: `remember(kind, depends_on, compute)` returns what `compute()` returns, or what an earlier run with an
+            equal `depends_on()` (JSON values: all that the result follows from) kept.
     """
 
     seed: int = 0
     batch_size: int = 32
     needs: frozenset[str] = frozenset()
-    progress: Callable[[str, int, int], None] = lambda label, done, total: None
+    progress: Progress = no_progress
     backgrounds: Mapping[str, Background] = field(default_factory=dict)
     documents: Callable[[], Iterable[str]] | None = None
     retain: tuple[Request, ...] = ()
     artifacts: Path | None = None
     remember: Remember = compute_anew
+
+
+# ------------------------------------------------------------------------------------------- where, what, how
+
+
+class Locator(Protocol):
+    """Finds the sites to edit."""
+
+    def __call__(
+        self, lm: LanguageModel, requests: Sequence[Request], options: Any, context: RunContext
+    ) -> list[Site]:
+        """Return the sites to edit, shallowest first; leave the model as it was, to the bit.
+
+        Args:
+            lm: The model before any write.
+            requests: The facts to forget, at least one.
+            options: The options dataclass of the registration.
+            context: Without backgrounds. Curves and plots go to `context.artifacts` where that is not None.
+
+        Returns:
+            At least one site, each a dense linear map of `lm.site(layer)`.
+
+        Raises:
+            ConfigError: The options do not fit the model.
+        """
+
+
+class LocatorCheck(Protocol):
+    """Checks a locator's options against a model whose weights are not loaded; named by `LocatorSpec.check`."""
+
+    def __call__(self, options: Any, model: CheckpointInfo) -> None:
+        """Return where the locator can serve this model.
+
+        Args:
+            options: The options dataclass of the registration.
+            model: What the checkpoint says of itself: type, number of layers, width.
+
+        Raises:
+            ConfigError: It cannot; the message says the way out.
+        """
+
+
+class Collector(ABC):
+    """Reads keys and values of requests at a site. Built with `(options, context)`, once a stage."""
+
+    @abstractmethod
+    def __init__(self, options: Any, context: RunContext) -> None:
+        """Keep the options dataclass of the registration, and the context."""
+
+    @abstractmethod
+    def plan(self, lm: LanguageModel, requests: Sequence[Request]) -> ReadPlan:
+        """Return which texts are read for each request, and where. Runs once, before any write.
+
+        Args:
+            lm: The model before any write.
+            requests: n facts, to forget or to retain.
+
+        Returns:
+            A plan of n rows with equally many prompts; the first of each row is the bare prompt; weights sum to one.
+
+        Raises:
+            DataError: A request has not what is read (a subject).
+        """
+
+    @abstractmethod
+    def collect(self, lm: LanguageModel, plan: ReadPlan, site: Site) -> Representations:
+        """Return what the site reads and gives at the plan's places. Runs at each site, after the earlier were written.
+
+        Args:
+            lm: The model, earlier sites written.
+            plan: Of `plan`, or a part of it.
+            site: One of the locator's sites.
+
+        Returns:
+            keys (i, m) and values (o, m) = W keys, without the bias; m = n where averaged over contexts.
+        """
+
+    def retained(self, requests: Sequence[Request], retain: Sequence[Request]) -> list[Request]:
+        """Return the facts whose bare keys a solver retains (`retain_keys`); by default the facts to retain.
+
+        Args:
+            requests: The facts to forget.
+            retain: The facts to retain.
+        """
+        return list(retain)
+
+
+class TargetBuilder(ABC):
+    """Builds what a site's output should become. Built with `(options, context)`, once a pass over the requests."""
+
+    @abstractmethod
+    def __init__(self, options: Any, context: RunContext) -> None:
+        """Keep the options dataclass of the registration, and the context with its backgrounds."""
+
+    @abstractmethod
+    def prepare(self, lm: LanguageModel, plan: ReadPlan, sites: Sequence[Site]) -> Any:
+        """Return the state that `at_site` reads. Runs once, before the pass writes anything.
+
+        Args:
+            lm: The model before this pass.
+            plan: The requests of the pass and their texts.
+            sites: All sites of the stage, shallowest first.
+        """
+
+    @abstractmethod
+    def at_site(
+        self, state: Any, lm: LanguageModel, site: Site, index: int, representations: Representations
+    ) -> TargetStates:
+        """Return the targets at one site. Runs at each site, after the earlier ones were written.
+
+        Args:
+            state: What `prepare` returned.
+            lm: The model, earlier sites written.
+            site: The site, `sites[index]`.
+            index: Its place among the sites, from 0.
+            representations: What the collector read there.
+
+        Returns:
+            targets (o, m) for the m columns of the representations, without the bias; sensitive (o, m) where
+            `context.needs` holds "sensitive", else None.
+        """
+
+
+class Solver(Protocol):
+    """Solves one site: pure linear algebra, no model, no tokenizer, no file."""
+
+    def __call__(self, problem: EditProblem, options: Any, factor: Any = ..., /) -> Update:
+        """Return the update of the site's weight; change none of the inputs.
+
+        Args:
+            problem: Carries what the registration needs, and nothing else.
+            options: The options dataclass of the registration.
+            factor: What `prepare` returned. Given only where the registration names a `prepare`; a solver without one
+                takes two arguments.
+
+        Returns:
+            An update of shape (o, i). Its report holds `residual`, `condition_number`, `rank`, `relative_norm`, and all
+            that was added (ridge, jitter, rank cuts).
+
+        Raises:
+            SolverError: The problem cannot be solved as asked; the message says the way out.
+        """
+
+
+class Prepare(Protocol):
+    """Computes what every edit of a site is solved with; named by `SolverSpec.prepare`."""
+
+    def __call__(self, background: Background, weight: Tensor, options: Any) -> Any:
+        """Return the factor: a tensor, or a frozen dataclass of tensors, numbers and None.
+
+        It must follow from the moments of the background, the weight (o, i) where the registration says that it is
+        read, and the options that the registration lists: the core keeps it under a key made of these, of the plugin
+        and its version, and of the function's own code.
+        """
+
+
+class ModelSolver(Protocol):
+    """Solves with the whole model (gradient methods). Collector and target builder take no part."""
+
+    def __call__(
+        self,
+        lm: LanguageModel,
+        requests: Sequence[Request],
+        sites: Sequence[Site],
+        options: Any,
+        context: RunContext,
+    ) -> Iterable[tuple[Site, Update]]:
+        """Return an update for each parameter that changes; leave the model as it was, to the bit.
+
+        Args:
+            lm: The model. Its parameters may be trained only inside `zu_framework.models.lent`, which puts them back.
+            requests: The facts to forget.
+            sites: The locator's sites.
+            options: The options dataclass of the registration.
+            context: `documents` is there where the registration needs it.
+
+        Returns:
+            Each parameter at most once, its update of the shape of `lm.weight(site)`.
+        """
+
+
+# ------------------------------------------------------------------------------------------- what goes in
+
+
+class BackgroundSource(Protocol):
+    """Streams general text."""
+
+    def __call__(self, options: Any) -> Iterator[str]:
+        """Return an iterator over documents, in a fixed order, afresh on each call.
+
+        How many tokens of a document are read is the core's `background.max_tokens`, no matter of the source.
+
+        Raises:
+            ConfigError: No source is given. Raised at the call, before anything is streamed.
+            DataError: A document cannot be read: file and line are named.
+        """
+
+
+class Dataset(Protocol):
+    """Maps records of a publisher's schema onto requests."""
+
+    def __call__(self, options: Any, seed: int) -> DataSplit:
+        """Return the facts to forget and, where there are some, to retain. Needs no model: `zu check` calls it.
+
+        Args:
+            options: The options dataclass of the registration.
+            seed: Decides every draw.
+
+        Raises:
+            DataError: A record is broken: file, record number and field are named.
+        """
+
+
+# ------------------------------------------------------------------------------------------- what comes out
+
+
+class Metric(Protocol):
+    """Measures one side of an edit, before or after."""
+
+    def __call__(self, scorer: Scorer, data: DataSplit, /) -> Measurement | Mapping[str, Measurement] | None:
+        """Return the measurement, several by name (shown as `name/key`), or None: the data hold nothing to measure.
+
+        A metric whose options dataclass has fields is called with `options=` besides.
+
+        Args:
+            scorer: Scores each probe once, however many metrics ask for it. `scorer.reference` is there where the
+                registration needs "reference".
+            data: The data set's split, with the held-out texts.
+        """
+
+
+class Executor(Protocol):
+    """Runs the cells of a bench, somewhere."""
+
+    def __call__(
+        self,
+        work: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+        jobs: Sequence[Mapping[str, Any]],
+        options: Any,
+    ) -> Iterator[Finished]:
+        """Yield one `Finished` a job, in whatever order they end.
+
+        `work` reports errors of its job itself; a worker that dies loses the job it was at, never the others. When the
+        iterator is closed, or an exception (Ctrl-C) leaves it, the workers are stopped.
+
+        Args:
+            work: A function of a module; job and result are plain mappings, so that both may go to another machine.
+            jobs: At least one.
+            options: The options dataclass of the registration.
+        """
+
+
+class ReportSection(Protocol):
+    """Draws one section of a run's page."""
+
+    def __call__(self, run: RunReport) -> Markup | str | None:
+        """Return HTML as `Markup`, best from `zu_framework.reporting.fill`, which escapes.
+
+        A plain string is escaped; None leaves the section out. A section that raises shows its error in its place.
+
+        Args:
+            run: What the run folder holds.
+        """
+
+
+class RunObserver(Protocol):
+    """Watches a run without changing it. One that raises is reported, and the run goes on."""
+
+    def before(self, scorer: Scorer, data: DataSplit, sites: Sequence[Site]) -> None:
+        """See the untouched model, once the sites are known and the metrics measured."""
+
+    def after(self, scorer: Scorer, edit: Edit) -> None:
+        """See the edited model, once it is measured."""
+
+    def saved(self, folder: Path, final: Path) -> None:
+        """Add to the run folder, where edit and metrics already lie.
+
+        Args:
+            folder: Where it is written.
+            final: What it will be called.
+        """

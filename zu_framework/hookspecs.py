@@ -21,6 +21,8 @@ from zu_framework.specs import (
 )
 
 if TYPE_CHECKING:
+    from zu_framework.config import Config
+    from zu_framework.contracts import RunObserver
     from zu_framework.problem import Architecture, EditProblem, Site, Update
 
 PROJECT = "zu"
@@ -32,98 +34,82 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec
 def zu_register_locators(register: Register[LocatorSpec]) -> None:
-    """Offer layer locators: call `register(LocatorSpec(...))` once a locator.
+    """Offer layer locators: call `register` once a locator.
 
-    Runs once, when components are first listed; import nothing heavy. The implementation
-    `locate(lm, requests, options, context)` answers the sites to edit, shallowest first; it must leave the model as it
-    was. What it wants kept (curves, plots) goes into `context.artifacts`, where that is not None.
+    Runs once, when components are first listed; import nothing heavy.
+    Contract of the implementation: `zu_framework.contracts.Locator`.
     """
 
 
 @hookspec
 def zu_register_collectors(register: Register[CollectorSpec]) -> None:
-    """Offer representation collectors: call `register(CollectorSpec(...))` once a collector.
+    """Offer representation collectors: call `register` once a collector.
 
-    Runs once, when components are first listed; import nothing heavy. The implementation is a class built with
-    `(options, context)`. `plan(lm, requests) -> ReadPlan` runs once, before any write: which texts are read and where.
-    `collect(lm, plan, site) -> Representations` runs at each site, after the earlier sites were written. A collector
-    may have `protected(requests, retain) -> list[Request]`: whose bare prompts a solver protects, `retain` by default.
+    Runs once, when components are first listed; import nothing heavy.
+    Contract of the implementation: `zu_framework.contracts.Collector`.
     """
 
 
 @hookspec
 def zu_register_targets(register: Register[TargetSpec]) -> None:
-    """Offer target-state builders: call `register(TargetSpec(...))` once a builder.
+    """Offer target-state builders: call `register` once a builder.
 
-    Runs once, when components are first listed; import nothing heavy. The implementation is a class built with
-    `(options, context)`. `prepare(lm, plan, sites) -> state` runs once, before any write;
-    `at_site(state, lm, site, index, representations) -> TargetStates` at each site, after the earlier ones were
-    written. `context.needs` tells whether the solver wants sensitive values: leave them None when it does not.
+    Runs once, when components are first listed; import nothing heavy.
+    Contract of the implementation: `zu_framework.contracts.TargetBuilder`.
     """
 
 
 @hookspec
 def zu_register_solvers(register: Register[SolverSpec | ModelSolverSpec]) -> None:
-    """Offer solvers: call `register(SolverSpec(...))` or `register(ModelSolverSpec(...))` once a solver.
+    """Offer solvers: call `register` once a solver.
 
-    Runs once, when components are first listed; import nothing heavy. The implementation
-    `solve(problem, options) -> Update` is pure linear algebra on one site: no model, no tokenizer, no files; it must
-    not change its inputs. What it declares in `needs` is computed, nothing else. A model solver is
-    `solve(lm, requests, sites, options, context) -> list[tuple[Site, Update]]`: it may train what it borrows by
-    `zu_framework.models.lent`, and must leave the model as it was.
+    Runs once, when components are first listed; import nothing heavy.
+    Contract of the implementation: `zu_framework.contracts.Solver` or `ModelSolver`.
     """
 
 
 @hookspec
 def zu_register_backgrounds(register: Register[BackgroundSpec]) -> None:
-    """Offer sources of general text: call `register(BackgroundSpec(...))` once a source.
+    """Offer sources of general text: call `register` once a source.
 
-    Runs once, when components are first listed; import nothing heavy. The implementation
-    `documents(options) -> Iterator[str]` streams documents in a fixed order; moments are taken over their tokens.
+    Runs once, when components are first listed; import nothing heavy.
+    Contract of the implementation: `zu_framework.contracts.BackgroundSource`.
     """
 
 
 @hookspec
 def zu_register_datasets(register: Register[DatasetSpec]) -> None:
-    """Offer data sets: call `register(DatasetSpec(...))` once a data set.
+    """Offer data sets: call `register` once a data set.
 
-    Runs once, when components are first listed; import nothing heavy. The implementation
-    `load(options, seed) -> DataSplit` maps the publisher's schema onto requests; a broken record raises `DataError`
-    with file, record number and field. It must not need a model: `zu check` calls it.
+    Runs once, when components are first listed; import nothing heavy.
+    Contract of the implementation: `zu_framework.contracts.Dataset`.
     """
 
 
 @hookspec
 def zu_register_metrics(register: Register[MetricSpec]) -> None:
-    """Offer metrics: call `register(MetricSpec(...))` once a metric.
+    """Offer metrics: call `register` once a metric.
 
-    Runs once, when components are first listed; import nothing heavy. The implementation
-    `measure(scorer, data) -> Measurement | None` reads the batched scorer, which scores each probe once however many
-    metrics ask for it; None means that these data hold nothing to measure it on. It may answer a mapping of several
-    measurements, shown as `name/key`. Where the spec's options have fields, it is called with `options=` besides;
-    where its needs name "reference", `scorer.reference` scores under the model of `evaluate.reference`.
+    Runs once, when components are first listed; import nothing heavy.
+    Contract of the implementation: `zu_framework.contracts.Metric`.
     """
 
 
 @hookspec
 def zu_register_executors(register: Register[ExecutorSpec]) -> None:
-    """Offer executors, which run the cells of a bench: call `register(ExecutorSpec(...))` once an executor.
+    """Offer executors, which run the cells of a bench: call `register` once an executor.
 
-    Runs once, when components are first listed; import nothing heavy. The implementation
-    `execute(work, jobs, options) -> Iterator[Finished]` yields one `Finished` a job, in whatever order they end. `work`
-    answers errors of its job itself; a worker that dies loses the job it was at, never the others. When the iterator is
-    closed, or an exception (Ctrl-C) leaves it, the workers are stopped; a job that is cut off leaves nothing behind.
+    Runs once, when components are first listed; import nothing heavy.
+    Contract of the implementation: `zu_framework.contracts.Executor`.
     """
 
 
 @hookspec
 def zu_register_report_sections(register: Register[SectionSpec]) -> None:
-    """Offer sections of a run's page: call `register(SectionSpec(...))` once a section.
+    """Offer sections of a run's page: call `register` once a section.
 
-    Runs once, when components are first listed; import nothing heavy. The implementation `section(run)` is handed what
-    the run folder holds (`zu_framework.reporting.RunReport`) and answers HTML as `Markup`, best from
-    `zu_framework.reporting.fill`, which escapes; a plain string is escaped; None leaves the section out. The page runs
-    no script but its own and loads nothing. A section that raises shows its error in its place, the others stay.
+    Runs once, when components are first listed; import nothing heavy.
+    Contract of the implementation: `zu_framework.contracts.ReportSection`.
     """
 
 
@@ -133,6 +119,15 @@ def zu_architecture(model_type: str, model: Any) -> Architecture | None:
 
     Fires once a model is wrapped, before the core's own search. The first plugin that answers wins; the answer is
     verified by the same probe as the core's own.
+    """
+
+
+@hookspec
+def zu_observe_run(config: Config) -> RunObserver | None:
+    """Offer an observer of one run; None where this plugin has nothing to see of it.
+
+    Fires once, after the config was checked and before the model is loaded.
+    Contract: `zu_framework.contracts.RunObserver`.
     """
 
 

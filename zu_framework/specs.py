@@ -1,22 +1,33 @@
 """Registrations: what a plugin says of a component, without importing what implements it.
 
 A spec is light: a name, one line of summary, an options dataclass and `"module:attr"` of the implementation. Listing
-every component therefore imports neither torch nor transformers.
+every component therefore imports neither torch nor transformers. What the implementation must do is its kind's contract
+in `zu_framework.contracts`. A spec is checked when it is added.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
-Need = Literal["keys", "bare_keys", "retain_keys", "sensitive", "key_moment", "value_moment"]
-NEEDS: frozenset[str] = frozenset(
-    {"keys", "bare_keys", "retain_keys", "sensitive", "key_moment", "value_moment"}
-)
+# What a component may ask of the run. A problem's tensors: keys, bare_keys, retain_keys, sensitive. Moments of general
+# text at a site: key_moment, value_moment, mean_value. General text itself: documents. Of a metric: held-out texts, and
+# a reference model. Of a request: its subject.
+Need = Literal[
+    "keys", "bare_keys", "retain_keys", "sensitive",
+    "key_moment", "value_moment", "mean_value",
+    "documents", "texts", "reference", "subject",
+]  # fmt: skip
+MOMENTS: frozenset[str] = frozenset({"key_moment", "value_moment", "mean_value"})
 
 Law = Literal["objective", "order-free", "orthogonality"]
 LAWS: frozenset[str] = frozenset({"objective", "order-free", "orthogonality"})
+
+Better = Literal["lower", "higher", "unchanged"]
+BETTER: frozenset[str] = frozenset({"lower", "higher", "unchanged"})
+
+Needs = frozenset[str] | Callable[[Any], frozenset[str]]
 
 
 @dataclass
@@ -28,144 +39,193 @@ class NoOptions:
 class Spec:
     """What every registration says.
 
-    name: unique among components of its kind. target: `"package.module:attribute"`, imported on first use.
-    options: a dataclass whose fields all have defaults; `{name: ..., <fields>}` is the component's config group.
+    Args:
+        name: Unique among components of its kind.
+        target: `"package.module:attribute"` of the implementation, imported on first use.
+        summary: One line.
+        options: A dataclass whose fields all have defaults; `{name: ..., <fields>}` is the component's config group.
+        needs: What the run must provide; a set, or a function of the options.
+        remedies: Need -> what a user can do where it cannot be met, such as "set solver.retain_weight to 0".
     """
 
     name: str
     target: str
     summary: str
     options: type[Any] = NoOptions
+    needs: Needs = frozenset()
+    remedies: Mapping[str, str] = field(default_factory=dict)
 
     kind: ClassVar[str] = "component"
+    known_needs: ClassVar[frozenset[str]] = frozenset()
+
+    def needs_of(self, options: Any) -> frozenset[str]:
+        """Return the needs under these options."""
+        return self.needs(options) if callable(self.needs) else self.needs
+
+    def faults(self) -> Iterator[str]:
+        """Yield what is wrong with this registration, a sentence each; the registry refuses it with the first."""
+        if not self.name or ":" not in self.target:
+            yield "a spec needs a name and a target 'module:attribute'"
+        if not (isinstance(self.options, type) and is_dataclass(self.options)):
+            yield f"options must be a dataclass, got {self.options!r}"
+            return
+        try:
+            needs = self.needs_of(self.options())
+        except Exception as cause:  # a stranger's dataclass or function may raise anything
+            yield f"its options or needs cannot be evaluated at their defaults ({type(cause).__name__}: {cause})"
+            return
+        yield from _unknown("needs", needs, self.known_needs)
+        yield from _unknown("remedies for", frozenset(self.remedies), self.known_needs)
 
 
 @dataclass(frozen=True)
 class LocatorSpec(Spec):
-    """Implementation: `locate(lm, requests, options, context) -> list[Site]`, shallowest first."""
+    """Registers a `Locator`.
 
+    Args:
+        check: `"module:attr"` of a `LocatorCheck`, which `zu check` calls before weights are loaded; "" for none.
+    """
+
+    check: str = ""
     kind: ClassVar[str] = "locator"
+    known_needs: ClassVar[frozenset[str]] = frozenset({"documents"})
 
 
 @dataclass(frozen=True)
 class CollectorSpec(Spec):
-    """Implementation: a class `C(options, context)` with `plan(lm, requests)` and `collect(lm, plan, site)`.
+    """Registers a `Collector`, by its class. It needs "subject" where it reads there."""
 
-    It may have `protected(requests, retain)`: the facts whose bare prompts a solver protects, the facts to keep by
-    default.
-
-    needs_subject: it reads at the subject, so that data without subjects are refused before a model is loaded.
-    """
-
-    needs_subject: bool = False
     kind: ClassVar[str] = "collector"
+    known_needs: ClassVar[frozenset[str]] = frozenset({"subject"})
 
 
 @dataclass(frozen=True)
 class TargetSpec(Spec):
-    """Implementation: a class `T(options, context)` with `prepare(lm, plan, sites)` and `at_site(...)`.
+    """Registers a `TargetBuilder`, by its class.
 
-    needs: moments of the background that `at_site` reads, a subset of {"key_moment", "mean_value"}.
-    independent: a request's columns depend on that request alone, so that several processes may divide the requests.
+    Args:
+        independent: A request's columns depend on that request alone, so that processes may divide the requests.
     """
 
-    needs: frozenset[str] = frozenset()
     independent: bool = False
     kind: ClassVar[str] = "target"
+    known_needs: ClassVar[frozenset[str]] = frozenset({"key_moment", "mean_value"})
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a solver computes once for a site and its background, and solves every edit with.
+
+    Args:
+        target: `"module:attr"` of a `Prepare`.
+        options: Names of the options that it reads.
+        reads_weight: Whether it reads the weight; a function of the options where it depends on them.
+    """
+
+    target: str
+    options: tuple[str, ...] = ()
+    reads_weight: bool | Callable[[Any], bool] = True
+
+    def reads_weight_under(self, options: Any) -> bool:
+        """Return whether the weight is read under these options."""
+        return self.reads_weight(options) if callable(self.reads_weight) else self.reads_weight
 
 
 @dataclass(frozen=True)
 class SolverSpec(Spec):
-    """Implementation: `solve(problem, options) -> Update`.
+    """Registers a `Solver`.
 
-    needs: what the problem must carry beyond weight, values and targets; a set, or a function of the options.
-    laws: what the contract test checks. `objective`: the slope of its objective vanishes at the answer;
-    `order-free`: the order of requests does not matter; `orthogonality`: the answer on forget keys is orthogonal
-    to the sensitive values (up to its declared slack).
-    group_size: requests per complete pass (collect, solve, write); 0 means all at once.
+    Args:
+        laws: What the contract test checks. `objective`: the slope of its objective vanishes at the answer;
+            `order-free`: the order of requests does not matter; `orthogonality`: the answer on forget keys is
+            orthogonal to the sensitive values (up to its declared slack).
+        group_size: Requests per complete pass (collect, solve, write); None takes all at once.
+        prepare: Its factor, where it has one.
     """
 
-    needs: frozenset[str] | Callable[[Any], frozenset[str]] = frozenset({"keys"})
+    needs: Needs = frozenset({"keys"})
     laws: frozenset[str] = frozenset()
-    group_size: int = 0
+    group_size: int | None = None
+    prepare: Prepared | None = None
     kind: ClassVar[str] = "solver"
+    known_needs: ClassVar[frozenset[str]] = frozenset(
+        {"keys", "bare_keys", "retain_keys", "sensitive", "key_moment", "value_moment"}
+    )
 
-    def needs_of(self, options: Any) -> frozenset[str]:
-        """The needs under these options."""
-        return self.needs(options) if callable(self.needs) else self.needs
-
-
-ModelNeed = Literal["documents"]
-MODEL_NEEDS: frozenset[str] = frozenset({"documents"})
+    def faults(self) -> Iterator[str]:
+        """Yield what is wrong with this registration."""
+        yield from super().faults()
+        yield from _unknown("laws", self.laws, LAWS)
+        if self.prepare is not None and ":" not in self.prepare.target:
+            yield f"prepare names {self.prepare.target!r}, which is no 'module:attribute'"
+        if self.prepare is not None and is_dataclass(self.options):
+            yield from _unknown(
+                "options that prepare reads",
+                frozenset(self.prepare.options),
+                frozenset(option.name for option in fields(self.options)),
+            )
 
 
 @dataclass(frozen=True)
 class ModelSolverSpec(Spec):
-    """Implementation: `solve(lm, requests, sites, options, context) -> list[tuple[Site, Update]]`.
+    """Registers a `ModelSolver`. Its names share one namespace with site solvers: `solver.name` chooses either.
 
-    A solver that needs the whole model (gradient methods). It may train the model's parameters only inside
-    `zu_framework.models.lent`, which puts them back; the core writes what it returns. Collector and target builder take
-    no part. needs: "documents" where it reads general text; a set, or a function of the options.
-    Its names share one namespace with site solvers: both are chosen by `solver.name`.
+    Args:
+        group_size: As a site solver's; a model solver takes all requests at once.
     """
 
-    needs: frozenset[str] | Callable[[Any], frozenset[str]] = frozenset()
-    group_size: int = 0
+    group_size: int | None = None
     kind: ClassVar[str] = "solver"
-
-    def needs_of(self, options: Any) -> frozenset[str]:
-        """The needs under these options."""
-        return self.needs(options) if callable(self.needs) else self.needs
+    known_needs: ClassVar[frozenset[str]] = frozenset({"documents"})
 
 
 @dataclass(frozen=True)
 class BackgroundSpec(Spec):
-    """Implementation: `documents(options) -> Iterator[str]`: general text, one document an item, streamed."""
+    """Registers a `BackgroundSource`."""
 
     kind: ClassVar[str] = "background"
 
 
 @dataclass(frozen=True)
 class DatasetSpec(Spec):
-    """Implementation: `load(options, seed) -> DataSplit`. Must not need a model."""
+    """Registers a `Dataset`."""
 
     kind: ClassVar[str] = "dataset"
 
 
-MetricNeed = Literal["reference"]
-METRIC_NEEDS: frozenset[str] = frozenset({"reference"})
-
-
 @dataclass(frozen=True)
 class MetricSpec(Spec):
-    """Implementation: `measure(scorer, data) -> Measurement | None` (None: the data hold nothing to measure it on).
+    """Registers a `Metric`. It needs "reference" for a retrained model, "texts" for held-out text.
 
-    It may answer a mapping of several measurements, shown as `name/key`. A metric whose options dataclass has fields
-    is called with `options=` besides; they are `evaluate.options.<name>.<field>`. better: the direction that a user
-    who forgets wants. needs: "reference" where it reads `scorer.reference`, a retrained model: a run without
-    `evaluate.reference` is then refused.
+    Args:
+        better: The direction that a user who forgets wants.
     """
 
-    better: Literal["lower", "higher", "unchanged"] = "unchanged"
-    needs: frozenset[str] = frozenset()
+    better: Better = "unchanged"
     kind: ClassVar[str] = "metric"
+    known_needs: ClassVar[frozenset[str]] = frozenset({"reference", "texts"})
+
+    def faults(self) -> Iterator[str]:
+        """Yield what is wrong with this registration."""
+        yield from super().faults()
+        yield from _unknown("better", frozenset({self.better}), BETTER)
 
 
 @dataclass(frozen=True)
 class ExecutorSpec(Spec):
-    """Implementation: `execute(work, jobs, options) -> Iterator[Finished]`, which runs `work(job)` for each job.
-
-    work: a function of a module, job and answer: plain mappings, so that both may go to another process or machine.
-    """
+    """Registers an `Executor`."""
 
     kind: ClassVar[str] = "executor"
 
 
 @dataclass(frozen=True)
 class Finished:
-    """What an executor says of one job. index: the job's place; answer: what `work` returned.
+    """What an executor says of one job.
 
-    lost: why there is no answer (its worker died), in a sentence.
+    Args:
+        index: The job's place.
+        answer: What `work` returned.
+        lost: Why there is no result (its worker died), in a sentence.
     """
 
     index: int
@@ -175,15 +235,22 @@ class Finished:
 
 @dataclass(frozen=True)
 class SectionSpec(Spec):
-    """Implementation: `section(run: RunReport) -> Markup | str | None` (None: nothing to show of this run).
+    """Registers a `ReportSection`, which has no options.
 
-    title: above the section, the name where it is "". order: sections come in its order, then by name; the shipped ones
-    are 10 to 80, ten apart. A section has no options.
+    Args:
+        title: Above the section; the name where it is "".
+        order: Sections come in its order, then by name; the shipped ones are 10 to 80, ten apart.
     """
 
     title: str = ""
     order: int = 100
     kind: ClassVar[str] = "report section"
+
+    def faults(self) -> Iterator[str]:
+        """Yield what is wrong with this registration."""
+        yield from super().faults()
+        if not isinstance(self.order, int):
+            yield f"order is a whole number, got {self.order!r}"
 
 
 SpecT_contra = TypeVar("SpecT_contra", bound=Spec, contravariant=True)
@@ -194,3 +261,10 @@ class Register(Protocol[SpecT_contra]):
 
     def __call__(self, spec: SpecT_contra) -> None:
         """Take one registration."""
+
+
+def _unknown(what: str, given: frozenset[str], known: frozenset[str]) -> Iterator[str]:
+    wrong = sorted(given - known)
+    if wrong:
+        listed = f"one of {', '.join(sorted(known))}" if known else "nothing for this kind"
+        yield f"{what} {', '.join(map(repr, wrong))} is unknown: use {listed}"

@@ -9,13 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.engine.conftest import checkpoint, facts, text  # noqa: F401 (fixtures)
-
 Grid = dict[str, Any]
 
 
 @pytest.fixture
-def grid(checkpoint: Path, facts: Path, text: Path) -> Grid:  # noqa: F811
+def grid(checkpoint: Path, facts: Path, text: Path) -> Grid:
     """Two methods and two seeds; tests change single keys."""
     return {
         "model": {"path": str(checkpoint), "device": "cpu"},

@@ -170,11 +170,11 @@ def test_an_error_says_which_stage_it_is_about(settings: Settings, lm: LanguageM
 def test_moments_are_those_of_the_untouched_model_and_read_in_one_sweep(
     settings: Settings, lm: LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from zu_framework.engine import pipeline
+    from zu_framework.engine import loop
 
     seen: dict[int, list[torch.Tensor]] = {}
     sweeps: list[int] = []
-    solve, sweep = pipeline.solve_with, pipeline.background_moments
+    solve, sweep = loop.solve_with, loop.background_moments
 
     def watched(spec: Any, solver: Any, problem: EditProblem, options: Any) -> Update:
         seen.setdefault(len(seen), []).append(problem.background.value_moment.clone())
@@ -184,8 +184,8 @@ def test_moments_are_those_of_the_untouched_model_and_read_in_one_sweep(
         sweeps.append(len(given[1]))
         return sweep(*given, **named)
 
-    monkeypatch.setattr(pipeline, "solve_with", watched)
-    monkeypatch.setattr(pipeline, "background_moments", counted)
+    monkeypatch.setattr(loop, "solve_with", watched)
+    monkeypatch.setattr(loop, "background_moments", counted)
     below = {**settings, "locator": {"name": "fixed", "layers": [0]}}
     with zu.unlearn(lm, lm.tokenizer, FORGET, {**below, "then": [{"locator": {"layers": [1]}}]}):
         pass
@@ -198,17 +198,17 @@ def test_moments_are_those_of_the_untouched_model_and_read_in_one_sweep(
 def test_a_stage_after_a_trained_one_reads_the_weight_as_training_left_it(
     settings: Settings, lm: LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from zu_framework.engine import pipeline
+    from zu_framework.engine import loop
 
     seen: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
-    solve = pipeline.solve_with
+    solve = loop.solve_with
 
     def watched(spec: Any, solver: Any, problem: EditProblem, options: Any) -> Update:
         known = problem.background
         seen.append((problem.weight.double().clone(), known.key_moment, known.value_moment))
         return solve(spec, solver, problem, options)
 
-    monkeypatch.setattr(pipeline, "solve_with", watched)
+    monkeypatch.setattr(loop, "solve_with", watched)
     trained = {"name": "ga", "train": "all", "steps": 2, "lr": 0.01}
     local = {"name": "zerounlearn-local", "background_weight": 10}
     before = lm.weight(lm.site(1)).clone()

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from zu_framework import Background, ConfigError
-from zu_framework.engine import factors
 from zu_framework.linalg import Factor, NullSpace, factor, null_space
+from zu_framework.store import factors
 from zu_framework.store.factors import FactorStore
 
 

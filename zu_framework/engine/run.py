@@ -247,7 +247,11 @@ def load_data(config: Config, parts: Parts) -> DataSplit:
     require_retain(parts, split.retain)
     for number, stage in enumerate(parts.stages):
         collector = stage.chosen.get("collector")
-        if collector is None or not collector.spec.needs_subject or stage.solves_model:
+        if (
+            collector is None
+            or "subject" not in collector.spec.needs_of(collector.options)
+            or stage.solves_model
+        ):
             continue
         without = next((request for request in split.forget if request.subject is None), None)
         if without is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields
 from importlib import import_module
 from typing import Any
 
@@ -60,12 +60,8 @@ class Registry:
         spec = registered.spec
         if not isinstance(spec, Spec):
             raise PluginError(f"plugin {registered.plugin!r} registered {spec!r}, which is no spec")
-        if not spec.name or ":" not in spec.target:
-            raise PluginError(
-                f"{spec.kind} {spec.name!r}: a spec needs a name and a target 'module:attribute'"
-            )
-        if not is_dataclass(spec.options):
-            raise PluginError(f"{spec.kind} {spec.name!r}: options must be a dataclass, got {spec.options!r}")
+        for fault in spec.faults():
+            raise PluginError(f"plugin {registered.plugin!r}: {spec.kind} {spec.name!r}: {fault}")
         self.components.setdefault(spec.kind, {}).setdefault(spec.name, []).append(registered)
 
     def drop(self, plugin: str) -> None:

@@ -13,7 +13,8 @@ def zu_register_collectors(register: Register[CollectorSpec]) -> None:
             target="zu_plugins.collectors.collectors:SubjectLast",
             summary="reads the last token of the subject, averaged over contexts",
             options=ContextOptions,
-            needs_subject=True,
+            needs=frozenset({"subject"}),
+            remedies={"subject": "use collector.name=prompt-last"},
         )
     )
     register(

@@ -161,9 +161,7 @@ def test_the_likeliest_choice_is_taken() -> None:
 
 
 NAMES = sorted(
-    c.spec.name
-    for c in load_plugins().registry
-    if c.spec.kind == "metric" and c.plugin == "zu_plugins.metrics"
+    c.spec.name for c in load_plugins().registry if c.spec.kind == "metric" and c.plugin == "zu_metrics"
 )
 
 
