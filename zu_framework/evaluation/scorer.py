@@ -19,11 +19,11 @@ from torch import Tensor
 from zu_framework.errors import DataError
 from zu_framework.evaluation.predictions import Predictions, spread_places
 from zu_framework.evaluation.token_scores import joined, scores_of
+from zu_framework.evaluation.windows import longest_input, text_windows
 from zu_framework.models import (
     LanguageModel,
     Row,
     continuations,
-    encode,
     encode_answer,
     encode_prompt,
     greedy_tokens,
@@ -41,7 +41,16 @@ def no_progress(label: str, done: int, total: int) -> None:
 
 @dataclass
 class Cost:
-    """What a scorer computed. probes, texts, prompts: how many were new to it; tokens: read, padding not counted."""
+    """What a scorer computed.
+
+    Args:
+        probes: Probes that were new to it.
+        texts: Texts that were new to it.
+        prompts: Prompts that it continued.
+        tokens: Tokens read, padding not counted.
+        generated_tokens: Tokens of the continuations.
+        seconds: In forward passes, on the clock.
+    """
 
     probes: int = 0
     texts: int = 0
@@ -54,10 +63,13 @@ class Cost:
 class Scorer:
     """Scores probes and text under `lm` as it is now; what was scored is remembered, so use a new one after an edit.
 
-    lm: the model, or a function that loads it once something must be computed (`release` lets go of it again).
-    batch_size: rows that one forward pass may hold. max_tokens: length of the windows that long texts are cut into.
-    reference: the scorer of a model retrained without the forget facts, for the metrics that compare with one.
-    untouched: the scorer that measured the model before the edit; what it was asked for then is still known to it.
+    Args:
+        lm: The model, or a function that loads it once something must be computed (`release` lets go of it again).
+        batch_size: Rows that one forward pass may hold.
+        max_tokens: Length of the windows that long texts are cut into.
+        progress: `progress(label, done, total)` is called as probes are scored.
+        reference: The scorer of a model retrained without the forget facts, for the metrics that compare with one.
+        untouched: The scorer that measured the model before the edit, which knows what it was asked for then.
     """
 
     def __init__(
@@ -97,10 +109,17 @@ class Scorer:
             self._lm = None
 
     def score(self, probes: Sequence[Probe]) -> list[Score]:
-        """One score a probe, in order; a probe met before is not scored again.
+        """Score probes; one met before is not scored again.
 
-        A model that answers NaN or infinities gives an answer no probability: exact is False, log_probability -inf.
-        Raises `DataError` for a probe longer than the model's positions.
+        Args:
+            probes: Prompts with their answers.
+
+        Returns:
+            One score a probe, in order. Where the model's logits are NaN or infinite, `exact` is False and
+            `log_probability` is -inf.
+
+        Raises:
+            DataError: A probe is longer than the model's positions.
         """
         new = [probe for probe in dict.fromkeys(probes) if probe not in self._scores]
         rows = [self._probe_row(probe) for probe in new]
@@ -110,11 +129,17 @@ class Scorer:
         return [self._scores[probe] for probe in probes]
 
     def score_texts(self, texts: Sequence[str]) -> list[Score]:
-        """One score a text, in order, of all its tokens but the first; a text met before is not scored again.
+        """Score texts, all tokens but the first; one met before is not scored again.
 
         A text is the tokenizer's BOS, if it has one, and its tokens, without EOS. One longer than the window is cut
         into windows that each start with that BOS; without a BOS, windows share one token, so that every token but
         the text's first is predicted once.
+
+        Args:
+            texts: Of any length.
+
+        Returns:
+            One score a text, in order.
         """
         self._read([text for text in dict.fromkeys(texts) if text not in self._texts])
         return [self._texts[text] for text in texts]
@@ -140,14 +165,29 @@ class Scorer:
         return None if before is None else self._read(texts, before, compare=True)
 
     def perplexity(self, texts: Sequence[str]) -> tuple[float, int]:
-        """Summed negative log-likelihood in nats, and the number of tokens predicted (see `score_texts`)."""
+        """Sum the negative log-likelihood of texts.
+
+        Args:
+            texts: Of any length, scored as `score_texts` does.
+
+        Returns:
+            The sum in nats, and the number of tokens predicted.
+        """
         scores = self.score_texts(texts)
         return -math.fsum(score.log_probability for score in scores), sum(score.tokens for score in scores)
 
     def completions(self, prompts: Sequence[str], max_new_tokens: int) -> list[str]:
-        """What the model says after each prompt, greedily, until its EOS or `max_new_tokens`.
+        """Continue prompts greedily, until the model's EOS or `max_new_tokens`.
 
-        A prompt met before is continued anew only where more is asked of it than last time.
+        Args:
+            prompts: One met before is continued anew only where more tokens are asked of it than last time.
+            max_new_tokens: At most so many tokens each.
+
+        Returns:
+            One continuation a prompt, in order, as text without special tokens.
+
+        Raises:
+            DataError: A prompt fills the model's positions.
         """
         wanted = [p for p in dict.fromkeys(prompts) if p not in self._said or self._short(p, max_new_tokens)]
         rows = {prompt: encode_prompt(self.lm, prompt).ids for prompt in wanted}
@@ -176,7 +216,7 @@ class Scorer:
 
     @property
     def _longest(self) -> int:
-        return _longest_input(self.lm)
+        return longest_input(self.lm)
 
     def _short(self, prompt: str, limit: int) -> bool:
         said, _, asked = self._said[prompt]
@@ -203,7 +243,9 @@ class Scorer:
         )
 
     def _kept_predictions(self, texts: Sequence[str]) -> Predictions:
-        lengths = [len(row.continuation) for text in texts for row in self._text_rows(text)]
+        lengths = [
+            len(row.continuation) for text in texts for row in text_windows(self.lm, text, self.max_tokens)
+        ]
         kept = Predictions(spread_places(lengths, self._vocabulary))
         self._predictions[tuple(texts)] = kept
         return kept
@@ -215,7 +257,7 @@ class Scorer:
         rows: list[Row] = []
         owner: list[int] = []
         for index, text in enumerate(texts):
-            windows = list(self._text_rows(text))
+            windows = list(text_windows(self.lm, text, self.max_tokens))
             rows += windows
             owner += [index] * len(windows)
         parts: dict[int, dict[int, Score]] = {index: {} for index in range(len(texts))}
@@ -230,13 +272,6 @@ class Scorer:
             self.cost.texts += text not in self._texts
             self._texts[text] = joined([score for _, score in sorted(parts[index].items())])
         return apart
-
-    def _text_rows(self, text: str) -> Iterator[Row]:
-        ids = encode(self.lm.tokenizer, text).ids
-        begins = ids[0] == self.lm.tokenizer.bos_token_id
-        step = min(self.max_tokens, self._longest) - 1
-        for start in range(0, len(ids) - 1, step):
-            yield Row([ids[0 if begins else start]], 0, ids[start + 1 : start + 1 + step])
 
     def _forward(self, rows: Sequence[Row], label: str) -> Iterator[tuple[int, Score, Tensor]]:
         """Index and score of each row, and the logits (t, v) that predict its continuation; short rows first."""
@@ -272,9 +307,3 @@ class Scorer:
                 together = []
             together.append(index)
         yield together
-
-
-def _longest_input(lm: LanguageModel) -> int:
-    """Positions that the model has; without a limit of its own, more than any text."""
-    limit = getattr(lm.model.config.get_text_config(), "max_position_embeddings", None)
-    return limit if isinstance(limit, int) and limit > 1 else 2**31
