@@ -72,7 +72,7 @@ def published_loop(
         handle.remove()
     assert init is not None
     states = (init + delta.detach())[:, None]
-    return Optimised(states, init[:, None], [losses], [float(nll.mean())], {"published loop": 1})
+    return Optimised(states, init[:, None], [losses], [float(nll.detach().mean())], {"published loop": 1})
 
 
 class Published(Neutral):
