@@ -159,7 +159,7 @@ def test_an_error_says_which_stage_it_is_about(settings: Settings, lm: LanguageM
     for stage, said in (
         ({"target": {"clmp": 1}}, r"target\.clmp.*\(in then\.0\)"),
         ({"locator": {"layers": []}}, r"layers is empty.*\(in then\.0\)"),
-        ({"solver": {"protect_weight": 5}}, r"there are none.*\(in then\.0\)"),
+        ({"solver": {"retain_weight": 5}}, r"there are none.*\(in then\.0\)"),
     ):
         before = weights(lm)
         with pytest.raises(ConfigError, match=said):

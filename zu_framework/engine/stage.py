@@ -132,7 +132,7 @@ def require_retain(parts: Parts, retain: Sequence[Any]) -> None:
             with in_stage(number):
                 raise ConfigError(
                     f"solver {stage['solver'].spec.name!r} protects facts to keep under these options, and there are "
-                    "none: give them (data.retain, or `retain` of zu.unlearn), or set its protect_weight to 0"
+                    "none: give them (data.retain, or `retain` of zu.unlearn), or set its retain_weight to 0"
                 )
 
 

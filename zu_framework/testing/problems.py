@@ -84,7 +84,7 @@ def edit_problem(shape: Shape) -> EditProblem:
         values=weight @ keys,
         targets=targets.to(shape.dtype),
         sensitive=sensitive.to(shape.dtype),
-        background=Background.from_moments(
+        background=Background(
             (text @ text.T / shape.text_tokens).to(shape.dtype), count=shape.text_tokens
         ),
         bare_keys=keys + 0.1 * normal(shape.inputs, shape.requests).to(shape.dtype),
