@@ -88,13 +88,13 @@ def test_a_stage_is_laid_over_the_one_before_it() -> None:
         },
         ["then.1.target.clamp=0.2", "then.0.solver.name=memit"],
     )
-    one, two = config.then
+    zero, one, two = config.stages
     assert one.components["target"].options["clamp"] == 0.3
     assert two.components["target"].options["clamp"] == 0.2
-    assert dict(one.components["collector"].options) == dict(config.components["collector"].options)
+    assert dict(one.components["collector"].options) == dict(zero.components["collector"].options)
     assert two.components["collector"].name == "prompt-last"
-    assert [stage.components["locator"].options["layers"] for stage in (config, one, two)] == [[1], [1], [2]]
-    assert [stage.components["solver"].name for stage in (config, one, two)] == [
+    assert [stage.components["locator"].options["layers"] for stage in config.stages] == [[1], [1], [2]]
+    assert [stage.components["solver"].name for stage in config.stages] == [
         "zerounlearn-local", "memit", "memit",
     ]  # fmt: skip
 
@@ -142,16 +142,16 @@ def test_an_override_that_makes_no_stage_is_refused(override: str) -> None:
 def test_a_stage_that_is_not_there_cannot_be_changed() -> None:
     with pytest.raises(ConfigError, match="override 'then.0.target.clamp=1': `then` is a list of stages"):
         load_config("zerounlearn-local", ["then.0.target.clamp=1"])
-    assert load_config("two-stages", ["then=[]"]).then == ()
+    assert len(load_config("two-stages", ["then=[]"]).stages) == 1
 
 
 def test_another_solver_leaves_the_options_of_the_old_one_behind_in_later_stages_too() -> None:
-    (later,) = load_config("two-stages", ["solver.name=memit", "then.0.solver.background_weight=7"]).then
+    _, later = load_config("two-stages", ["solver.name=memit", "then.0.solver.background_weight=7"]).stages
     assert later.components["solver"].name == "memit"
     assert dict(later.components["solver"].options) == {"background_weight": 7}
     assert later.components["target"].options["clamp"] == 0.3
     own = {"base": "zerounlearn-local", "then": [{"solver": {"name": "zerounlearn-local", "space": "key"}}]}
-    (kept,) = load_config(own, ["solver.name=memit"]).then
+    _, kept = load_config(own, ["solver.name=memit"]).stages
     assert dict(kept.components["solver"].options) == {"space": "key"}
 
 
@@ -176,9 +176,9 @@ def test_moments_are_those_of_the_untouched_model_and_read_in_one_sweep(
     sweeps: list[int] = []
     solve, sweep = loop.solve_with, loop.background_moments
 
-    def watched(spec: Any, solver: Any, problem: EditProblem, options: Any) -> Update:
-        seen.setdefault(len(seen), []).append(problem.background.value_moment.clone())
-        return solve(spec, solver, problem, options)
+    def watched(solver: Registered, problem: EditProblem, options: Any, factor: Any) -> Update:
+        seen.setdefault(len(seen), []).append(problem.value_moment.clone())
+        return solve(solver, problem, options, factor)
 
     def counted(*given: Any, **named: Any) -> Any:
         sweeps.append(len(given[1]))
@@ -203,10 +203,9 @@ def test_a_stage_after_a_trained_one_reads_the_weight_as_training_left_it(
     seen: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
     solve = loop.solve_with
 
-    def watched(spec: Any, solver: Any, problem: EditProblem, options: Any) -> Update:
-        known = problem.background
-        seen.append((problem.weight.double().clone(), known.key_moment, known.value_moment))
-        return solve(spec, solver, problem, options)
+    def watched(solver: Registered, problem: EditProblem, options: Any, factor: Any) -> Update:
+        seen.append((problem.weight.double().clone(), problem.key_moment, problem.value_moment))
+        return solve(solver, problem, options, factor)
 
     monkeypatch.setattr(loop, "solve_with", watched)
     trained = {"name": "ga", "train": "all", "steps": 2, "lr": 0.01}

@@ -95,7 +95,9 @@ def test_a_background_hands_out_what_was_asked_for_alone() -> None:
     moment = problem().key_moment
     whole = Background(moment, moment, moment[0], count=7, digests={"key_moment": "a", "value_moment": "b"})
     outputs = whole.only(frozenset({"keys", "value_moment"}))
-    assert outputs.given == {"value_moment"} and outputs.digests == {"value_moment": "b"} and outputs.count == 7
+    assert (
+        outputs.given == {"value_moment"} and outputs.digests == {"value_moment": "b"} and outputs.count == 7
+    )
     # without a measured value moment, the key moment that it follows from
     assert Background(moment, mean_value=moment[0]).only(frozenset({"value_moment"})).given == {"key_moment"}
     assert Background().only(frozenset({"value_moment"})).given == frozenset()

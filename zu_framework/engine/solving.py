@@ -135,9 +135,7 @@ def solve_model(
     return returned
 
 
-def _site_solver(
-    name: str, options: Mapping[str, Any], plugins: Plugins | None
-) -> tuple[Registered, Any]:
+def _site_solver(name: str, options: Mapping[str, Any], plugins: Plugins | None) -> tuple[Registered, Any]:
     registered = (plugins or installed_plugins()).registry.get("solver", name)
     if not isinstance(registered.spec, SolverSpec):
         raise SolverError(f"solver {name!r} needs a model, not a site's problem: use zu.run or zu.unlearn")
@@ -151,7 +149,9 @@ def _prepared(solver: Registered, background: Background, weight: Tensor, option
         return None
     needs = solver.spec.needs_of(options)
     for moment in sorted(needs & MOMENTS - background.only(needs).given - {"value_moment"}):
-        raise SolverError(f"solver {solver.spec.name!r} needs `{moment}`, which this background does not hold")
+        raise SolverError(
+            f"solver {solver.spec.name!r} needs `{moment}`, which this background does not hold"
+        )
     return function(background.only(needs), weight, options)
 
 
@@ -169,8 +169,10 @@ def _solve_with_function(
     given: list[Any] = [problem]
     if len(taken) > 1:
         kind = _hints(function).get(taken[1])
-        typed = isinstance(kind, type) and is_dataclass(kind)
-        given.append(structured(kind, options, "solver", name, {}) if typed else SimpleNamespace(**options))
+        if isinstance(kind, type) and is_dataclass(kind):
+            given.append(structured(kind, options, "solver", name, {}))
+        else:
+            given.append(SimpleNamespace(**options))
     if len(taken) > 2:
         given.append(factor)
     return _checked(function(*given), problem, name)

@@ -17,17 +17,27 @@ LEAST_SHARE = 1e-3  # share of the forget keys in a null space below which an ed
 
 
 def working_dtype(precision: str) -> torch.dtype:
-    """Return the precision of the algebra for an option's "float64", "float32" or "auto" (refined to float64)."""
+    """Return the precision that an option's name stands for.
+
+    Args:
+        precision: "float64", "float32", or "auto", whose solutions are of float64.
+
+    Returns:
+        torch.float32 or torch.float64.
+    """
     return torch.float32 if precision == "float32" else torch.float64
 
 
 def sensitive_space(problem: EditProblem, tolerance: float, dtype: torch.dtype) -> Tensor:
-    """Return Q (o, r), an orthonormal basis of the sensitive values.
+    """Return an orthonormal basis of the sensitive values.
 
     Args:
-        problem: Carries `sensitive` (o, n).
+        problem: Carries `sensitive` S (o, n).
         tolerance: Singular values below this share of the largest are cut.
-        dtype: Of the algebra and of Q.
+        dtype: The precision of the basis.
+
+    Returns:
+        Q (o, r).
 
     Raises:
         SolverError: The problem carries no sensitive values.
@@ -46,7 +56,10 @@ def null_space_by_rule(
         moment: C (i, i).
         options: The rule; where they give none, singular values of at most `published` count as zero.
         published: The threshold of the solver's source.
-        dtype: Of the algebra and of the basis.
+        dtype: The precision of the basis.
+
+    Returns:
+        The null space, of at least one direction.
 
     Raises:
         EmptyNullSpace: The rule keeps no direction.
@@ -63,6 +76,9 @@ def null_space_notes(share: float, space: NullSpace) -> tuple[str, ...]:
     Args:
         share: Norm of the forget keys' part in the null space over their norm.
         space: The null space.
+
+    Returns:
+        One sentence, or nothing.
     """
     if share >= LEAST_SHARE:
         return ()
@@ -91,6 +107,9 @@ def moment_factor(
         ridge: Added to the diagonal.
         relative_ridge: Added to the diagonal, in units of its mean.
 
+    Returns:
+        The factor, in the precision that was asked for.
+
     Raises:
         DependentRows: The sum is singular.
     """
@@ -107,17 +126,41 @@ def moment_factor(
 
 
 def product_norm(left: Tensor, right: Tensor) -> float:
-    """Return the Frobenius norm of `left @ right` from the Gram matrices of left (o, r) and right (r, i)."""
+    """Return the Frobenius norm of a product, from Gram matrices.
+
+    Args:
+        left: (o, r).
+        right: (r, i).
+
+    Returns:
+        ||left @ right||.
+    """
     return gram_norm(left, right @ right.T)
 
 
 def gram_norm(left: Tensor, gram: Tensor) -> float:
-    """Return the Frobenius norm of `left @ B` for left (o, r) and gram = B B^T (r, r)."""
+    """Return the Frobenius norm of a product whose right factor is known by its Gram matrix.
+
+    Args:
+        left: (o, r).
+        gram: B B^T (r, r).
+
+    Returns:
+        ||left @ B||.
+    """
     return max(float(((left.T @ left) * gram).sum()), 0.0) ** 0.5
 
 
 def share_along(basis: Tensor, outputs: Tensor) -> float:
-    """Return the norm of the part of `outputs` (o, n) along an orthonormal `basis` (o, r), over their norm."""
+    """Return how much of some outputs lies along a basis.
+
+    Args:
+        basis: Orthonormal, (o, r).
+        outputs: (o, n).
+
+    Returns:
+        The norm of that part over the norm of all, between 0 and 1.
+    """
     return float((basis.T @ outputs).norm()) / max(float(outputs.norm()), 1e-300)
 
 
@@ -143,6 +186,9 @@ def reported(
         weight_norm: Frobenius norm of W; computed where it is None.
         notes: Warnings, a sentence each.
         more: What one solver alone measures.
+
+    Returns:
+        The update, with `residual`, `condition_number`, `rank`, `relative_norm`, `notes` and the rest in its report.
     """
     if weight_norm is None:
         weight_norm = float(problem.weight.detach().norm())

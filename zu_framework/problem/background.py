@@ -44,7 +44,9 @@ class Background:
         """
         found: Tensor | None = getattr(self, moment)
         if found is None:
-            raise SolverError(f"this background holds no {moment}: give it, or declare it in the spec's needs")
+            raise SolverError(
+                f"this background holds no {moment}: give it, or declare it in the spec's needs"
+            )
         return found
 
     def value_moment_under(self, weight: Tensor) -> Tensor:
@@ -70,6 +72,4 @@ class Background:
         if "value_moment" in moments and self.value_moment is None:
             moments = moments | {"key_moment"}
         left = {name: None for name in MOMENTS if name not in moments}
-        return replace(
-            self, digests={name: d for name, d in self.digests.items() if name in moments}, **left
-        )
+        return replace(self, digests={name: d for name, d in self.digests.items() if name in moments}, **left)

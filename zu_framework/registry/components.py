@@ -10,7 +10,7 @@ from typing import Any
 
 from zu_framework.contracts import Prepare
 from zu_framework.errors import PluginError, unknown_name
-from zu_framework.specs import Spec, SolverSpec
+from zu_framework.specs import SolverSpec, Spec
 
 LISTING = "`zu plugins` lists them all"
 

@@ -47,7 +47,9 @@ class Factors:
     """
 
     folder: Path | None = None
-    _held: dict[str, tuple[str, Any]] = field(default_factory=dict, repr=False)  # key -> weight's digest, factor
+    _held: dict[str, tuple[str, Any]] = field(
+        default_factory=dict, repr=False
+    )  # key -> weight's digest, factor
 
     def of(
         self,
@@ -96,12 +98,15 @@ class Factors:
             name = fingerprint({"factor": key, "weight": weight_digest})
             entries = TensorCache(self.folder, "factors")
             found = _stored(entries, name, _classes(prepare), weight.device, compute)
-        self._held[key] = weight_digest, found  # a weight's last factor alone: one that was written over is gone
+        self._held[key] = (
+            weight_digest,
+            found,
+        )  # a weight's last factor alone: one that was written over is gone
         return found
 
 
 @cache
-def code_digest(function: Callable[..., Any]) -> str | None:
+def code_digest(function: Any) -> str | None:
     """Return a digest of the source that a function runs on; None where there is no file to read.
 
     It covers the package that the function's module lies in, or the module alone where that is in no package, and
@@ -202,7 +207,9 @@ def _packed(value: Any, path: str, tensors: dict[str, Tensor], classes: Mapping[
         parts = {f.name: f"{path}.{f.name}" for f in fields(value)}
         return {
             "class": type(value).__qualname__,
-            "fields": {name: _packed(getattr(value, name), at, tensors, classes) for name, at in parts.items()},
+            "fields": {
+                name: _packed(getattr(value, name), at, tensors, classes) for name, at in parts.items()
+            },
         }
     if value is None or isinstance(value, bool | int | float | str):
         return {"value": value}

@@ -150,6 +150,4 @@ def dependent_rows_notes(used: Factor, problem: EditProblem) -> tuple[str, ...]:
     """Return a note where W has dependent rows, so that M was inverted on its column space."""
     if used.range is None:
         return ()
-    return (
-        f"W has dependent rows (rank {used.rank} of {len(problem.weight)}): solved in its column space",
-    )
+    return (f"W has dependent rows (rank {used.rank} of {len(problem.weight)}): solved in its column space",)

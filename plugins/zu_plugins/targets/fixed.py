@@ -36,7 +36,7 @@ class Fixed(TargetBuilder):
         if self.options.value == "zero":
             targets = torch.zeros_like(values)
         else:
-            mean = self.context.backgrounds[site.module].mean_value.to(values)  # (o,)
+            mean = self.context.backgrounds[site.module].require("mean_value").to(values)  # (o,)
             targets = representations.spread(
                 mean[:, None].expand_as(representations.bare_values).contiguous()
             )

@@ -46,7 +46,12 @@ def test_one_factor_serves_every_weight_and_every_solver_of_the_key_moment() -> 
     factor = zu.prepare("memit", problem.background, problem.weight)
     # a background without moments: nothing but the factor can be solved with
     bare = replace(problem, background=zu.Background())
-    for solver, options in (("memit", {"background_weight": 3.0}), ("memit", {}), ("emmet", {}), ("rome", {})):
+    for solver, options in (
+        ("memit", {"background_weight": 3.0}),
+        ("memit", {}),
+        ("emmet", {}),
+        ("rome", {}),
+    ):
         given, own = zu.solve(solver, bare, factor=factor, **options), zu.solve(solver, problem, **options)
         assert torch.equal(after(problem, given), after(problem, own))
 
