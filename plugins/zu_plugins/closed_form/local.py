@@ -25,12 +25,12 @@ from zu_plugins.closed_form.options import LocalOptions
 def solve(problem: EditProblem, options: LocalOptions, used: Factor | OutputFactor) -> Update:
     """Minimise the three terms together; `space: output` over D (W' = D W), `space: key` over Delta (W' = W + Delta).
 
-    output: lb E||(D - I) W k||^2 + lf ||D V - T||^2 + lz ||Q^T D V||^2 + mu ||(D - I) W||^2,
-    X = (lb M0 + mu W W^T)^-1 V.
-    key: lb E||Delta k||^2 + lf ||V + Delta K - T||^2 + lz ||Q^T (V + Delta K)||^2 + mu ||Delta||^2,
-    X = (lb C + mu I)^-1 K.
-    A retain_weight lp adds `lp E_r||(D - I) W k_r||^2` or `lp E_r||Delta k_r||^2`, the mean over facts to retain, and
-    so lp times their moment to what is inverted; keys k_p of earlier edits, where the model carries some, add the sum
+    output: lb E||(D - I) W k||^2 + lf ||D V - T||^2 + lz ||Q^T D V||^2 + ridge ||(D - I) W||^2,
+    X = (lb M0 + ridge W W^T)^-1 V.
+    key: lb E||Delta k||^2 + lf ||V + Delta K - T||^2 + lz ||Q^T (V + Delta K)||^2 + ridge ||Delta||^2,
+    X = (lb C + ridge I)^-1 K.
+    A retain_weight lk adds `lk E_r||(D - I) W k_r||^2` or `lk E_r||Delta k_r||^2`, the mean over facts to retain, and
+    so lk times their moment to what is inverted; keys k_p of earlier edits, where the model carries some, add the sum
     `le sum_p||(D - I) W k_p||^2` or `le sum_p||Delta k_p||^2` likewise. Either splits over Q Q^T and its complement:
     `left = (I - Q Q^T)(T - V)(I/lf + G)^-1 + Q (lf/(lf+lz) Q^T T - Q^T V)(I/(lf+lz) + G)^-1`, right X^T W or X^T.
     With more requests than M has rows, M's size decides the cost (see `_of_many`).
@@ -38,7 +38,7 @@ def solve(problem: EditProblem, options: LocalOptions, used: Factor | OutputFact
 
     Args:
         problem: `keys`; `sensitive`, `retain_keys` and `earlier_keys` where their weights are above 0.
-        options: lb (background_weight), lf (forget_weight), lz (zero_weight), mu (ridge), lp, le, the space, the rank
+        options: lb (background_weight), lf (forget_weight), lz (zero_weight), ridge, lk (retain_weight), le, the space, the rank
             cut and the precision.
         used: What `local_factor` returned.
     """
@@ -102,7 +102,7 @@ def split_factor(
 def retained_columns(problem: EditProblem, options: LocalOptions, dtype: torch.dtype) -> Tensor:
     """Return R (d, m), so that `R R^T` joins M: keys of the facts to retain and of earlier edits, or their outputs.
 
-    Each is scaled by the root of its weight: lp over their number, le.
+    Each is scaled by the root of its weight: lk over their number, le.
     """
     keys = [problem.keys[:, :0].to(dtype)]
     if options.retain_weight > 0:

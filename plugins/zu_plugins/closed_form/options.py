@@ -25,7 +25,7 @@ class RemapOptions(SensitiveOptions, SolverOptions):
     forget_weight: float = field(
         default=50.0, metadata={"help": "lf: how much forget inputs move to their targets"}
     )
-    ridge: float = field(default=1.0, metadata={"help": "mu: how small the change of the weight stays"})
+    ridge: float = field(default=1.0, metadata={"help": "how small the change of the weight stays"})
 
     def __post_init__(self) -> None:
         positive(self, "background_weight", "forget_weight")
@@ -66,7 +66,7 @@ class LocalOptions(RemapOptions):
     )
     retain_weight: float = field(
         default=0.0,
-        metadata={"help": "lp: how much outputs on the facts to retain stay put (data.retain); 0: not read"},
+        metadata={"help": "lk: how much outputs on the facts to retain stay put (data.retain); 0: not read"},
     )
     space: str = field(
         default="output",

@@ -22,16 +22,16 @@ CROWDED = 0.25  # share of a site's output directions above which projecting the
 
 
 def solve(problem: EditProblem, options: ClosedFormOptions, used: OutputFactor) -> Update:
-    """Minimise lb E||DWk - Wk||^2 + lf ||DWK - T||^2 + mu ||DW - W||^2 over D, then project the sensitive values out.
+    """Minimise lb E||DWk - Wk||^2 + lf ||DWK - T||^2 + ridge ||DW - W||^2 over D, then project S out.
 
-    `D^ W = W + (T - V)(I/lf + G)^-1 X^T W` with M = lb M0 + mu W W^T, X = M^-1 V, G = V^T X; `W' = P D^ W` with
+    `D^ W = W + (T - V)(I/lf + G)^-1 X^T W` with M = lb M0 + ridge W W^T, X = M^-1 V, G = V^T X; `W' = P D^ W` with
     P = (1 + slack) I - Q Q^T and Q a basis of the sensitive values. The (o, o) and (n, n) systems are solved in
     `options.precision`; products with W run in W's own dtype. Factors of rank n + r (r <= n), in W's dtype.
     More requests than outputs: `_of_many`. With slack 0 it is the exact minimiser subject to Q^T D W = 0.
 
     Args:
         problem: `keys` and `sensitive`.
-        options: lb (background_weight), lf (forget_weight), mu (ridge), slack, the rank cut and the precision.
+        options: lb (background_weight), lf (forget_weight), ridge, slack, the rank cut and the precision.
         used: What `output_factor` returned.
 
     Raises:
