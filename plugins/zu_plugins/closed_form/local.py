@@ -38,8 +38,8 @@ def solve(problem: EditProblem, options: LocalOptions, used: Factor | OutputFact
 
     Args:
         problem: `keys`; `sensitive`, `retain_keys` and `earlier_keys` where their weights are above 0.
-        options: lb (background_weight), lf (forget_weight), lz (zero_weight), ridge, lk (retain_weight), le, the space, the rank
-            cut and the precision.
+        options: lb (background_weight), lf (forget_weight), lz (zero_weight), lk (retain_weight), le (earlier_weight),
+            ridge, the space, the rank cut and the precision.
         used: What `local_factor` returned.
     """
     dtype = working_dtype(options.precision)
