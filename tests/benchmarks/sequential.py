@@ -49,7 +49,7 @@ def contestants() -> list[Contestant]:
     """The row groups, in the table's order."""
     # the published rules find no direction in so small a model
     null = ["solver.name=alphaedit", "solver.null_energy=0.05", "solver.l2=1"]
-    retain = ["solver.protect_weight=10000", "collector.substitutes=10", "solver.zero_weight=0"]
+    retain = ["solver.retain_weight=10000", "collector.substitutes=10", "solver.zero_weight=0"]
     starts = {"contexts": "generated", "starts": ["The", "He", "At"]}
     later = {
         "locator": {"layers": [1, 2]},
