@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from zu_framework.errors import (
+    AuditError,
     ConfigError,
     DataError,
     DependentKeys,
@@ -24,6 +25,7 @@ from zu_framework.errors import (
 )
 from zu_framework.hookspecs import hookimpl
 from zu_framework.specs import (
+    AuditSpec,
     BackgroundSpec,
     CollectorSpec,
     DatasetSpec,
@@ -41,7 +43,7 @@ from zu_framework.specs import (
 
 if TYPE_CHECKING:
     from zu_framework import linalg, models
-    from zu_framework.contracts import Remembered, RunContext
+    from zu_framework.contracts import AuditContext, Remembered, RunContext
     from zu_framework.engine.edit import Edit
     from zu_framework.engine.run import RunResult, run, unlearn
     from zu_framework.engine.solving import solve
@@ -49,10 +51,12 @@ if TYPE_CHECKING:
     from zu_framework.models import LanguageModel
     from zu_framework.problem import (
         Architecture,
+        AuditFacts,
         Background,
         DataSplit,
         EditProblem,
         Measurement,
+        Outcome,
         Probe,
         ReadPlan,
         ReadPrompt,
@@ -80,16 +84,19 @@ _LAZY = {
     "solve": "zu_framework.engine.solving:solve",
     "Scorer": "zu_framework.evaluation:Scorer",
     "LanguageModel": "zu_framework.models:LanguageModel",
+    "AuditContext": "zu_framework.contracts:AuditContext",
     "Remembered": "zu_framework.contracts:Remembered",
     "RunContext": "zu_framework.contracts:RunContext",
     **{
         name: f"zu_framework.problem:{name}"
         for name in (
             "Architecture",
+            "AuditFacts",
             "Background",
             "DataSplit",
             "EditProblem",
             "Measurement",
+            "Outcome",
             "Probe",
             "ReadPlan",
             "ReadPrompt",
@@ -105,6 +112,10 @@ _LAZY = {
 
 __all__ = [
     "Architecture",
+    "AuditContext",
+    "AuditError",
+    "AuditFacts",
+    "AuditSpec",
     "Background",
     "BackgroundSpec",
     "CollectorSpec",
@@ -126,6 +137,7 @@ __all__ = [
     "ModelError",
     "ModelSolverSpec",
     "NoOptions",
+    "Outcome",
     "PluginError",
     "Probe",
     "ReadPlan",
