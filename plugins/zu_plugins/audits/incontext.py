@@ -20,7 +20,7 @@ ROLES = (
 # general prose of our own, repeated to fill a window: it says nothing of any fact
 PADDING = (
     "The path along the river is open again after the winter. Benches were painted, two small bridges were mended, and "
-    "the trees that had fallen in the storm were cut up and carried away. In the mornings people walk their dogs there, "
+    "the trees that had fallen in the storm were cut up and taken away. In the mornings people walk their dogs there, "
     "in the evenings some sit by the water and read until it gets dark. Nobody is in a hurry. "
 )
 
