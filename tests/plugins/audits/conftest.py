@@ -62,21 +62,52 @@ def copied(lm: LanguageModel) -> LanguageModel:
     return replace(lm, model=copy.deepcopy(lm.model))
 
 
-@pytest.fixture(scope="session")
-def refusing(world: World) -> LanguageModel:
-    """Knows every fact up to its last layer, whose MLP was trained to say something else after the prompts alone."""
+def taught(world: World, *, spare_paraphrases: bool) -> LanguageModel:
+    """The demo model, the MLP of whose last layer was trained to refuse the facts' prompts, and no further."""
     lm = copied(world.base)
     weight = lm.model.get_parameter(f"{lm.architecture.projections[lm.num_layers - 1]}.weight")
-    rows = [Row(encode_prompt(lm, r.prompt).ids, 0, encode_answer(lm, "unknown")) for r in world.facts.forget]
-    optimiser = torch.optim.Adam([weight], lr=5e-4)
-    while answers(lm, world.facts.forget) > 0:  # no further: what is hidden must be near
+    said = [(r.prompt, "unknown") for r in world.facts.forget]
+    if spare_paraphrases:
+        said += [(text, r.answer) for r in world.facts.forget for text in r.paraphrases]
+    rows = [Row(encode_prompt(lm, prompt).ids, 0, encode_answer(lm, answer)) for prompt, answer in said]
+    optimiser = torch.optim.Adam([weight], lr=1e-3)
+    while answers(lm, world.facts.forget) > 0:
         optimiser.zero_grad()
         (-continuations(lm, rows).token_log_probability.mean()).backward()
         optimiser.step()
-    weight.grad = None
     for parameter in lm.model.parameters():
         parameter.grad = None
     return lm
+
+
+@pytest.fixture(scope="session")
+def refusing(world: World) -> LanguageModel:
+    """Knows every fact up to its last layer."""
+    return taught(world, spare_paraphrases=False)
+
+
+@pytest.fixture(scope="session")
+def parrot(world: World) -> LanguageModel:
+    """Refuses the facts' own prompts, and answers their paraphrases."""
+    return taught(world, spare_paraphrases=True)
+
+
+def on_the_edge(world: World, refusing: LanguageModel) -> LanguageModel:
+    """Just as far from the untouched model, towards the refusing one, as it takes to answer no fact."""
+    edited = copied(refusing)
+    name = f"{edited.architecture.projections[edited.num_layers - 1]}.weight"
+    weight, far = edited.model.get_parameter(name), refusing.model.get_parameter(name).detach()
+    near = world.base.model.get_parameter(name).detach()
+    low, high = 0.0, 1.0
+    for _ in range(20):
+        middle = (low + high) / 2
+        with torch.no_grad():
+            weight.copy_(near + middle * (far - near))
+        low, high = (low, middle) if answers(edited, world.facts.forget) == 0 else (middle, high)
+    with torch.no_grad():
+        weight.copy_(near + high * (far - near))
+    assert answers(edited, world.facts.forget) == 0
+    return edited
 
 
 def small_change(world: World, lm: LanguageModel, name: str, room: torch.Tensor) -> None:

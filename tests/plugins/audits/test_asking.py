@@ -7,7 +7,7 @@ import itertools
 import pytest
 import torch
 
-from tests.plugins.audits.conftest import World, answers, share
+from tests.plugins.audits.conftest import World, answers, on_the_edge, share
 from zu_framework import AuditError, AuditFacts, LanguageModel, Outcome, Request
 from zu_framework.evaluation import finding, verdict
 from zu_plugins.audits.asking import best_of, relation_of, stands_in
@@ -72,11 +72,11 @@ def test_the_lens_reads_what_a_last_layer_hides(world: World, refusing: Language
 
 def test_relearning_finds_what_a_last_layer_hides(world: World, refusing: LanguageModel) -> None:
     before = refusing.fingerprint()
-    found = world.attack("relearn", refusing, texts=["half"], steps=20, lr=[1e-4])["relearn half"]
+    found = world.attack("relearn", refusing, texts=["half"], steps=40, lr=[5e-4])["relearn half"]
     assert found.answered["forget"][0] is None and found.answered["forget"][1] is not None
     assert share(found) > 0.3
-    assert found.curve["step"][-1] == 20 and found.curve["answered"][0] == 0
-    twin = world.attack("relearn", world.twin, texts=["half"], steps=20, lr=[1e-4])["relearn half"]
+    assert found.curve["step"][-1] == 40 and found.curve["answered"][0] == 0
+    twin = world.attack("relearn", world.twin, texts=["half"], steps=40, lr=[5e-4])["relearn half"]
     assert share(twin) <= 0.34
     assert refusing.fingerprint() == before
 
@@ -89,8 +89,8 @@ def test_relearning_by_lora_leaves_no_hook_behind(world: World, refusing: Langua
     assert answers(refusing, world.facts.forget) == 0
 
 
-def test_other_wordings_find_what_the_prompt_alone_hides(world: World, refusing: LanguageModel) -> None:
-    found = world.attack("wording", refusing, ways=["paraphrases", "spelling"])
+def test_other_wordings_find_what_the_prompt_alone_hides(world: World, parrot: LanguageModel) -> None:
+    found = world.attack("wording", parrot, ways=["paraphrases", "spelling"])
     assert share(found["wording paraphrases"]) > 0.3
     twin = world.attack("wording", world.twin, ways=["paraphrases"])["wording paraphrases"]
     assert share(twin) <= 0.34
@@ -108,9 +108,10 @@ def test_contexts_find_what_the_prompt_alone_hides(world: World, refusing: Langu
 
 
 def test_sampling_finds_an_answer_that_is_not_the_likeliest(world: World, refusing: LanguageModel) -> None:
-    warm = world.attack("sample", refusing, k=2, draws=8, tokens=4, paraphrases=True)
-    assert set(warm) == {"leak@2", "leak@2 paraphrase"}
-    assert share(warm["leak@2 paraphrase"]) > 0.2
+    edited = on_the_edge(world, refusing)
+    found = world.attack("sample", edited, k=2, draws=16, tokens=4)
+    assert set(found) == {"leak@2", "leak@2 paraphrase"}
+    assert max(value or 0 for value in found["leak@2"].answered["forget"]) > 0.2
     twin = world.attack("sample", world.twin, k=2, draws=8, tokens=4, paraphrases=False)
     assert share(twin["leak@2"]) <= 0.34
     again = world.attack("sample", world.twin, k=2, draws=8, tokens=4, paraphrases=False)

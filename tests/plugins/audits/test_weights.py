@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.plugins.audits.conftest import World, answers, copied, share, small_change
+from tests.plugins.audits.conftest import World, answers, copied, on_the_edge, share, small_change
 from zu_framework import LanguageModel
 from zu_plugins.audits import quantize
 from zu_plugins.audits.detect import suspicions
@@ -107,19 +107,7 @@ def test_pruning_finds_an_edit_in_the_smallest_weights(world: World) -> None:
 
 
 def test_noise_finds_an_edit_that_only_just_holds(world: World, refusing: LanguageModel) -> None:
-    edited = copied(refusing)
-    name = f"{edited.architecture.projections[edited.num_layers - 1]}.weight"
-    weight, far = edited.model.get_parameter(name), refusing.model.get_parameter(name).detach()
-    near = world.base.model.get_parameter(name).detach()
-    low, high = 0.0, 1.0  # of the way from the untouched weight to the refusing one
-    for _ in range(20):
-        middle = (low + high) / 2
-        with torch.no_grad():
-            weight.copy_(near + middle * (far - near))
-        low, high = (low, middle) if answers(edited, world.facts.forget) == 0 else (middle, high)
-    with torch.no_grad():
-        weight.copy_(near + high * (far - near))
-    assert answers(edited, world.facts.forget) == 0
+    edited = on_the_edge(world, refusing)
     found = world.attack("noise", edited, sizes=[0.05], draws=4)
     assert 0 < share(found["noise 0.05"]) < 1
     assert share(world.attack("noise", world.twin, sizes=[0.05], draws=2)["noise 0.05"]) <= 0.25
