@@ -35,6 +35,7 @@ from zu_framework.specs import (
     MetricSpec,
     ModelSolverSpec,
     NoOptions,
+    Prepared,
     Register,
     SectionSpec,
     SolverSpec,
@@ -43,10 +44,10 @@ from zu_framework.specs import (
 
 if TYPE_CHECKING:
     from zu_framework import linalg, models
-    from zu_framework.contracts import AuditContext, Remembered, RunContext
+    from zu_framework.contracts import AuditContext, Collector, Remembered, RunContext, TargetBuilder
     from zu_framework.engine.edit import Edit
     from zu_framework.engine.run import RunResult, run, unlearn
-    from zu_framework.engine.solving import solve
+    from zu_framework.engine.solving import prepare, solve
     from zu_framework.evaluation import Scorer
     from zu_framework.models import LanguageModel
     from zu_framework.problem import (
@@ -81,12 +82,15 @@ _LAZY = {
     "RunResult": "zu_framework.engine.run:RunResult",
     "run": "zu_framework.engine.run:run",
     "unlearn": "zu_framework.engine.run:unlearn",
+    "prepare": "zu_framework.engine.solving:prepare",
     "solve": "zu_framework.engine.solving:solve",
     "Scorer": "zu_framework.evaluation:Scorer",
     "LanguageModel": "zu_framework.models:LanguageModel",
     "AuditContext": "zu_framework.contracts:AuditContext",
+    "Collector": "zu_framework.contracts:Collector",
     "Remembered": "zu_framework.contracts:Remembered",
     "RunContext": "zu_framework.contracts:RunContext",
+    "TargetBuilder": "zu_framework.contracts:TargetBuilder",
     **{
         name: f"zu_framework.problem:{name}"
         for name in (
@@ -118,6 +122,7 @@ __all__ = [
     "AuditSpec",
     "Background",
     "BackgroundSpec",
+    "Collector",
     "CollectorSpec",
     "ConfigError",
     "DataError",
@@ -139,6 +144,7 @@ __all__ = [
     "NoOptions",
     "Outcome",
     "PluginError",
+    "Prepared",
     "Probe",
     "ReadPlan",
     "ReadPrompt",
@@ -155,6 +161,7 @@ __all__ = [
     "Site",
     "SolverError",
     "SolverSpec",
+    "TargetBuilder",
     "TargetSpec",
     "TargetStates",
     "UnknownName",
@@ -166,6 +173,7 @@ __all__ = [
     "hookimpl",
     "linalg",
     "models",
+    "prepare",
     "revert",
     "run",
     "solve",

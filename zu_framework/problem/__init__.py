@@ -5,7 +5,7 @@ are requests.
 """
 
 from zu_framework.problem.audit import GROUPS, AuditFacts, Outcome
-from zu_framework.problem.background import Background, FactorKeeper
+from zu_framework.problem.background import Background
 from zu_framework.problem.measurement import Measurement, Score
 from zu_framework.problem.problem import EditProblem
 from zu_framework.problem.reading import ReadPlan, ReadPrompt, Representations, TargetStates
@@ -20,7 +20,6 @@ __all__ = [
     "Background",
     "DataSplit",
     "EditProblem",
-    "FactorKeeper",
     "Measurement",
     "Outcome",
     "Probe",
