@@ -346,7 +346,7 @@ def whole_run(facts: int) -> None:
             "target.name=published", 'target.text=" unknown"', "target.lr=0.5"
         ],
         "full forward, one request at a time, head at the text's places alone": [
-            "target.replay=none", "target.batch_size=1"
+            "target.replay=none", "target.rows_per_pass=1"
         ],
         "full forward, requests together": ["target.replay=none"],
     }  # fmt: skip
