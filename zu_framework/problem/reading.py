@@ -35,8 +35,8 @@ class ReadPlan:
         requests: n facts.
         prompts: A row a request, all of equally many contexts; the first of each row is the bare prompt.
         weights: One a context; they sum to one.
-        anchors: One a request: the row "<subject> is a", whose next-token distribution a target state should leave as it
-            is; None without a subject.
+        anchors: One a request: the row "<subject> is a", whose next-token distribution a target state should not
+            change; None without a subject.
     """
 
     requests: tuple[Request, ...]
