@@ -9,12 +9,15 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from zu_framework.contracts import Collector, RunObserver, TargetBuilder
 from zu_framework.errors import (
     ConfigError,
     DataError,
     DependentKeys,
     DependentRows,
     EmptyNullSpace,
+    ExitCode,
+    GuardError,
     ModelError,
     PluginError,
     RunFolderError,
@@ -42,7 +45,9 @@ from zu_framework.specs import (
 if TYPE_CHECKING:
     from zu_framework import linalg, models
     from zu_framework.contracts import Remembered, RunContext
+    from zu_framework.engine.check import check
     from zu_framework.engine.edit import Edit
+    from zu_framework.engine.evaluate import evaluate
     from zu_framework.engine.run import RunResult, run, unlearn
     from zu_framework.engine.solving import solve
     from zu_framework.evaluation import Scorer
@@ -74,6 +79,8 @@ _LAZY = {
     "revert": "zu_framework.store.checkpoints:revert",
     "export_lora": "zu_framework.store.checkpoints:export_lora",
     "Edit": "zu_framework.engine.edit:Edit",
+    "check": "zu_framework.engine.check:check",
+    "evaluate": "zu_framework.engine.evaluate:evaluate",
     "RunResult": "zu_framework.engine.run:RunResult",
     "run": "zu_framework.engine.run:run",
     "unlearn": "zu_framework.engine.run:unlearn",
@@ -107,6 +114,7 @@ __all__ = [
     "Architecture",
     "Background",
     "BackgroundSpec",
+    "Collector",
     "CollectorSpec",
     "ConfigError",
     "DataError",
@@ -118,7 +126,9 @@ __all__ = [
     "EditProblem",
     "EmptyNullSpace",
     "ExecutorSpec",
+    "ExitCode",
     "Finished",
+    "GuardError",
     "LanguageModel",
     "LocatorSpec",
     "Measurement",
@@ -136,6 +146,7 @@ __all__ = [
     "Request",
     "RunContext",
     "RunFolderError",
+    "RunObserver",
     "RunResult",
     "Score",
     "Scorer",
@@ -143,6 +154,7 @@ __all__ = [
     "Site",
     "SolverError",
     "SolverSpec",
+    "TargetBuilder",
     "TargetSpec",
     "TargetStates",
     "UnknownName",
@@ -150,6 +162,8 @@ __all__ = [
     "ZuError",
     "__version__",
     "apply",
+    "check",
+    "evaluate",
     "export_lora",
     "hookimpl",
     "linalg",

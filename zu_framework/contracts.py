@@ -364,13 +364,24 @@ class RunObserver(Protocol):
     """Watches a run without changing it. One that raises is reported, and the run goes on."""
 
     def before(self, scorer: Scorer, data: DataSplit, sites: Sequence[Site]) -> None:
-        """See the untouched model, once the sites are known and the metrics measured."""
+        """See the untouched model, once the sites are known and the metrics measured.
+
+        Args:
+            scorer: Of the untouched model: what it has scored costs nothing more.
+            data: The facts, and the held-out texts.
+            sites: Those that will be edited, of all stages.
+        """
 
     def after(self, scorer: Scorer, edit: Edit) -> None:
-        """See the edited model, once it is measured."""
+        """See the edited model, once it is measured.
+
+        Args:
+            scorer: Of the edited model.
+            edit: What was done; still in the model.
+        """
 
     def saved(self, folder: Path, final: Path) -> None:
-        """Add to the run folder, where edit and metrics already lie.
+        """Add to the run folder, where edit and metrics already lie. One that raises counts as a part not saved.
 
         Args:
             folder: Where it is written.

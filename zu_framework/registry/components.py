@@ -32,9 +32,17 @@ class Registered:
     distribution: str = ""
     version: str = ""
 
-    def load(self) -> Any:
-        """Import the implementation. Raises `PluginError` that names plugin, target and cause."""
-        module, _, attribute = self.spec.target.partition(":")
+    def load(self, target: str = "") -> Any:
+        """Import the implementation.
+
+        Args:
+            target: Another `"module:attribute"` of the registration, such as a locator's check.
+
+        Raises:
+            PluginError: It names plugin, target and cause.
+        """
+        target = target or self.spec.target
+        module, _, attribute = target.partition(":")
         try:
             value: Any = import_module(module)
             for part in attribute.split("."):
@@ -42,7 +50,7 @@ class Registered:
         except Exception as cause:  # whatever a stranger's module raises on import is that plugin's failure
             raise PluginError(
                 f"{self.spec.kind} {self.spec.name!r} of plugin {self.plugin!r} cannot be imported from "
-                f"{self.spec.target!r}: {type(cause).__name__}: {cause}; mend the plugin, or disable it with "
+                f"{target!r}: {type(cause).__name__}: {cause}; mend the plugin, or disable it with "
                 f"ZU_DISABLE={self.plugin}"
             ) from cause
         return value

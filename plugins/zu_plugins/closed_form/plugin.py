@@ -13,6 +13,11 @@ from zu_plugins.closed_form.editor_options import (
 from zu_plugins.closed_form.options import ClosedFormOptions, GradientOptions, LocalOptions, local_needs
 
 
+def scales(options: ClosedFormOptions) -> str:
+    """Why an update is not low-rank: the slack scales the whole weight."""
+    return f"scales the whole weight by {1 + options.slack:g}: set solver.slack to 0" if options.slack else ""
+
+
 @hookimpl
 def zu_register_solvers(register: Register[SolverSpec]) -> None:
     """One solver each."""
@@ -24,6 +29,7 @@ def zu_register_solvers(register: Register[SolverSpec]) -> None:
             options=ClosedFormOptions,
             needs=frozenset({"keys", "sensitive", "value_moment"}),
             laws=frozenset({"objective", "order-free", "orthogonality"}),
+            full_rank=scales,
         )
     )
     register(
@@ -33,6 +39,9 @@ def zu_register_solvers(register: Register[SolverSpec]) -> None:
             summary="closed-form remap whose zero term acts on forget inputs alone",
             options=LocalOptions,
             needs=local_needs,
+            remedies={
+                "retain_keys": "give them (data.retain, or `retain` of zu.unlearn), or set its protect_weight to 0"
+            },
             laws=frozenset({"objective", "order-free"}),
         )
     )

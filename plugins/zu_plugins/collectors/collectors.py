@@ -13,6 +13,7 @@ import torch
 from einops import einsum, rearrange
 
 from zu_framework import (
+    Collector,
     DataError,
     LanguageModel,
     ReadPlan,
@@ -26,7 +27,7 @@ from zu_framework.models import read_states
 from zu_plugins.collectors.options import ContextOptions
 
 
-class SubjectLast:
+class SubjectLast(Collector):
     """Reads the token that holds the subject's last character."""
 
     at_end = False  # whether that is the last token of all that the model reads before it answers
@@ -62,11 +63,11 @@ class SubjectLast:
         )
         return ReadPlan(tuple(requests), tuple(rows), (bare, *shares), anchors)
 
-    def protected(self, requests: Sequence[Request], retain: Sequence[Request]) -> list[Request]:
-        """What is protected: the facts to keep, and forget prompts that ask the same of others (`substitutes`).
+    def retained(self, requests: Sequence[Request], retain: Sequence[Request]) -> list[Request]:
+        """Return the facts to retain, and forget prompts that ask the same of others (`substitutes`).
 
         Such a prompt is known to no data set: it stands for the neighbours that a change at its wording may reach. A
-        fact to keep whose subject is also to be forgotten lends it to none.
+        fact to retain whose subject is also to be forgotten lends it to none.
         """
         forgotten = {request.subject for request in requests}
         subjects = sorted({r.subject for r in retain if r.subject is not None} - forgotten)

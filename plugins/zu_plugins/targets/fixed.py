@@ -6,11 +6,19 @@ from collections.abc import Sequence
 
 import torch
 
-from zu_framework import LanguageModel, ReadPlan, Representations, RunContext, Site, TargetStates
+from zu_framework import (
+    LanguageModel,
+    ReadPlan,
+    Representations,
+    RunContext,
+    Site,
+    TargetBuilder,
+    TargetStates,
+)
 from zu_plugins.targets.options import FixedOptions
 
 
-class Fixed:
+class Fixed(TargetBuilder):
     """Every request gets the same target; the sensitive value is what the site answers to the bare prompt."""
 
     def __init__(self, options: FixedOptions, context: RunContext) -> None:

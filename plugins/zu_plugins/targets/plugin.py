@@ -4,6 +4,11 @@ from zu_framework import Register, TargetSpec, hookimpl
 from zu_plugins.targets.options import FixedOptions, NeutralOptions
 
 
+def fixed_needs(options: FixedOptions) -> frozenset[str]:
+    """A mean is that of general text; zero is zero."""
+    return frozenset({"mean_value"}) if options.value == "mean" else frozenset()
+
+
 @hookimpl
 def zu_register_targets(register: Register[TargetSpec]) -> None:
     """An optimised neutral state, or a fixed one."""
@@ -23,6 +28,6 @@ def zu_register_targets(register: Register[TargetSpec]) -> None:
             summary="the site's mean output on general text, or zero; nothing is optimised",
             options=FixedOptions,
             independent=True,
-            needs=frozenset({"mean_value"}),
+            needs=fixed_needs,
         )
     )

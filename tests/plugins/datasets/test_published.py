@@ -9,7 +9,7 @@ import pytest
 
 from tests.plugins.datasets import pieces
 from zu_framework import ConfigError, DataError, Probe, Request
-from zu_framework.engine.run import check
+from zu_framework.engine.check import check
 from zu_framework.registry.manager import installed_plugins
 from zu_plugins.datasets import counterfact, mmlu, mquake, muse, rwku, tofu, wmdp, zsre
 from zu_plugins.datasets.options import (
