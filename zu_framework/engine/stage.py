@@ -191,9 +191,9 @@ def _resolve(config: Config, stage: StageConfig, plugins: Plugins) -> Stage:
     found = Stage(stage.number, chosen, size)
     if found.reads_text and "background" not in config.components:
         moments = ", ".join(sorted(found.moments()))
+        read = f"needs statistics of general text ({moments})" if moments else "reads general text"
         raise ConfigError(
-            f"solver {found['solver'].name!r} with target {found['target'].name!r} needs "
-            f"{f'statistics of general text ({moments})' if moments else 'general text'}: "
+            f"solver {found['solver'].name!r} with target {found['target'].name!r} {read}: "
             "add `background: {name: text, path: ...}`"
         )
     return found
