@@ -24,6 +24,7 @@ from zu_framework.engine.statistics import background_moments
 from zu_framework.engine.writing import Writer
 from zu_framework.errors import DataError
 from zu_framework.problem import Background, EditProblem, ReadPlan, Request, Site, Update
+from zu_framework.store.factors import Factors
 
 RETAINED = (
     "{count} prompts of facts to retain were solved for here: where `retained` counts the same facts, it says how well "
@@ -124,6 +125,7 @@ class _Making:
         division: Divides the work over processes.
         writer: Writes to the model.
         backgrounds: Moments of general text, by module.
+        factors: What solvers compute once for a site and find again.
         report: Per site, an entry a pass.
     """
 
@@ -132,6 +134,7 @@ class _Making:
     division: Division
     writer: Writer
     backgrounds: Mapping[str, Background]
+    factors: Factors = field(default_factory=Factors)
     report: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def whole_model(self, stage: Stage) -> None:
@@ -199,13 +202,13 @@ class _Making:
                 lm.weight(site),
                 read,
                 states,
-                self.background(site),
+                self.background(site).only(stage.needs),
                 stage.needs,
                 earlier.get(site.name),
                 retain_keys,
             )
             with phase("solve"):
-                [(_, update)] = self.division.updates(partial(_solve, stage["solver"], site, problem))
+                [(_, update)] = self.division.updates(partial(self._solve, stage["solver"], site, problem))
             self.session.observers.site_solved(site=site, problem=problem, update=update)
             if retained is not None and not index:
                 states = with_note(states, RETAINED.format(count=len(retained.requests)))
@@ -216,6 +219,13 @@ class _Making:
     def background(self, site: Site) -> Background:
         """Return the moments of general text at a site; empty where no stage wants any there."""
         return self.backgrounds.get(site.module, Background())
+
+    def _solve(self, solver: Chosen, site: Site, problem: EditProblem) -> list[tuple[Site, Update]]:
+        written = site.name in self.writer.edits
+        factor = self.factors.of(
+            solver.registered, solver.options, problem.background, problem.weight, written=written
+        )
+        return [(site, solve_with(solver.registered, problem, solver.options, factor))]
 
     def _write(
         self, site: Site, update: Update, requests: Sequence[Request], solved: Solved | None = None
@@ -241,7 +251,3 @@ class _Making:
             tensors = solved.tensors(before, session.lm.weight(site))
             asked = [request.id or request.prompt for request in requests]
             session.intermediates.keep(site.module, len(self.report[site.name]), tensors, asked)
-
-
-def _solve(solver: Chosen, site: Site, problem: EditProblem) -> list[tuple[Site, Update]]:
-    return [(site, solve_with(solver.spec, solver.load(), problem, solver.options))]

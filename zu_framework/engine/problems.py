@@ -20,7 +20,7 @@ class Solved:
 
     def tensors(self, before: Tensor, after: Tensor) -> dict[str, Tensor | None]:
         """Return all of it by name, with the weight before and after the write."""
-        problem, given = self.problem, self.problem.background.given
+        problem = self.problem
         return {
             "keys": self.read.keys,
             "values": self.read.values,
@@ -29,8 +29,8 @@ class Solved:
             "weight_before": before,
             "weight_after": after,
             **self.states.states,
-            "key_moment": problem.background.key_moment if "key_moment" in given else None,
-            "value_moment": problem.background.value_moment if "value_moment" in given else None,
+            "key_moment": problem.background.key_moment,
+            "value_moment": problem.background.value_moment,
         }
 
 

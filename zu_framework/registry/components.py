@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, fields
 from importlib import import_module
 from typing import Any
 
+from zu_framework.contracts import Prepare
 from zu_framework.errors import PluginError, unknown_name
-from zu_framework.specs import Spec
+from zu_framework.specs import SolverSpec, Spec
 
 LISTING = "`zu plugins` lists them all"
 
@@ -41,7 +42,15 @@ class Registered:
         Raises:
             PluginError: It names plugin, target and cause.
         """
-        target = target or self.spec.target
+        return self._imported(target or self.spec.target)
+
+    def load_prepare(self) -> Prepare | None:
+        """Import what computes the solver's factor; None for a component without one. Raises as `load` does."""
+        declared = self.spec.prepare if isinstance(self.spec, SolverSpec) else None
+        found: Prepare | None = None if declared is None else self._imported(declared.target)
+        return found
+
+    def _imported(self, target: str) -> Any:
         module, _, attribute = target.partition(":")
         try:
             value: Any = import_module(module)

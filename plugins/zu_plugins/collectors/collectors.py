@@ -37,7 +37,7 @@ class SubjectLast(Collector):
         self.context = context
 
     def read_end(self, request: Request) -> int:
-        """The character before which a request's prompt is read. Raises `DataError` for one without a subject."""
+        """Return the character before which a request's prompt is read. Raises `DataError` without a subject."""
         if request.subject_end is None:
             raise DataError(
                 f"{request.source or request.prompt!r}: no subject, which collector 'subject-last' reads; "
@@ -46,7 +46,7 @@ class SubjectLast(Collector):
         return request.subject_end
 
     def plan(self, lm: LanguageModel, requests: Sequence[Request]) -> ReadPlan:
-        """Which texts are read: the bare prompt first, then the prompt in each context. Samples contexts once."""
+        """Return which texts are read: the bare prompt first, then the prompt in each context, sampled once."""
         prefixes = self._templates(lm)
         rows = []
         for request in requests:
@@ -87,7 +87,7 @@ class SubjectLast(Collector):
         return [*retain, *made]
 
     def collect(self, lm: LanguageModel, plan: ReadPlan, site: Site) -> Representations:
-        """Keys and values, averaged over contexts by weight or a column each, and those of the bare prompts."""
+        """Return keys and values, averaged over contexts or a column each, and those of the bare prompts."""
         prompts = [prompt for row in plan.prompts for prompt in row]
         keys, outputs = read_states(
             lm, [site.module], prompts, self.context.batch_size, progress=self.context.progress
@@ -105,9 +105,8 @@ class SubjectLast(Collector):
                 values=einsum(values.double(), weights, "o n c, c -> o n").to(values.dtype),
                 **bare,
             )
-        scale = weights.sqrt().repeat(
-            len(plan.requests)
-        )  # (n c,): squared errors then weigh as the contexts do
+        # (n c,): squared errors then weigh as the contexts do
+        scale = weights.sqrt().repeat(len(plan.requests))
         return Representations(
             keys=rearrange(keys, "i n c -> i (n c)") * scale.to(keys),
             values=rearrange(values, "o n c -> o (n c)") * scale.to(values),
@@ -122,10 +121,9 @@ class SubjectLast(Collector):
             return []
         if self.options.contexts == "fixed":
             return [_split(template) for template in self.options.templates]
-        said = lm.sample(self.options.starts, self.options.length, self.context.seed)
-        return [
-            (_sentence(start + rest) + " ", "") for start, rest in zip(self.options.starts, said, strict=True)
-        ]
+        starts = self.options.starts
+        sampled = lm.sample(starts, self.options.length, self.context.seed)
+        return [(_sentence(start + rest) + " ", "") for start, rest in zip(starts, sampled, strict=True)]
 
 
 class PromptLast(SubjectLast):
@@ -134,7 +132,7 @@ class PromptLast(SubjectLast):
     at_end = True
 
     def read_end(self, request: Request) -> int:
-        """The end of the prompt."""
+        """Return the end of the prompt."""
         return len(request.prompt)
 
 

@@ -1,12 +1,7 @@
 """Offers the target builders."""
 
 from zu_framework import Register, TargetSpec, hookimpl
-from zu_plugins.targets.options import FixedOptions, NeutralOptions
-
-
-def fixed_needs(options: FixedOptions) -> frozenset[str]:
-    """A mean is that of general text; zero is zero."""
-    return frozenset({"mean_value"}) if options.value == "mean" else frozenset()
+from zu_plugins.targets.options import FixedOptions, NeutralOptions, fixed_needs
 
 
 @hookimpl
