@@ -15,20 +15,20 @@ def positive(options: object, *names: str) -> None:
     """Raise `ConfigError` unless each option is above 0."""
     for name in names:
         if not getattr(options, name) > 0:
-            raise ConfigError(f"{name} must be above 0, got {getattr(options, name)}")
+            raise ConfigError(f"{name} must be above 0, got {getattr(options, name)}", option=name)
 
 
 def not_negative(options: object, *names: str) -> None:
     """Raise `ConfigError` where an option is below 0."""
     for name in names:
         if not getattr(options, name) >= 0:
-            raise ConfigError(f"{name} must not be negative, got {getattr(options, name)}")
+            raise ConfigError(f"{name} must not be negative, got {getattr(options, name)}", option=name)
 
 
 def one_of(options: object, name: str, choices: tuple[str, ...]) -> None:
     """Raise `ConfigError` unless the option is one of `choices`."""
     if getattr(options, name) not in choices:
-        raise ConfigError(f"{name} {getattr(options, name)!r}: use {', '.join(choices)}")
+        raise ConfigError(f"{name} {getattr(options, name)!r}: use {', '.join(choices)}", option=name)
 
 
 @dataclass
