@@ -18,6 +18,7 @@ from zu_framework.config.groups import (
     OutputConfig,
     ReportConfig,
 )
+from zu_framework.config.interpolation import escaped
 from zu_framework.config.layers import Layer, at_origin, lay_over, read_layer, ready_made
 from zu_framework.config.overrides import overridden, parse_override
 from zu_framework.config.structured import options_from, structured
@@ -40,6 +41,7 @@ __all__ = [
     "ReportConfig",
     "StageConfig",
     "at_origin",
+    "escaped",
     "lay_over",
     "load_config",
     "options_from",

@@ -82,7 +82,7 @@ def _base(options: Any) -> Any:
     return OmegaConf.structured(options)
 
 
-def typed_defaults(options: type[Any], owner: str) -> Any:
+def typed_defaults(options: Any, owner: str) -> Any:
     """Return an options dataclass as a DictConfig at its defaults, which nobody may change.
 
     Raises:

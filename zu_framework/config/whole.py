@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml
@@ -77,6 +77,11 @@ class Config:
     def origin(self, key: str) -> str:
         """Return where a key was set, "FILE, line N" or an override; "" for a default."""
         return self.origins.get(key, "")
+
+    def seeded(self, seed: int) -> Config:
+        """Return the same under another seed."""
+        layer = replace(self.layer, tree={**self.layer.tree, "seed": seed})
+        return replace(self, seed=seed, tree={**self.tree, "seed": seed}, layer=layer)
 
     def to_yaml(self) -> str:
         """Return everything as YAML: enough to run again. The run folder's name is left open, for a new one."""
