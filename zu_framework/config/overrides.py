@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 from omegaconf import OmegaConf
-from omegaconf.errors import GrammarParseError
+from omegaconf.errors import OmegaConfBaseException
 
 from zu_framework.config.interpolation import escaped
 from zu_framework.config.layers import Layer, lay_over, merged
@@ -85,12 +85,12 @@ def unreadable(text: str) -> bool:
 
 
 def _value(text: str) -> Any:
-    """The value as YAML reads it; the text itself where it is no YAML, or no interpolation that can be."""
+    """The value as YAML reads it; the text itself where it is no YAML, or nothing that a config holds."""
     if not text.strip():
         return ""
     try:
         value = read_value(text)
         OmegaConf.create({"value": value})
-    except (yaml.YAMLError, GrammarParseError):
+    except (yaml.YAMLError, OmegaConfBaseException):
         return escaped(text)
     return value

@@ -62,16 +62,19 @@ def core_slots(layer: Layer) -> Iterator[Slot]:
 
 
 def metric_slots(layer: Layer, registry: Registry) -> Iterator[Slot]:
-    """Yield the options of each metric that is measured and has any."""
+    """Yield the options of each metric that is measured and has any. Raises `ConfigError` where they are none."""
     evaluate = layer.tree.get("evaluate") or {}
     names = evaluate.get("metrics", EvaluateConfig().metrics)
     options = evaluate.get("options") or {}
     for name in names if isinstance(names, list) and isinstance(options, Mapping) else ():
         found = _offer(registry, "metric", name)
-        given = options.get(name) or {}
-        if found is None or not fields(found.spec.options) or not isinstance(given, Mapping):
-            continue
         group = f"evaluate.options.{name}"
+        given = options.get(name) or {}
+        if not isinstance(given, Mapping):
+            at = at_origin(layer.origins, group)
+            raise ConfigError(f"{at}{group} is a mapping of options, got {given!r}")
+        if found is None or not fields(found.spec.options):
+            continue
         yield _slot(
             ("evaluate", "options", name), group, f"metric {name!r}", found.spec.options, given, layer
         )

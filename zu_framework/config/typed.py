@@ -65,13 +65,14 @@ def typed_config(name: str, layer: Layer, *, plugins: Plugins | None = None) -> 
         ConfigError: As `load_config`.
     """
     registry = (plugins or installed_plugins()).registry
-    _check_groups(layer)
     stages = list(_stage_layers(layer))
     slots = list(_slots(stages, registry))
+    elsewhere = _elsewhere(slots)
+    _check_groups(layer, elsewhere)
     for slot in slots:
         if slot.options is not None:
             with in_stage(slot.stage):
-                check_keys(slot.keys, slot.given, slot.group, slot.owner, slot.origins, _elsewhere(slots))
+                check_keys(slot.keys, slot.given, slot.group, slot.owner, slot.origins, elsewhere)
 
     written = _written(layer, slots, len(stages) - 1)
     values = resolved(written, _origins(layer, slots))
@@ -85,7 +86,8 @@ def typed_config(name: str, layer: Layer, *, plugins: Plugins | None = None) -> 
     _check_together(core["model"], layer)
     values = {"name": _name(name, values, layer), "seed": _seed(values, layer), **values}
     tree = escaped({key: values[key] for key in KNOWN if key in values})
-    put_back(tree, secrets(written, values))
+    hidden = secrets(written, values)
+    put_back(tree, hidden)
     return Config(
         name=values["name"],
         seed=values["seed"],
@@ -94,14 +96,15 @@ def typed_config(name: str, layer: Layer, *, plugins: Plugins | None = None) -> 
         stages=tuple(_stage(number, stage, components) for number, stage in enumerate(stages)),
         tree=tree,
         layer=layer,
+        secrets=tuple(".".join(map(str, path)) for path in hidden),
     )
 
 
-def _check_groups(layer: Layer) -> None:
+def _check_groups(layer: Layer, elsewhere: Mapping[str, list[str]]) -> None:
     for key in layer.tree:
         if key not in KNOWN:
-            close = get_close_matches(str(key), KNOWN, n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
+            close = get_close_matches(str(key), KNOWN, n=1) or elsewhere.get(str(key), [])[:3]
+            hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
             if "." in str(key):
                 group, _, rest = str(key).partition(".")
                 hint = f"in a file write {group}: {{{rest}: ...}}. "

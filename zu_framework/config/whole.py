@@ -56,6 +56,7 @@ class Config:
         stages: At least one; the first is written at the top of the file, the others under `then`.
         tree: Everything that it means, as YAML has it: defaults written out, interpolations resolved but for secrets.
         layer: As written, overrides laid over it.
+        secrets: Keys whose values are secret; `tree` has their interpolations.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Config:
     stages: tuple[StageConfig, ...]
     tree: Mapping[str, Any]
     layer: Layer
+    secrets: tuple[str, ...] = ()
 
     @property
     def origins(self) -> Mapping[str, str]:
@@ -87,4 +89,5 @@ class Config:
         """Return everything as YAML: enough to run again. The run folder's name is left open, for a new one."""
         tree = {**self.tree, "output": {**self.tree["output"], "name": None}}
         text: str = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
-        return text
+        notes = [f"# read again from where it came, a secret: {key}\n" for key in self.secrets]
+        return "".join([*notes, text])

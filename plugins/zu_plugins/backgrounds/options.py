@@ -15,7 +15,8 @@ class TextOptions:
     path: str = option(
         default="",
         metadata={
-            "help": ".txt (a document a line, blank lines skipped), .jsonl (key `field`), or a folder of such files"
+            "help": ".txt (a document a line, blank lines skipped), .jsonl (key `field`), or a folder of such files",
+            "path": True,
         },
     )
     dataset: str = option(

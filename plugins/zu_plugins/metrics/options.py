@@ -90,7 +90,8 @@ class HarnessOptions:
 
     tasks: list[str] = field(default_factory=list, metadata={"help": "names of lm-eval tasks or groups"})
     folder: str | None = field(
-        default=None, metadata={"help": "folder of task files of your own (lm-eval's include_path)"}
+        default=None,
+        metadata={"help": "folder of task files of your own (lm-eval's include_path)", "path": True},
     )
     limit: int | None = field(default=None, metadata={"help": "questions of each task at most"})
     shots: int | None = field(
