@@ -130,9 +130,8 @@ def _stop(workers: Sequence[_Worker]) -> None:
 def _serve(work: Work, pipe: Connection) -> None:
     """A worker's life: jobs from the pipe until it is closed, or the parent ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent decides
-    signal.signal(
-        signal.SIGTERM, lambda *_: sys.exit(1)
-    )  # an exception, so that half-written folders are removed
+    # an exception, so that half-written folders are removed
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:
         try:
