@@ -66,7 +66,7 @@ class MinKOptions:
 
     def __post_init__(self) -> None:
         if not 0 < self.k <= 1:
-            raise ConfigError(f"k must be in (0, 1], got {self.k}")
+            raise ConfigError(f"k must be in (0, 1], got {self.k}", option="k")
 
 
 @dataclass

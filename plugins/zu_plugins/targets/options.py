@@ -62,14 +62,15 @@ class NeutralOptions:
         if self.memory is not None:
             positive(self, "memory")
         if not self.clamp > 0:
-            raise ConfigError(f"clamp must be positive, got {self.clamp}")
+            raise ConfigError(f"clamp must be positive, got {self.clamp}", option="clamp")
         if self.steps < 1:
-            raise ConfigError(f"steps must be at least 1, got {self.steps}")
+            raise ConfigError(f"steps must be at least 1, got {self.steps}", option="steps")
         if self.batch_size is not None and self.batch_size < 1:
-            raise ConfigError(f"batch_size must be at least 1, got {self.batch_size}")
+            raise ConfigError(f"batch_size must be at least 1, got {self.batch_size}", option="batch_size")
         if self.text is not None and not self.text.strip():
             raise ConfigError(
-                "text is empty: give the words that the model should say, or leave it out for EOS"
+                "text is empty: give the words that the model should say, or leave it out for EOS",
+                option="text",
             )
 
 
@@ -83,7 +84,7 @@ class FixedOptions:
 
     def __post_init__(self) -> None:
         if self.value not in ("mean", "zero"):
-            raise ConfigError(f"value {self.value!r}: use mean or zero")
+            raise ConfigError(f"value {self.value!r}: use mean or zero", option="value")
 
 
 def fixed_needs(options: FixedOptions) -> frozenset[str]:
