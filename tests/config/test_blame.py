@@ -58,8 +58,8 @@ SHIPPED: dict[str, tuple[str, str]] = {
     "a target's clamp": ("target: {at: stream, clamp: 0}", "clamp"),
     "a solver's ridge": ("solver: {space: output, ridge: -1}", "ridge"),
     "one rule for the null space": (
-        "solver: {name: zerounlearn-gd, null_rank: 1, null_energy: 0.5}",
-        "null_energy",
+        "solver: {name: zerounlearn-gd, null_energy: 0.5, null_rank: 1}",
+        "null_rank",
     ),
     "documents": ("background: {path: x, documents: 0}", "documents"),
     "bare_weight": ("collector: {length: 3, bare_weight: 2}", "bare_weight"),
