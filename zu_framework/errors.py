@@ -30,7 +30,16 @@ class ZuError(Exception):
 
 
 class ConfigError(ZuError):
-    """A config key is unknown, of the wrong type, out of range, or contradicts another."""
+    """A config key is unknown, of the wrong type, out of range, or contradicts another.
+
+    Args:
+        option: The option that an options dataclass refuses: the message then names the line that set it. Without it,
+            the line of the group.
+    """
+
+    def __init__(self, *message: object, option: str = "") -> None:
+        super().__init__(*message)
+        self.option = option
 
 
 class DataError(ZuError):

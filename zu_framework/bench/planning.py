@@ -95,11 +95,15 @@ def _check_metrics(bench: Bench, cell: Cell) -> None:
 
 def _name(cell: Cell, stamps: dict[str, Any]) -> str:
     """A readable name with a digest: a cell whose config, data, model or framework changed is another cell."""
-    tree = json.loads(json.dumps(cell.config.tree, default=str))
+    config = cell.config
+    tree = json.loads(json.dumps(config.tree, default=str))
+    named = [one.options for stage in config.stages for one in stage.components.values()]
+    named += [one.options for one in config.components.values()]
+    core = [config.model.path, config.evaluate.reference or "", config.evaluate.text or ""]
     digest = fingerprint(
         {
             "config": tree,
-            "files": {text: _stamp(text, stamps) for text in sorted(set(_texts(tree)))},
+            "files": {text: _stamp(text, stamps) for text in sorted(set(_texts([*named, *core])))},
             "version": zu_framework.__version__,
         }
     )
@@ -110,7 +114,7 @@ def _name(cell: Cell, stamps: dict[str, Any]) -> str:
 
 def _texts(value: Any) -> Iterator[str]:
     """Every text in a tree: some are paths."""
-    if isinstance(value, str):
+    if isinstance(value, str) and value:
         yield value
     elif isinstance(value, Mapping):
         for below in value.values():
