@@ -15,10 +15,19 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar
 # text at a site: key_moment, value_moment, mean_value. General text itself: documents. Of a metric: held-out texts, and
 # a reference model. Of a request: its subject.
 Need = Literal[
-    "keys", "bare_keys", "retain_keys", "sensitive",
-    "key_moment", "value_moment", "mean_value",
-    "documents", "texts", "reference", "subject", "base",
-]  # fmt: skip
+    "keys",
+    "bare_keys",
+    "retain_keys",
+    "sensitive",
+    "key_moment",
+    "value_moment",
+    "mean_value",
+    "documents",
+    "texts",
+    "reference",
+    "subject",
+    "base",
+]
 MOMENTS: frozenset[str] = frozenset({"key_moment", "value_moment", "mean_value"})
 
 Law = Literal["objective", "order-free", "orthogonality"]
