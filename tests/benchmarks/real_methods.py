@@ -93,7 +93,7 @@ def methods(layers: Sequence[int] = (4, 5, 6)) -> dict[str, Method]:
             "ROME",
             {
                 f"layer {layer}, {how}": merged(
-                    at(layer), {"target": target, "solver": {"name": "rome", "ridge": 1e-6}}
+                    at(layer), {"target": target, "solver": {"name": "rome", "relative_ridge": 1e-6}}
                 )
                 for layer in dict.fromkeys((layers[0], layers[-1]))
                 for how, target in ROME_TEXTS.items()
@@ -110,7 +110,8 @@ def methods(layers: Sequence[int] = (4, 5, 6)) -> dict[str, Method]:
             ),
         ),
         "emmet": Method(
-            "EMMET", _grid(here, "emmet", {f"ridge {r:g}": {"ridge": r} for r in (1e-6, 0.01)}, TEXTS)
+            "EMMET",
+            _grid(here, "emmet", {f"ridge {r:g}": {"relative_ridge": r} for r in (1e-6, 0.01)}, TEXTS),
         ),
         "zerounlearn": Method(
             "ZeroUnlearn, published",

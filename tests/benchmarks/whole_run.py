@@ -30,7 +30,7 @@ WAYS = {
     ],
     "full forward, one request at a time, head at the text's places alone": [
         "target.replay=none",
-        "target.batch_size=1",
+        "target.rows_per_pass=1",
     ],
     "full forward, requests together": ["target.replay=none"],
 }

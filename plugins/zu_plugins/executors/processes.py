@@ -68,16 +68,15 @@ def _ended(workers: list[_Worker]) -> list[Finished]:
     for worker in busy:
         if worker.pipe not in ready and worker.process.sentinel not in ready:
             continue
-        assert worker.index is not None
+        index = worker.index
+        assert index is not None
         try:
-            found.append(Finished(worker.index, worker.pipe.recv()))
+            found.append(Finished(index, worker.pipe.recv()))
             worker.index = None
         except (EOFError, OSError):
             worker.process.join()
             workers.remove(worker)
-            found.append(
-                Finished(worker.index, lost=f"its worker process died ({_death(worker.process.exitcode)})")
-            )
+            found.append(Finished(index, lost=f"its worker process died ({_death(worker.process.exitcode)})"))
     return found
 
 

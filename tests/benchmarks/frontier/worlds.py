@@ -65,7 +65,7 @@ def demo_world() -> World:
         tuple(demo.heldout_texts())[:HELD_OUT],
         {
             "background": {"name": "demo"},
-            "target": {"name": "neutral-once", "text": " unknown", "batch_size": 512},
+            "target": {"name": "neutral-once", "text": " unknown", "rows_per_pass": 512},
         },
     )
 
@@ -87,7 +87,7 @@ def checkpoint_world(name: str, model: Path, facts: Path, text: Path, scratch: P
         tuple(heldout[:HELD_OUT]),
         {
             "background": {"name": "text", "path": str(background)},
-            "target": {"name": "neutral-once", "text": " unknown", "batch_size": 512},
+            "target": {"name": "neutral-once", "text": " unknown", "rows_per_pass": 512},
         },
     )
 
