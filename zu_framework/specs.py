@@ -265,7 +265,9 @@ class Limit:
 
 @dataclass(frozen=True)
 class MetricSpec(Spec):
-    """Registers a `Metric`. It needs "reference" for a retrained model, "texts" for held-out text.
+    """Registers a `Metric`.
+
+    It needs "reference" for a retrained model, "texts" for held-out text.
 
     Args:
         better: The direction that a user who forgets wants.

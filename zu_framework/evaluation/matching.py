@@ -11,13 +11,16 @@ _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3
 
 
 def stands_in(answers: Sequence[str], text: str) -> bool:
-    """Return whether an answer stands in a text as a word of its own, case and accents folded.
+    """Look for answers in a text, as words of their own, case and accents folded.
 
-    In a script without spaces it may stand anywhere.
+    In a script without spaces an answer may stand anywhere.
 
     Args:
         answers: Texts that count; an empty one is found nowhere.
         text: What was written.
+
+    Returns:
+        Whether one of them stands there.
     """
     folded = fold(text)
     for answer in answers:
@@ -32,10 +35,13 @@ def stands_in(answers: Sequence[str], text: str) -> bool:
 
 
 def fold(text: str) -> str:
-    """Return a text without case, accents and outer white space.
+    """Fold a text for comparison.
 
     Args:
         text: Of any script.
+
+    Returns:
+        The text without case, accents and outer white space.
     """
     parts = unicodedata.normalize("NFKD", text.casefold())
     return "".join(c for c in parts if not unicodedata.combining(c)).strip()

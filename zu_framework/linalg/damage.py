@@ -13,7 +13,7 @@ MULTIPLICATIVE = 1e-3
 
 
 def change_on_text(weight: Tensor, update: Update, background: Background) -> float | None:
-    """Return sqrt(E|Delta k|^2 / E|W k|^2) over general text, Delta = W' - W.
+    """Predict how far outputs on general text move: sqrt(E|Delta k|^2 / E|W k|^2), Delta = W' - W.
 
     From the key moment, tr(Delta C Delta^T) / tr(W C W^T), or, for a change `Delta = (s - 1) W + left X^T W` of a site
     whose outputs alone were watched, the same with M0 = W C W^T. A factored change stays factored: nothing of size
@@ -43,12 +43,15 @@ def change_on_text(weight: Tensor, update: Update, background: Background) -> fl
 
 
 def change_on_keys(weight: Tensor, update: Update, keys: Tensor) -> list[float]:
-    """Return |Delta k| / |W k| at each key, Delta = W' - W.
+    """Predict how far the outputs at some keys move: |Delta k| / |W k|, Delta = W' - W.
 
     Args:
         weight: W (o, i), before the write.
         update: What is about to be written.
         keys: (i, r) of facts that should stay.
+
+    Returns:
+        A ratio a key.
     """
     work = torch.promote_types(weight.dtype, torch.float32)
     weight, keys = weight.detach().to(work), keys.to(weight.device, work)

@@ -87,18 +87,24 @@ class Sinks:
     tokens: frozenset[int] = frozenset()
 
     def writes(self, site: Site) -> bool:
-        """Return whether a site writes a sink.
+        """Say whether a site writes a sink.
 
         Args:
             site: One that was measured; another is taken to write none.
+
+        Returns:
+            Whether its largest output is above its limit.
         """
         return site.module in self.sites and self.sites[site.module].written
 
     def mask(self, rows: Sequence[Row]) -> Tensor:
-        """Return which tokens of rows (tokens,), one row after the other, are sinks.
+        """Find the sinks in rows.
 
         Args:
-            rows: Without padding.
+            rows: As they are read, padding left out.
+
+        Returns:
+            Flags (tokens,), one row after the other.
         """
         flags = []
         for row in rows:
@@ -114,6 +120,9 @@ def measure_sinks(lm: LanguageModel, sites: Sequence[Site], texts: Iterable[str]
         lm: The untouched model.
         sites: Of any layers; all candidates, so that what lies above the edited ones is seen too.
         texts: General text; `TEXTS` where there is none.
+
+    Returns:
+        What was found at every site, and which tokens are sinks.
     """
     some = [text for text in islice(iter(texts), DOCUMENTS) if text.strip()] or list(TEXTS)
     rows = [Row(encoding.ids[:TOKENS], 0) for encoding in encode_all(lm.tokenizer, some)]

@@ -24,7 +24,7 @@ QUESTIONS = (
 
 
 def other_facts(requests: Sequence[Request], retain: Sequence[Request], most: int = MOST) -> list[Request]:
-    """Return questions whose keys should not feel an edit: facts to retain, then made-up ones.
+    """Collect questions whose keys should not feel an edit: facts to retain, then made-up ones.
 
     A made-up question asks what a forget fact asks of another subject, or is plain general knowledge where the forget
     facts have no subject. Its answer is nobody's matter.
@@ -32,7 +32,10 @@ def other_facts(requests: Sequence[Request], retain: Sequence[Request], most: in
     Args:
         requests: The facts to forget, at least one.
         retain: Facts to retain; of many, evenly spaced ones are taken.
-        most: How many are returned at most.
+        most: How many are wanted.
+
+    Returns:
+        At most so many; fewer where wordings and subjects run out.
     """
     forgotten = {request.subject for request in requests}
     wanted = [r for r in retain if r.subject is None or r.subject not in forgotten]

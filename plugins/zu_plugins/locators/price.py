@@ -43,6 +43,9 @@ def price(keys: Tensor, others: Tensor, moment: Tensor, weights: tuple[float, fl
         others: Keys (i, r) of other facts.
         moment: C (i, i).
         weights: lb, lf and ridge of the closed form.
+
+    Returns:
+        Its spill and fit.
     """
     background, forget, ridge = weights
     keys, others = keys.to(torch.float64), others.to(torch.float64)
@@ -57,13 +60,16 @@ def price(keys: Tensor, others: Tensor, moment: Tensor, weights: tuple[float, fl
 
 
 def cheapest_window(prices: Mapping[int, Price], width: int) -> list[int]:
-    """Return the consecutive layers of least mean price; of equal ones the shallower.
+    """Choose the consecutive layers of least mean price; of equal ones the shallower.
 
     Where no so many layers lie side by side (sinks, or experts, between them), the longest stretch counts.
 
     Args:
         prices: Of the layers that may be edited.
         width: How many are wanted.
+
+    Returns:
+        The layers, ascending.
 
     Raises:
         ConfigError: No layer may be edited.
