@@ -23,7 +23,7 @@ from zu_framework.errors import ConfigError, DataError, ModelError
 from zu_framework.evaluation import Scorer, measure_with, read_texts
 from zu_framework.models import Chat, LanguageModel, check_folder, load_tokenizer
 from zu_framework.problem import DataSplit, Measurement, Probe, Request
-from zu_framework.registry.manager import Plugins, installed_plugins
+from zu_framework.registry import Plugins, architecture_finder, installed_plugins
 from zu_framework.reporting.kept import keep
 from zu_framework.reporting.watching import COMPLETION_TOKENS, Sight, Watched, look, watched
 from zu_framework.store.journal import Journal
@@ -269,7 +269,7 @@ def load_model(config: Config, plugins: Plugins) -> LanguageModel:
         trust_remote_code=config.model.trust_remote_code,
         chat=config.model.chat,
         system=config.model.system,
-        find_architecture=_architecture(plugins),
+        find_architecture=architecture_finder(plugins),
     )
 
 
@@ -291,7 +291,7 @@ def ledger_of(config: Config, lm: LanguageModel) -> Ledger:
 
 def wrap(model: PreTrainedModel, tokenizer: Any, plugins: Plugins) -> LanguageModel:
     """A model in memory, its structure found."""
-    return LanguageModel.wrap(model, tokenizer, _architecture(plugins)(model))
+    return LanguageModel.wrap(model, tokenizer, architecture_finder(plugins)(model))
 
 
 def device_of(config: Config) -> str:
@@ -343,13 +343,6 @@ def _documents(parts: Parts) -> Callable[[], Iterable[str]]:
     background = parts["background"]
     implementation = background.load()
     return lambda: implementation(background.options)
-
-
-def _architecture(plugins: Plugins) -> Callable[[Any], Any]:
-    def find(model: Any) -> Any:
-        return plugins.hook.zu_architecture(model_type=model.config.model_type, model=model)
-
-    return find
 
 
 def _model_path(config: Config) -> str:
