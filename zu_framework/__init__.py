@@ -16,6 +16,8 @@ from zu_framework.errors import (
     DependentKeys,
     DependentRows,
     EmptyNullSpace,
+    ExitCode,
+    GuardError,
     ModelError,
     PluginError,
     RunFolderError,
@@ -44,8 +46,17 @@ from zu_framework.specs import (
 
 if TYPE_CHECKING:
     from zu_framework import linalg, models
-    from zu_framework.contracts import AuditContext, Collector, Remembered, RunContext, TargetBuilder
+    from zu_framework.contracts import (
+        AuditContext,
+        Collector,
+        Remembered,
+        RunContext,
+        RunObserver,
+        TargetBuilder,
+    )
+    from zu_framework.engine.check import check
     from zu_framework.engine.edit import Edit
+    from zu_framework.engine.evaluate import evaluate
     from zu_framework.engine.run import RunResult, run, unlearn
     from zu_framework.engine.solving import prepare, solve
     from zu_framework.evaluation import Scorer
@@ -77,8 +88,10 @@ __version__ = "0.1.0"
 _LAZY = {
     name: module
     for module, names in {
-        "zu_framework.contracts": "AuditContext Collector Remembered RunContext TargetBuilder",
+        "zu_framework.contracts": "AuditContext Collector Remembered RunContext RunObserver TargetBuilder",
+        "zu_framework.engine.check": "check",
         "zu_framework.engine.edit": "Edit",
+        "zu_framework.engine.evaluate": "evaluate",
         "zu_framework.engine.run": "RunResult run unlearn",
         "zu_framework.engine.solving": "prepare solve",
         "zu_framework.evaluation": "Scorer",
@@ -112,7 +125,9 @@ __all__ = [
     "EditProblem",
     "EmptyNullSpace",
     "ExecutorSpec",
+    "ExitCode",
     "Finished",
+    "GuardError",
     "LanguageModel",
     "LocatorSpec",
     "Measurement",
@@ -132,6 +147,7 @@ __all__ = [
     "Request",
     "RunContext",
     "RunFolderError",
+    "RunObserver",
     "RunResult",
     "Score",
     "Scorer",
@@ -147,6 +163,8 @@ __all__ = [
     "ZuError",
     "__version__",
     "apply",
+    "check",
+    "evaluate",
     "export_lora",
     "hookimpl",
     "linalg",

@@ -74,10 +74,8 @@ class Registered:
                 value: Any = import_module(module)
             for part in attribute.split("."):
                 value = getattr(value, part)
-        except (
-            Exception,
-            SystemExit,
-        ) as cause:  # whatever a stranger's module raises is that plugin's failure
+        # whatever a stranger's module raises is that plugin's failure
+        except (Exception, SystemExit) as cause:
             raise PluginError(
                 f"{self._name} cannot be imported from {target!r}: {described(cause)}; {self._way_out}"
             ) from cause

@@ -101,7 +101,8 @@ def load_plugins(
         try:
             with redirect_stdout(sys.stderr):  # what a plugin prints must not mix with a command's answer
                 _load(plugins, point.name, point.load(), point)
-        except (Exception, SystemExit) as cause:  # whatever one plugin does, the others go on
+        # whatever one plugin does, the others go on
+        except (Exception, SystemExit) as cause:
             plugins.disable(point.name, cause)
     for given in extra:
         name = str(getattr(given, "__name__", type(given).__name__))
@@ -158,7 +159,8 @@ def architecture_finder(plugins: Plugins) -> Callable[[Any], Architecture | None
                     raise PluginError(
                         f"zu_architecture returned a {type(found).__name__}, expected an Architecture or None"
                     )
-            except (Exception, SystemExit) as cause:  # whatever one plugin does, the others go on
+            # whatever one plugin does, the others go on
+            except (Exception, SystemExit) as cause:
                 plugins.disable(name, cause)
                 warnings.warn(
                     f"plugin {name!r} failed in zu_architecture and is disabled: {described(cause)}",
