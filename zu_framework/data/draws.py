@@ -1,0 +1,102 @@
+"""Which facts are forgotten and which are retained: the draws, reproducible from the seed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import TypeVar
+
+from zu_framework.data.agreement import distinct, notes_on, refuse_overlap, without
+from zu_framework.errors import ConfigError
+from zu_framework.options import ALL, Count
+from zu_framework.problem import DataSplit, Request
+
+T = TypeVar("T")
+
+
+def by_protocol(
+    requests: Sequence[Request], protocol: str, forget: Count, retain: Count, seed: int, where: str
+) -> DataSplit:
+    """Draw by a protocol's name: `zerounlearn` (`first_and_second_half`) or `all` (`drawn_and_rest`)."""
+    draw = first_and_second_half if protocol == "zerounlearn" else drawn_and_rest
+    return draw(requests, forget=forget, retain=retain, seed=seed, where=where)
+
+
+def first_and_second_half(
+    requests: Sequence[Request], *, forget: Count, retain: Count, seed: int, where: str
+) -> DataSplit:
+    """Draw facts to forget from the second half of a file, and those to retain from the first (arXiv 2605.18879).
+
+    One generator `random.Random(seed)` draws both, the facts to forget first. With an odd number of records the middle
+    one belongs to the second half. Equal facts count once.
+
+    Args:
+        requests: All of the file, in its order.
+        forget: How many to forget; "all" takes the half whole, in file order.
+        retain: How many to retain, likewise.
+        seed: Decides both draws.
+        where: What messages call the file.
+
+    Raises:
+        ConfigError: There are fewer facts than that.
+    """
+    half = len(requests) // 2
+    draw = random.Random(seed)
+    second = distinct(requests[half:])
+    first = without(distinct(requests[:half]), second)
+    chosen = _sample(draw, second, forget, "data.forget", f"the second half of {where}")
+    kept = _sample(draw, first, retain, "data.retain", f"the first half of {where}")
+    return DataSplit(chosen, kept, notes=notes_on(requests, where))
+
+
+def drawn_and_rest(
+    requests: Sequence[Request],
+    *,
+    forget: Count,
+    retain: Count,
+    seed: int,
+    where: str,
+    retain_from: Sequence[Request] | None = None,
+    retain_where: str = "",
+) -> DataSplit:
+    """Draw facts to forget from a whole file, and those to retain from another, or from what the first draw leaves.
+
+    One generator `random.Random(seed)` draws both, the facts to forget first. Equal facts count once.
+
+    Args:
+        requests: All of the file, in its order.
+        forget: How many to forget; "all" takes them whole, in file order.
+        retain: How many to retain, likewise.
+        seed: Decides both draws.
+        where: What messages call the file.
+        retain_from: The facts to retain are among these; None for what the draw leaves.
+        retain_where: What messages call those.
+
+    Raises:
+        ConfigError: There are fewer facts than that.
+    """
+    draw = random.Random(seed)
+    pool = distinct(requests)
+    chosen = _sample(draw, pool, forget, "data.forget", where)
+    notes = notes_on(requests, where)
+    if retain_from is None:
+        retain_from = without(pool, chosen)
+        retain_where = f"what {len(chosen)} forget facts leave of {where}"
+    else:
+        notes += notes_on(retain_from, retain_where)
+        others = without(distinct(retain_from), pool)
+        if len(others) < len(distinct(retain_from)):
+            notes += (f"{retain_where}: facts that stand in {where} too are not retained",)
+        retain_from = others
+    kept = _sample(draw, retain_from, retain, "data.retain", retain_where)
+    return DataSplit(chosen, kept, notes=notes)
+
+
+def _sample(draw: random.Random, pool: Sequence[T], count: Count, key: str, where: str) -> tuple[T, ...]:
+    if count == ALL:
+        return tuple(pool)
+    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+        raise ConfigError(f"{key} is {count!r}: give a number of facts, or {ALL} for as many as there are")
+    if count > len(pool):
+        raise ConfigError(f"{key} is {count}, but {where} holds {len(pool)} facts: lower {key}")
+    return tuple(draw.sample(pool, count))
