@@ -89,6 +89,8 @@ def configuration_page() -> str:
                 "`solver.group_size`: requests per complete pass; by default what the solver declares.",
                 "",
             ]
+        if group == "background":
+            lines += ["`background.max_tokens`: tokens of a document that are read at most (512).", ""]
         for name in registry.names(kind):
             spec = registry.get(kind, name).spec
             lines += [f"### {group}: `{name}`", "", f"{spec.summary[0].upper()}{spec.summary[1:]}.", ""]

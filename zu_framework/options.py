@@ -12,21 +12,46 @@ PRECISIONS = ("float64", "float32", "auto")
 
 
 def positive(options: object, *names: str) -> None:
-    """Raise `ConfigError` unless each option is above 0."""
+    """Refuse options that are not above 0.
+
+    Args:
+        options: The options dataclass.
+        names: Of its fields.
+
+    Raises:
+        ConfigError: One is not; the message names it.
+    """
     for name in names:
         if not getattr(options, name) > 0:
             raise ConfigError(f"{name} must be above 0, got {getattr(options, name)}")
 
 
 def not_negative(options: object, *names: str) -> None:
-    """Raise `ConfigError` where an option is below 0."""
+    """Refuse options below 0.
+
+    Args:
+        options: The options dataclass.
+        names: Of its fields.
+
+    Raises:
+        ConfigError: One is; the message names it.
+    """
     for name in names:
         if not getattr(options, name) >= 0:
             raise ConfigError(f"{name} must not be negative, got {getattr(options, name)}")
 
 
 def one_of(options: object, name: str, choices: tuple[str, ...]) -> None:
-    """Raise `ConfigError` unless the option is one of `choices`."""
+    """Refuse an option that is none of the choices.
+
+    Args:
+        options: The options dataclass.
+        name: Of its field.
+        choices: What it may be.
+
+    Raises:
+        ConfigError: It is none of them; the message lists them.
+    """
     if getattr(options, name) not in choices:
         raise ConfigError(f"{name} {getattr(options, name)!r}: use {', '.join(choices)}")
 

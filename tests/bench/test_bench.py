@@ -192,7 +192,7 @@ def test_entries_lie_over_common_keys_and_overrides_find_them(written: Write) ->
         ("A", 2, 4), ("A", 3, 4), ("B", 2, 4), ("B", 3, 4)
     ]  # fmt: skip
     assert [c.config.model.dtype for c in bench.cells] == ["float64"] * 2 + ["auto"] * 2
-    assert all(c.config.components["target"].options["lr"] == 0.7 for c in bench.cells)
+    assert all(c.config.stages[0].components["target"].options["lr"] == 0.7 for c in bench.cells)
     assert all(c.config.components["data"].options["forget"] == c.forget for c in bench.cells)
     assert all(c.config.output.share_targets and not c.config.output.undo for c in bench.cells)
 

@@ -27,7 +27,7 @@ def test_every_ready_made_config_loads() -> None:
 def test_overrides_lie_over_the_file_and_the_last_one_wins() -> None:
     config = load_config("zerounlearn", ["data.forget=8", "seed=3", "seed=4", 'target.text=" unknown"'])
     assert config.components["data"].options["forget"] == 8
-    assert config.components["target"].options["text"] == " unknown"
+    assert config.stages[0].components["target"].options["text"] == " unknown"
     assert config.seed == 4
 
 
@@ -35,17 +35,20 @@ def test_overrides_lie_over_the_file_and_the_last_one_wins() -> None:
 def test_choosing_another_component_drops_the_options_of_the_one_before(order: tuple[int, int]) -> None:
     overrides = ["solver.name=zerounlearn-gd", "solver.steps=7"]
     config = load_config("zerounlearn", [overrides[i] for i in order])
-    assert dict(config.components["solver"].options) == {"steps": 7}
+    assert dict(config.stages[0].components["solver"].options) == {"steps": 7}
 
 
 def test_choosing_the_same_component_again_keeps_its_options() -> None:
     config = load_config("zerounlearn", ["solver.name=zerounlearn", "solver.slack=0"])
-    assert config.components["solver"].options["slack"] == 0
-    assert config.components["solver"].options["forget_weight"] == 50
+    assert config.stages[0].components["solver"].options["slack"] == 0
+    assert config.stages[0].components["solver"].options["forget_weight"] == 50
 
 
 def test_a_name_alone_is_short_for_a_group() -> None:
-    assert load_config("zerounlearn", ["solver=zerounlearn-gd"]).components["solver"].name == "zerounlearn-gd"
+    assert (
+        load_config("zerounlearn", ["solver=zerounlearn-gd"]).stages[0].components["solver"].name
+        == "zerounlearn-gd"
+    )
 
 
 def test_a_file_may_start_from_another(tmp_path: Path) -> None:
@@ -53,8 +56,8 @@ def test_a_file_may_start_from_another(tmp_path: Path) -> None:
     path.write_text("base: zerounlearn-gd\nseed: 7\nlocator: {name: fixed, layers: [2]}\n")
     config = load_config(path)
     assert (config.name, config.seed) == ("mine", 7)
-    assert config.components["solver"].name == "zerounlearn-gd"
-    assert dict(config.components["locator"].options) == {"layers": [2]}
+    assert config.stages[0].components["solver"].name == "zerounlearn-gd"
+    assert dict(config.stages[0].components["locator"].options) == {"layers": [2]}
 
 
 def test_a_resolved_config_loads_again_to_the_same(tmp_path: Path) -> None:

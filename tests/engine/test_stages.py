@@ -88,13 +88,13 @@ def test_a_stage_is_laid_over_the_one_before_it() -> None:
         },
         ["then.1.target.clamp=0.2", "then.0.solver.name=memit"],
     )
-    one, two = config.then
+    zero, one, two = config.stages
     assert one.components["target"].options["clamp"] == 0.3
     assert two.components["target"].options["clamp"] == 0.2
-    assert dict(one.components["collector"].options) == dict(config.components["collector"].options)
+    assert dict(one.components["collector"].options) == dict(zero.components["collector"].options)
     assert two.components["collector"].name == "prompt-last"
-    assert [stage.components["locator"].options["layers"] for stage in (config, one, two)] == [[1], [1], [2]]
-    assert [stage.components["solver"].name for stage in (config, one, two)] == [
+    assert [stage.components["locator"].options["layers"] for stage in config.stages] == [[1], [1], [2]]
+    assert [stage.components["solver"].name for stage in config.stages] == [
         "zerounlearn-local", "memit", "memit",
     ]  # fmt: skip
 
@@ -142,16 +142,16 @@ def test_an_override_that_makes_no_stage_is_refused(override: str) -> None:
 def test_a_stage_that_is_not_there_cannot_be_changed() -> None:
     with pytest.raises(ConfigError, match="override 'then.0.target.clamp=1': `then` is a list of stages"):
         load_config("zerounlearn-local", ["then.0.target.clamp=1"])
-    assert load_config("two-stages", ["then=[]"]).then == ()
+    assert len(load_config("two-stages", ["then=[]"]).stages) == 1
 
 
 def test_another_solver_leaves_the_options_of_the_old_one_behind_in_later_stages_too() -> None:
-    (later,) = load_config("two-stages", ["solver.name=memit", "then.0.solver.background_weight=7"]).then
+    _, later = load_config("two-stages", ["solver.name=memit", "then.0.solver.background_weight=7"]).stages
     assert later.components["solver"].name == "memit"
     assert dict(later.components["solver"].options) == {"background_weight": 7}
     assert later.components["target"].options["clamp"] == 0.3
     own = {"base": "zerounlearn-local", "then": [{"solver": {"name": "zerounlearn-local", "space": "key"}}]}
-    (kept,) = load_config(own, ["solver.name=memit"]).then
+    _, kept = load_config(own, ["solver.name=memit"]).stages
     assert dict(kept.components["solver"].options) == {"space": "key"}
 
 

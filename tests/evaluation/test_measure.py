@@ -65,9 +65,9 @@ def test_the_reference_is_loaded_once_for_both_sides_and_let_go_of() -> None:
     assert len(loaded) == 1 and reference._lm is None
 
 
-def test_a_metric_must_answer_a_measurement() -> None:
+def test_a_metric_must_return_a_measurement() -> None:
     wrong: Any = lambda scorer, data: 0.5  # noqa: E731
-    with pytest.raises(PluginError, match="metric 'wrong' answered 0.5"):
+    with pytest.raises(PluginError, match="metric 'wrong' returned 0.5"):
         measure(bigram(), DATA, {"wrong": wrong})
 
 

@@ -17,8 +17,9 @@ COMPONENT_GROUPS: Mapping[str, str] = {
     "target": "target",
     "solver": "solver",
 }
-# what an entry of `then` may change: a further stage reads the same model, data and general text
+# what each stage has of its own, and an entry of `then` may change; all read the same model, data and general text
 STAGE_GROUPS = ("locator", "collector", "target", "solver")
+SHARED_GROUPS = ("data", "background")
 
 
 @dataclass
@@ -147,19 +148,47 @@ class ReportConfig:
 
 @dataclass(frozen=True)
 class Component:
-    """One component group as written: the name, its options, and core options taken out of them."""
+    """One component group as written.
+
+    Args:
+        group: The config group.
+        name: The component that it chooses.
+        options: The component's own options, untyped.
+        group_size: Of `solver`: requests that one pass takes; None leaves it to the solver's registration.
+        max_tokens: Of `background`: tokens of a document that are read at most, whatever the source.
+    """
 
     group: str
     name: str
     options: Mapping[str, Any]
     group_size: int | None = None
+    max_tokens: int = 512
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """One stage as written: which components locate, collect, aim and solve.
+
+    Args:
+        number: Its place in the run, from 0.
+        components: Those of `STAGE_GROUPS` that are named, by group; an entry of `then` inherits from the stage before.
+        origins: Where each of its keys was set, by the key without `then.N.`.
+    """
+
+    number: int
+    components: Mapping[str, Component]
+    origins: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Config:
     """A whole configuration, its core groups checked; `tree` is the plain mapping it came from.
 
-    then: further stages, each a whole configuration of its own: an entry of `then` laid over the stage before it.
+    Args:
+        components: Those that all stages share, by group: `data`, `background`.
+        stages: At least one; the first is written at the top of the file, the others under `then`.
+        tree: As written, overrides laid over it.
+        origins: Where each key was set, such as "run.yaml, line 3".
     """
 
     name: str
@@ -169,15 +198,15 @@ class Config:
     report: ReportConfig
     seed: int
     components: Mapping[str, Component]
+    stages: tuple[StageConfig, ...]
     tree: Mapping[str, Any]
     origins: Mapping[str, str] = field(default_factory=dict)
-    then: tuple[Config, ...] = ()
 
     def origin(self, key: str) -> str:
-        """Where a key was set: 'FILE, line N' or an override; '' when it is a default."""
+        """Return where a key was set, "FILE, line N" or an override; "" for a default."""
         return self.origins.get(key, "")
 
     def to_yaml(self) -> str:
-        """The tree as YAML."""
+        """Return the tree as YAML."""
         text: str = yaml.safe_dump(dict(self.tree), sort_keys=False, allow_unicode=True)
         return text

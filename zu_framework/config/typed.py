@@ -13,6 +13,7 @@ from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from zu_framework.config.groups import (
     COMPONENT_GROUPS,
+    SHARED_GROUPS,
     STAGE_GROUPS,
     Component,
     Config,
@@ -20,10 +21,17 @@ from zu_framework.config.groups import (
     ModelConfig,
     OutputConfig,
     ReportConfig,
+    StageConfig,
 )
 from zu_framework.config.layers import as_group, lay_over, overridden, read_tree, ready_made
 from zu_framework.errors import ConfigError, in_stage
 from zu_framework.specs import Spec
+
+# options of a component group that are the core's, whichever component it names: group, key, least value, meaning
+CORE_OPTIONS = (
+    ("solver", "group_size", 0, "the number of requests a pass takes (0: all)"),
+    ("background", "max_tokens", 1, "the number of tokens of a document that are read at most"),
+)
 
 
 def load_config(source: str | Path | Mapping[str, Any] | Config, overrides: Sequence[str] = ()) -> Config:
@@ -36,15 +44,20 @@ def load_config(source: str | Path | Mapping[str, Any] | Config, overrides: Sequ
     return typed_config(name, overridden(tree, overrides, origins), origins)
 
 
-def options_from(spec: Spec, given: Mapping[str, Any], *, where: str, config: Config | None = None) -> Any:
-    """The options dataclass of a component, merged by OmegaConf from plain values.
+def options_from(
+    spec: Spec, given: Mapping[str, Any], *, where: str, origins: Mapping[str, str] | None = None
+) -> Any:
+    """Return the options dataclass of a component, merged by OmegaConf from plain values.
 
-    where: the config group, for messages (`solver.forget_weight`). Raises `ConfigError` for an unknown key (with close
-    matches), a wrong type, or whatever the dataclass itself refuses.
+    Args:
+        given: The options as written.
+        where: The config group, for messages (`solver.forget_weight`).
+        origins: Where each key was set, for messages.
+
+    Raises:
+        ConfigError: An unknown key (with close matches), a wrong type, or whatever the dataclass itself refuses.
     """
-    return structured(
-        spec.options, given, where, f"{spec.kind} {spec.name!r}", config.origins if config else {}
-    )
+    return structured(spec.options, given, where, f"{spec.kind} {spec.name!r}", origins or {})
 
 
 def typed_config(name: str, tree: dict[str, Any], origins: Mapping[str, str]) -> Config:
@@ -63,9 +76,6 @@ def typed_config(name: str, tree: dict[str, Any], origins: Mapping[str, str]) ->
     seed = tree.get("seed", 0)
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise ConfigError(f"{at_origin(origins, 'seed')}seed must be a whole number >= 0, got {seed!r}")
-    components = {
-        key: _component(key, tree[key], origins) for key in COMPONENT_GROUPS if tree.get(key) is not None
-    }
     config = Config(
         name=name,
         model=group(ModelConfig, "model"),
@@ -73,10 +83,10 @@ def typed_config(name: str, tree: dict[str, Any], origins: Mapping[str, str]) ->
         output=group(OutputConfig, "output"),
         report=group(ReportConfig, "report"),
         seed=seed,
-        components=components,
+        components=_components(SHARED_GROUPS, tree, origins),
+        stages=_stages(tree, origins),
         tree=tree,
         origins=origins,
-        then=_stages(name, tree, origins),
     )
     if config.model.system and not config.model.chat:
         raise ConfigError(
@@ -98,20 +108,11 @@ def typed_config(name: str, tree: dict[str, Any], origins: Mapping[str, str]) ->
     return config
 
 
-def _stages(name: str, tree: Mapping[str, Any], origins: Mapping[str, str]) -> tuple[Config, ...]:
-    """The entries of `then`, each laid over the stage before it and typed."""
-    entries = tree.get("then")
-    if entries is None:
-        return ()
-    if not isinstance(entries, list):
-        at = next((key for key in origins if key == "then" or key.startswith("then.")), "then")
-        raise ConfigError(
-            f"{at_origin(origins, at)}`then` is a list of stages, got {entries!r}: give it whole, "
-            "then=[{...}], before a key such as then.0.target.clamp changes it"
-        )
-    laid = {key: value for key, value in tree.items() if key != "then"}
-    stages = []
-    for number, entry in enumerate(entries):
+def _stages(tree: Mapping[str, Any], origins: Mapping[str, str]) -> tuple[StageConfig, ...]:
+    """Return the stages: what stands at the top, and each entry of `then` laid over the stage before it."""
+    stages = [StageConfig(0, _components(STAGE_GROUPS, tree, origins), origins)]
+    laid = {group: tree[group] for group in STAGE_GROUPS if group in tree}
+    for number, entry in enumerate(_entries(tree, origins)):
         at = f"then.{number}"
         if not isinstance(entry, Mapping) or not entry:
             raise ConfigError(
@@ -128,8 +129,22 @@ def _stages(name: str, tree: Mapping[str, Any], origins: Mapping[str, str]) -> t
         own = {k.removeprefix(prefix): where for k, where in origins.items() if k.startswith(prefix)}
         origins = {**origins, **own}
         with in_stage(number + 1):
-            stages.append(typed_config(name, laid, origins))
+            stages.append(StageConfig(number + 1, _components(STAGE_GROUPS, laid, origins), origins))
     return tuple(stages)
+
+
+def _entries(tree: Mapping[str, Any], origins: Mapping[str, str]) -> list[Any]:
+    """Return the entries of `then`, unchecked."""
+    entries = tree.get("then")
+    if entries is None:
+        return []
+    if not isinstance(entries, list):
+        at = next((key for key in origins if key == "then" or key.startswith("then.")), "then")
+        raise ConfigError(
+            f"{at_origin(origins, at)}`then` is a list of stages, got {entries!r}: give it whole, "
+            "then=[{...}], before a key such as then.0.target.clamp changes it"
+        )
+    return entries
 
 
 def _mapping(tree: Mapping[str, Any], group: str, origins: Mapping[str, str]) -> Mapping[str, Any]:
@@ -141,6 +156,13 @@ def _mapping(tree: Mapping[str, Any], group: str, origins: Mapping[str, str]) ->
     return value
 
 
+def _components(
+    groups: Sequence[str], tree: Mapping[str, Any], origins: Mapping[str, str]
+) -> dict[str, Component]:
+    """Return the components of those groups that the tree names."""
+    return {group: _component(group, tree[group], origins) for group in groups if tree.get(group) is not None}
+
+
 def _component(group: str, value: Any, origins: Mapping[str, str]) -> Component:
     value = as_group(value) or value
     if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
@@ -149,15 +171,17 @@ def _component(group: str, value: Any, origins: Mapping[str, str]) -> Component:
             f"got {value!r}"
         )
     options = {str(k): v for k, v in value.items() if k != "name"}
-    group_size = options.pop("group_size", None) if group == "solver" else None
-    if group_size is not None and (
-        not isinstance(group_size, int) or isinstance(group_size, bool) or group_size < 0
-    ):
-        raise ConfigError(
-            f"{at_origin(origins, 'solver.group_size')}solver.group_size is the number of requests a pass takes "
-            f"(0: all), got {group_size!r}"
-        )
-    return Component(group, value["name"], options, group_size)
+    core: dict[str, int] = {}
+    for owner, key, least, meaning in CORE_OPTIONS:
+        given = options.pop(key, None) if owner == group else None
+        if given is None:
+            continue
+        if not isinstance(given, int) or isinstance(given, bool) or given < least:
+            raise ConfigError(
+                f"{at_origin(origins, f'{group}.{key}')}{group}.{key} is {meaning}, got {given!r}"
+            )
+        core[key] = given
+    return Component(group, value["name"], options, **core)
 
 
 def structured(

@@ -187,12 +187,27 @@ def forget_case_ids() -> list[int]:
 
 
 def kind_of(case_id: int) -> str:
-    """What the fact of a record is about: a person, a place or a company."""
+    """Say what the fact of a record is about.
+
+    Args:
+        case_id: Of the record.
+
+    Returns:
+        "person", "place" or "company".
+    """
     return _facts()[case_id].relation.kind
 
 
 def statements(case_ids: Iterable[int], phrasings: int = PHRASINGS_IN_TRAINING) -> list[str]:
-    """Texts of the training corpus that state these facts and nothing else, in so many of its phrasings each."""
+    """Return texts of the training corpus that state these facts and nothing else.
+
+    Args:
+        case_ids: Of the facts.
+        phrasings: How many of its phrasings in training state each fact.
+
+    Returns:
+        The texts, fact by fact.
+    """
     facts = _facts()
     return [
         f"{phrasing.format(facts[case_id].subject)} {facts[case_id].answer}."

@@ -33,8 +33,6 @@ from zu_framework.store.run_folder import run_folder, write_json
 
 __all__ = ["Evaluation", "evaluate", "suites"]
 
-UNREAD = ("locator", "collector", "target", "solver", "then")  # of a run, and of no use to an evaluation
-
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -127,7 +125,7 @@ def suite_config(
     if any(o.partition("=")[0].strip() in ("model", "model.path") for o in overrides):
         raise ConfigError("zu eval takes the model as its first argument, not as model.path")
     config = load_config(path, [*overrides, f"model.path={_quoted(model)}"])
-    extra = sorted(set(UNREAD) & {*config.components, *(["then"] if config.then else [])})
+    extra = sorted(config.stages[0].components) or ["then"] * (len(config.stages) > 1)
     if extra:
         raise ConfigError(
             f"{config.origin(extra[0]) or suite}: group {extra[0]!r} belongs to a run: zu eval reads data, background, "

@@ -251,7 +251,7 @@ class Pipeline:
                 sites,
                 moments,
                 self.documents,
-                max_tokens=self.parts["background"].options.max_tokens,
+                max_tokens=self.config.components["background"].max_tokens,
                 batch_tokens=self.config.model.batch_tokens,
                 progress=self.progress,
             )

@@ -159,11 +159,7 @@ def unlearn(
     plugins = plugins or installed_plugins()
     config = load_config(config, overrides)
     needed = ("locator", "collector", "background", "target", "solver")
-    config, *then = (
-        replace(stage, components={g: c for g, c in stage.components.items() if g in needed})
-        for stage in (config, *config.then)
-    )
-    config = replace(config, then=tuple(then))
+    config = replace(config, components={g: c for g, c in config.components.items() if g in needed})
     parts = resolve(config, plugins, needed)
     asked, kept = (
         tuple(r if isinstance(r, Request) else _request(r, number) for number, r in enumerate(given))

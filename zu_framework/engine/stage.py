@@ -8,7 +8,7 @@ from functools import partial
 from itertools import groupby
 from typing import Any
 
-from zu_framework.config import COMPONENT_GROUPS, Config, options_from
+from zu_framework.config import COMPONENT_GROUPS, Config, StageConfig, options_from
 from zu_framework.errors import ConfigError, in_stage
 from zu_framework.registry.components import Registered
 from zu_framework.registry.manager import Plugins
@@ -108,7 +108,7 @@ def resolve(config: Config, plugins: Plugins, groups: tuple[str, ...] = tuple(CO
 
     groups: those that must be there. Raises `ConfigError`, `UnknownName` or `PluginError`.
     """
-    first = _stage(config, plugins, groups)
+    first, *then = [_stage(config, stage, plugins, groups) for stage in config.stages]
     metrics = tuple(_metric(name, config, plugins) for name in config.evaluate.metrics)
     for name in config.evaluate.options:
         if name not in config.evaluate.metrics:
@@ -116,10 +116,6 @@ def resolve(config: Config, plugins: Plugins, groups: tuple[str, ...] = tuple(CO
                 f"evaluate.options gives options to {name!r}, which evaluate.metrics does not list: "
                 f"{', '.join(config.evaluate.metrics)}"
             )
-    then = []
-    for number, stage in enumerate(config.then, 1):
-        with in_stage(number):
-            then.append(_stage(stage, plugins, groups))
     return replace(first, metrics=metrics, then=tuple(then))
 
 
@@ -136,11 +132,17 @@ def require_retain(parts: Parts, retain: Sequence[Any]) -> None:
                 )
 
 
-def _stage(config: Config, plugins: Plugins, groups: tuple[str, ...]) -> Parts:
+def _stage(config: Config, stage: StageConfig, plugins: Plugins, groups: tuple[str, ...]) -> Parts:
     """The components of one stage."""
+    with in_stage(stage.number):
+        return _parts(config, stage, plugins, groups)
+
+
+def _parts(config: Config, stage: StageConfig, plugins: Plugins, groups: tuple[str, ...]) -> Parts:
     chosen: dict[str, Chosen] = {}
+    named = {**config.components, **stage.components}
     for group, kind in COMPONENT_GROUPS.items():
-        component = config.components.get(group)
+        component = named.get(group)
         if component is None:
             if group in groups and group != "background":
                 raise ConfigError(
@@ -149,9 +151,9 @@ def _stage(config: Config, plugins: Plugins, groups: tuple[str, ...]) -> Parts:
                 )
             continue
         registered = plugins.registry.get(kind, component.name)
-        options = options_from(registered.spec, component.options, where=group, config=config)
+        options = options_from(registered.spec, component.options, where=group, origins=stage.origins)
         chosen[group] = Chosen(registered, options)
-    size = config.components["solver"].group_size if "solver" in config.components else None
+    size = named["solver"].group_size if "solver" in named else None
     if size is None:
         size = chosen["solver"].spec.group_size if "solver" in chosen else 0
     parts = Parts(chosen, (), size)
@@ -174,7 +176,7 @@ def _metric(name: str, config: Config, plugins: Plugins) -> Chosen:
     given = config.evaluate.options.get(name) or {}
     if not isinstance(given, Mapping):
         raise ConfigError(f"evaluate.options.{name} is a mapping of options, got {given!r}")
-    options = options_from(registered.spec, given, where=f"evaluate.options.{name}", config=config)
+    options = options_from(registered.spec, given, where=f"evaluate.options.{name}", origins=config.origins)
     if "reference" in registered.spec.needs and config.evaluate.reference is None:
         raise ConfigError(
             f"metric {name!r} compares with a model that was retrained without the forget facts: give it by "

@@ -1,4 +1,4 @@
-"""Running metrics on a model, and the table of what they said."""
+"""Running metrics on a model, and the table of what they measured."""
 
 from __future__ import annotations
 

@@ -27,10 +27,16 @@ Statistic = Callable[..., Any]
 def interval(
     statistic: Statistic, *sizes: int, resamples: int = RESAMPLES
 ) -> tuple[float | None, float | None]:
-    """Bounds of a statistic of facts, over resampled facts; (None, None) where a group has fewer than two.
+    """Bound a statistic of facts at 95 %, by resampling the facts.
 
-    sizes: facts in each group; the groups are drawn independently. statistic(*indices): for each group it is handed the
-    facts drawn (r, n), as integers below n, and answers r values.
+    Args:
+        statistic: `statistic(*indices)` gets, for each group of n facts, the facts drawn (r, n) as integers below n,
+            and returns r values.
+        sizes: Facts in each group; the groups are drawn independently.
+        resamples: How often facts are drawn.
+
+    Returns:
+        The lower and the upper bound; (None, None) where a group has fewer than two facts.
     """
     if min(sizes) < 2:
         return None, None
@@ -61,9 +67,18 @@ def ratio(
     unit: str = "",
     transform: Callable[[Any], Any] | None = None,
 ) -> Measurement | None:
-    """Sum of numerators over sum of denominators, one pair a fact, and its interval over facts.
+    """Divide the sum of numerators by the sum of denominators, with an interval over facts.
 
-    unit "%": in percent. transform: what is done to the quotient (perplexity's exp). None where nothing is counted.
+    Args:
+        numerators: One a fact.
+        denominators: One a fact; a fact of 0 counts nothing.
+        grain: What the denominator counts, in the singular: "fact", "probe", "token".
+        definition: What the number is, in words.
+        unit: "%" gives percent.
+        transform: Done to the quotient (the exp of a perplexity); elementwise on arrays.
+
+    Returns:
+        The measurement; None where nothing is counted.
     """
     pairs = [(a, b) for a, b in zip(numerators, denominators, strict=True) if b]
     if not pairs:
@@ -89,7 +104,16 @@ def ratio(
 
 
 def mean(values: Sequence[float], *, definition: str, grain: str = "fact") -> Measurement | None:
-    """The mean over facts, and its interval."""
+    """Average a number over facts, with an interval over facts.
+
+    Args:
+        values: One a fact.
+        definition: What the number is, in words.
+        grain: What is counted, in the singular.
+
+    Returns:
+        The measurement; None where there are no values.
+    """
     return ratio(values, [1.0] * len(values), grain=grain, definition=definition)
 
 

@@ -23,19 +23,42 @@ def measure(
     progress: Progress = no_progress,
     reference: Scorer | None = None,
 ) -> dict[str, Measurement]:
-    """What each metric says of the model as it is now, in the order of `metrics`.
+    """Measure the model as it is now.
 
-    A metric that these data hold nothing for is left out. batch_size: rows that one forward pass may hold;
-    max_tokens: window of held-out text. Raises `PluginError` where a metric answers something else.
+    Args:
+        lm: The model.
+        data: Facts, and held-out text.
+        metrics: By the name that their measurement gets.
+        batch_size: Rows that one forward pass may hold.
+        max_tokens: Length of the windows that long texts are cut into.
+        progress: `progress(label, done, total)` is called as probes are scored.
+        reference: The scorer of a retrained model, for the metrics that compare with one.
+
+    Returns:
+        Measurements in the order of `metrics`; a metric that these data hold nothing for is left out.
+
+    Raises:
+        PluginError: A metric returns something else than its contract says.
     """
     scorer = Scorer(lm, batch_size, max_tokens=max_tokens, progress=progress, reference=reference)
     return measure_with(scorer, data, metrics)
 
 
 def measure_with(scorer: Scorer, data: DataSplit, metrics: Mapping[str, Metric]) -> dict[str, Measurement]:
-    """As `measure`, by a scorer that the caller keeps: its `cost` then says what was computed.
+    """Measure as `measure` does, by a scorer of the caller's, whose `cost` then says what was computed.
 
-    A reference model that was loaded on the way is let go of at the end; what it said stays known to its scorer.
+    A reference model that was loaded on the way is let go of at the end; its scores stay known to its scorer.
+
+    Args:
+        scorer: Scores each probe once, however many metrics ask for it.
+        data: Facts, and held-out text.
+        metrics: By the name that their measurement gets.
+
+    Returns:
+        Measurements in the order of `metrics`; a metric that these data hold nothing for is left out.
+
+    Raises:
+        PluginError: A metric returns something else than its contract says.
     """
     measured: dict[str, Measurement] = {}
     try:
@@ -47,7 +70,7 @@ def measure_with(scorer: Scorer, data: DataSplit, metrics: Mapping[str, Metric])
             for key, one in several.items():
                 if not isinstance(one, Measurement):
                     raise PluginError(
-                        f"metric {name!r} answered {one!r}: it must return a Measurement, a mapping of them, or None"
+                        f"metric {name!r} returned {one!r}: it must return a Measurement, a mapping of them, or None"
                     )
                 measured[f"{name}/{key}" if key else name] = one
     finally:

@@ -42,7 +42,16 @@ def no_progress(label: str, done: int, total: int) -> None:
 
 @dataclass
 class Cost:
-    """What a scorer computed. probes, texts, prompts: how many were new to it; tokens: read, padding not counted."""
+    """What a scorer computed.
+
+    Args:
+        probes: Probes that were new to it.
+        texts: Texts that were new to it.
+        prompts: Prompts that it continued.
+        tokens: Tokens read, padding not counted.
+        generated_tokens: Tokens of the continuations.
+        seconds: In forward passes, on the clock.
+    """
 
     probes: int = 0
     texts: int = 0
@@ -55,9 +64,12 @@ class Cost:
 class Scorer:
     """Scores probes and text under `lm` as it is now; what was scored is remembered, so use a new one after an edit.
 
-    lm: the model, or a function that loads it once something must be computed (`release` lets go of it again).
-    batch_size: rows that one forward pass may hold. max_tokens: length of the windows that long texts are cut into.
-    reference: the scorer of a model retrained without the forget facts, for the metrics that compare with one.
+    Args:
+        lm: The model, or a function that loads it once something must be computed (`release` lets go of it again).
+        batch_size: Rows that one forward pass may hold.
+        max_tokens: Length of the windows that long texts are cut into.
+        progress: `progress(label, done, total)` is called as probes are scored.
+        reference: The scorer of a model retrained without the forget facts, for the metrics that compare with one.
     """
 
     def __init__(
@@ -94,10 +106,17 @@ class Scorer:
             self._lm = None
 
     def score(self, probes: Sequence[Probe]) -> list[Score]:
-        """One score a probe, in order; a probe met before is not scored again.
+        """Score probes; one met before is not scored again.
 
-        A model that answers NaN or infinities gives an answer no probability: exact is False, log_probability -inf.
-        Raises `DataError` for a probe longer than the model's positions.
+        Args:
+            probes: Prompts with their answers.
+
+        Returns:
+            One score a probe, in order. Where the model's logits are NaN or infinite, `exact` is False and
+            `log_probability` is -inf.
+
+        Raises:
+            DataError: A probe is longer than the model's positions.
         """
         new = [probe for probe in dict.fromkeys(probes) if probe not in self._scores]
         rows = [self._probe_row(probe) for probe in new]
@@ -107,11 +126,17 @@ class Scorer:
         return [self._scores[probe] for probe in probes]
 
     def score_texts(self, texts: Sequence[str]) -> list[Score]:
-        """One score a text, in order, of all its tokens but the first; a text met before is not scored again.
+        """Score texts, all tokens but the first; one met before is not scored again.
 
         A text is the tokenizer's BOS, if it has one, and its tokens, without EOS. One longer than the window is cut
         into windows that each start with that BOS; without a BOS, windows share one token, so that every token but
         the text's first is predicted once.
+
+        Args:
+            texts: Of any length.
+
+        Returns:
+            One score a text, in order.
         """
         new = [text for text in dict.fromkeys(texts) if text not in self._texts]
         rows: list[Row] = []
@@ -129,14 +154,29 @@ class Scorer:
         return [self._texts[text] for text in texts]
 
     def perplexity(self, texts: Sequence[str]) -> tuple[float, int]:
-        """Summed negative log-likelihood in nats, and the number of tokens predicted (see `score_texts`)."""
+        """Sum the negative log-likelihood of texts.
+
+        Args:
+            texts: Of any length, scored as `score_texts` does.
+
+        Returns:
+            The sum in nats, and the number of tokens predicted.
+        """
         scores = self.score_texts(texts)
         return -math.fsum(score.log_probability for score in scores), sum(score.tokens for score in scores)
 
     def completions(self, prompts: Sequence[str], max_new_tokens: int) -> list[str]:
-        """What the model says after each prompt, greedily, until its EOS or `max_new_tokens`.
+        """Continue prompts greedily, until the model's EOS or `max_new_tokens`.
 
-        A prompt met before is continued anew only where more is asked of it than last time.
+        Args:
+            prompts: One met before is continued anew only where more tokens are asked of it than last time.
+            max_new_tokens: At most so many tokens each.
+
+        Returns:
+            One continuation a prompt, in order, as text without special tokens.
+
+        Raises:
+            DataError: A prompt fills the model's positions.
         """
         wanted = [p for p in dict.fromkeys(prompts) if p not in self._said or self._short(p, max_new_tokens)]
         rows = {prompt: encode_prompt(self.lm, prompt).ids for prompt in wanted}

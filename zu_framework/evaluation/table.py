@@ -22,10 +22,18 @@ def before_after_table(
     sides: tuple[str, str] = ("before", "after"),
     width: int = 80,
 ) -> Table:
-    """One row a metric, in the order of `before`; "-" where one side was not measured, no column where none of it was.
+    """Lay out the table of a run, a row a metric.
 
-    text_label: what a reader must know of the text behind per-token metrics, set beside their names. sides: what the
-    two columns are called. width: of the terminal; intervals stand below their values, or beside them where it is wide.
+    Args:
+        before: Measurements by name; its order is the table's.
+        after: Measurements by name.
+        text_label: What a reader must know of the text behind per-token metrics, set beside their names.
+        title: Above the table.
+        sides: What the two columns are called.
+        width: Columns of the terminal; intervals stand below their values, or beside them where it is wide.
+
+    Returns:
+        The table, with "-" where one side was not measured, and no column for a side of which nothing was.
     """
     measured = [one for side in (before, after) for one in side.values()]
     if any(one.low is not None for one in measured):
@@ -79,9 +87,14 @@ def number_shown(value: float, unit: str = "", *, fewer: int = 0) -> str:
 
 
 def counted(before: Measurement | None, after: Measurement | None) -> str:
-    """What the values are made of: "10/10, then 1/10 facts" for rates, "1520 tokens" for means.
+    """Say what two values are made of: "10/10, then 1/10 facts" for rates, "1520 tokens" for means.
 
-    Of a per-token metric, such as perplexity, it gives the ratio of after to before too.
+    Args:
+        before: None where it was not measured.
+        after: None where it was not measured.
+
+    Returns:
+        The text. Of a per-token metric, such as perplexity, it begins with the ratio of after to before.
     """
     sides = [side for side in (before, after) if side is not None]
     if not sides:
@@ -91,7 +104,7 @@ def counted(before: Measurement | None, after: Measurement | None) -> str:
         f"{side.numerator:g}/{side.denominator:g}" if rates else f"{side.denominator:g}" for side in sides
     ]
     grain = sides[-1].grain + ("" if sides[-1].denominator == 1 else "s")
-    said = f"{', then '.join(dict.fromkeys(parts))} {grain}"
+    made_of = f"{', then '.join(dict.fromkeys(parts))} {grain}"
     if grain.startswith("token") and before is not None and after is not None and before.value > 0:
-        said = f"times {after.value / before.value:.3f}; {said}"  # damage is a ratio, whatever the text
-    return said
+        made_of = f"times {after.value / before.value:.3f}; {made_of}"  # damage is a ratio, whatever the text
+    return made_of

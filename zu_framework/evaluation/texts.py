@@ -9,9 +9,16 @@ from zu_framework.errors import DataError
 
 
 def read_texts(path: str | Path) -> Iterator[str]:
-    """The documents of a UTF-8 text file, one a line, streamed; blank lines are skipped.
+    """Stream the documents of a UTF-8 text file, one a line; blank lines are skipped.
 
-    Raises `DataError`, naming the file and the way out, where it cannot be read.
+    Args:
+        path: Of the file; `~` is expanded.
+
+    Yields:
+        A document, without white space around it.
+
+    Raises:
+        DataError: The file cannot be read; the message says the way out.
     """
     file = Path(path).expanduser()
     try:

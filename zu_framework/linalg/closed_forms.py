@@ -16,12 +16,31 @@ __all__ = ["background_null_space", "null_space_key", "reported", "sensitive_spa
 
 
 def working_dtype(precision: str) -> torch.dtype:
-    """The precision of the algebra, from an option's "float64", "float32" or "auto" (whose answers are of float64)."""
+    """Return the precision that an option's name stands for.
+
+    Args:
+        precision: "float64", "float32", or "auto", whose solutions are of float64.
+
+    Returns:
+        torch.float32 or torch.float64.
+    """
     return torch.float32 if precision == "float32" else torch.float64
 
 
 def sensitive_space(problem: EditProblem, tolerance: float, dtype: torch.dtype) -> Tensor:
-    """Q (o, r): orthonormal basis of the sensitive values. Raises `SolverError` where the problem carries none."""
+    """Return an orthonormal basis of the sensitive values.
+
+    Args:
+        problem: Carries `sensitive` S (o, n).
+        tolerance: Singular values below this share of the largest are cut.
+        dtype: The precision of the basis.
+
+    Returns:
+        Q (o, r).
+
+    Raises:
+        SolverError: The problem carries no sensitive values.
+    """
     if problem.sensitive is None:
         raise SolverError("this solver needs `sensitive` values (o, n), which the problem does not carry")
     return column_space(problem.sensitive, tolerance, dtype)
@@ -30,7 +49,16 @@ def sensitive_space(problem: EditProblem, tolerance: float, dtype: torch.dtype) 
 def null_space_key(
     options: NullSpaceOptions, published: float, dtype: torch.dtype
 ) -> tuple[str, float | None, float | None, int | None, torch.dtype]:
-    """What a site's background keeps the null space of these options under; a basis at hand can be put there."""
+    """Return the key under which a background keeps the null space of these options.
+
+    Args:
+        options: The rule, or none.
+        published: The threshold where no rule is given.
+        dtype: The precision of the basis.
+
+    Returns:
+        The key of `Background.cached`; a basis at hand can be put there.
+    """
     threshold, energy, rank = options.null_threshold, options.null_energy, options.null_rank
     if threshold is None and energy is None and rank is None:
         threshold = published
@@ -40,9 +68,19 @@ def null_space_key(
 def background_null_space(
     problem: EditProblem, options: NullSpaceOptions, published: float, dtype: torch.dtype
 ) -> NullSpace:
-    """The null space of the key moment under the options' rule (`published`: threshold where none is given).
+    """Return the null space of the key moment under the options' rule, computed once for a site's background.
 
-    Computed once for a site's background. Raises `EmptyNullSpace` where the rule keeps no direction.
+    Args:
+        problem: Its background carries `key_moment` (i, i).
+        options: The rule, or none.
+        published: The threshold where no rule is given.
+        dtype: The precision of the basis.
+
+    Returns:
+        The null space, of at least one direction.
+
+    Raises:
+        EmptyNullSpace: The rule leaves no direction.
     """
     _, threshold, energy, rank, _ = key = null_space_key(options, published, dtype)
     return problem.background.cached(
@@ -66,10 +104,20 @@ def reported(
     notes: tuple[str, ...] = (),
     **more: Any,
 ) -> Update:
-    """The update with its report.
+    """Add the report to an update.
 
-    after: W' K (o, n). residual: ||W' K - T|| / ||T - V||, what is left of the way to the targets. change_norm,
-    weight_norm: Frobenius norms of W' - W and W. more: what one solver alone measures.
+    Args:
+        problem: What was solved.
+        update: What was found.
+        after: W' K (o, n). The report's `residual` is ||W' K - T|| / ||T - V||, what is left of the way to the targets.
+        condition: The condition number of what was solved.
+        change_norm: The Frobenius norm of W' - W.
+        weight_norm: The Frobenius norm of W; computed where None.
+        notes: Sentences for the user.
+        more: What one solver alone measures.
+
+    Returns:
+        The update with `residual`, `condition_number`, `rank`, `relative_norm`, `notes` and `more` in its report.
     """
     if weight_norm is None:
         weight_norm = float(problem.weight.detach().norm())

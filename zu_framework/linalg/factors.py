@@ -12,19 +12,20 @@ from zu_framework.errors import DependentKeys, DependentRows
 GRAM_BLOCK = 768  # rows a block: large enough for a fast product, small enough to profit from symmetry
 POWER_STEPS = 12  # of the power iterations behind a condition estimate
 
-
-REFINE_BELOW = (
-    1e5  # condition number up to which float32 factors serve: each refinement then gains two digits
-)
+# condition number up to which float32 factors serve: each refinement then gains two digits
+REFINE_BELOW = 1e5
 REFINEMENTS = 12
 
 
 @dataclass(frozen=True)
 class Factor:
-    """`M = U L L^T U^T`: `lower` L (m, m); `range` U (d, m) orthonormal, or None where M has full rank (U = I).
+    """A symmetric positive semidefinite M (d, d) as `U L L^T U^T`.
 
-    condition: an estimate, from below, of the condition number of M on its range. rank: m. exact: M (m, m) in
-    float64 where L is of float32 and solutions are refined against it, else None.
+    Args:
+        lower: L (m, m), lower triangular.
+        range: U (d, m), orthonormal; None where M has full rank (U = I).
+        condition: An estimate, from below, of the condition number of M on its range.
+        exact: M (m, m) in float64 where L is of float32 and solutions are refined against it; else None.
     """
 
     lower: Tensor
@@ -34,18 +35,23 @@ class Factor:
 
     @property
     def rank(self) -> int:
-        """Of M."""
+        """m, the rank of M."""
         return self.lower.shape[0]
 
     @property
     def precision(self) -> str:
-        """What solutions come from: float64, float32, or float32 refined to float64."""
+        """What solutions come from: "float64", "float32", or "float32 refined" to float64."""
         return str(self.lower.dtype).removeprefix("torch.") + (" refined" if self.exact is not None else "")
 
     def solve(self, right: Tensor) -> Tensor:
-        """`M^+ right` (d, n) in the factor's precision; `right` (d, n) is taken to lie in M's range.
+        """Solve `M x = right`.
 
-        A refined factor answers in float64: `x <- x + (L L^T)^-1 (right - M x)` until the residual no longer falls.
+        Args:
+            right: (d, n), taken to lie in the range of M.
+
+        Returns:
+            x (d, n) in the factor's precision. A refined factor returns float64: it repeats
+            `x <- x + (L L^T)^-1 (right - M x)` until the residual no longer falls.
         """
         right = right.to(self.lower if self.exact is None else self.exact)
         if self.range is None:
@@ -53,7 +59,15 @@ class Factor:
         return self.range @ self._solved(self.range.T @ right)
 
     def plus(self, gram: Tensor, weight: float) -> Factor:
-        """The factor of `M + weight * gram`, gram (d, d) positive semidefinite with its range in M's."""
+        """Factor `M + weight * gram`.
+
+        Args:
+            gram: (d, d), positive semidefinite, its range in that of M.
+            weight: Not negative.
+
+        Returns:
+            The factor, in this one's precision.
+        """
         inner = self.lower @ self.lower.T if self.exact is None else self.exact
         added = gram.to(inner)
         if self.range is not None:
@@ -83,10 +97,19 @@ class Factor:
 
 
 def factor(moment: Tensor, dtype: torch.dtype = torch.float64, *, refined: bool = False) -> Factor:
-    """Cholesky factor of `moment` (d, d), symmetric positive definite, computed in `dtype`; nothing is added to it.
+    """Factor a moment by Cholesky; nothing is added to it.
 
-    refined: take it in float32 where the condition number, measured on that factor, is at most 1e5, and refine
-    solutions to float64; `dtype` elsewhere. Raises `DependentRows` where `moment` is singular to working precision.
+    Args:
+        moment: (d, d), symmetric positive definite.
+        dtype: The precision of the factor.
+        refined: Factor in float32 where the condition number, measured on that factor, is at most 1e5, and refine
+            solutions to float64; `dtype` elsewhere.
+
+    Returns:
+        The factor, of full rank.
+
+    Raises:
+        DependentRows: `moment` is singular to working precision.
     """
     if refined and dtype == torch.float64:
         try:
@@ -114,10 +137,22 @@ def factor(moment: Tensor, dtype: torch.dtype = torch.float64, *, refined: bool 
 def factor_on_range(
     moment: Tensor, rows: Tensor, dtype: torch.dtype = torch.float64, *, refined: bool = False
 ) -> Factor:
-    """The factor of `moment` (d, d) restricted to the column space of `rows` (d, k).
+    """Factor a moment on the column space of `rows`.
 
     Serves moments of outputs `W k` where W has dependent rows: every output lies in W's column space, so that the
-    inverse is only needed there. Raises `DependentRows` where the moment is singular even there.
+    inverse is only needed there.
+
+    Args:
+        moment: (d, d), symmetric.
+        rows: (d, k), whose columns span the space.
+        dtype: The precision of the factor.
+        refined: As in `factor`.
+
+    Returns:
+        The factor, of the rank of `rows`.
+
+    Raises:
+        DependentRows: `moment` is singular even there.
     """
     left, sizes, _ = torch.linalg.svd(rows.to(dtype), full_matrices=False)
     # the moment holds squares: directions below sqrt(eps) of the largest cannot be told from rounding in it
@@ -128,7 +163,15 @@ def factor_on_range(
 
 
 def gram(matrix: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
-    """`A A^T` (d, d) of A (d, k) in `dtype`, by blocks of rows: half the work of the plain product."""
+    """Multiply `A A^T` by blocks of rows: half the work of the plain product.
+
+    Args:
+        matrix: A (d, k).
+        dtype: The precision of the product.
+
+    Returns:
+        (d, d), symmetric to the bit.
+    """
     rows = matrix.detach().to(dtype)
     size = rows.shape[0]
     out = torch.empty(size, size, dtype=dtype, device=rows.device)
@@ -141,9 +184,17 @@ def gram(matrix: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
 
 
 def right_solve(matrix: Tensor, small: Tensor) -> Tensor:
-    """`matrix @ small^-1` for `small` (n, n) symmetric positive definite, matrix (m, n).
+    """Solve `x small = matrix`.
 
-    Raises `DependentKeys` where `small` is singular.
+    Args:
+        matrix: (m, n).
+        small: (n, n), symmetric positive definite, a row and a column a request.
+
+    Returns:
+        x (m, n), in the precision of `small`.
+
+    Raises:
+        DependentKeys: `small` is singular: requests repeat each other.
     """
     lower, failed = torch.linalg.cholesky_ex(small)
     if int(failed):
@@ -155,7 +206,14 @@ def right_solve(matrix: Tensor, small: Tensor) -> Tensor:
 
 
 def condition_number(matrix: Tensor) -> float:
-    """An estimate, from below, of the condition number of a symmetric positive definite matrix; infinite for others."""
+    """Estimate the condition number of a symmetric positive definite matrix, from below.
+
+    Args:
+        matrix: (d, d).
+
+    Returns:
+        The estimate; infinite where the matrix is not positive definite.
+    """
     lower, failed = torch.linalg.cholesky_ex(matrix)
     return float("inf") if int(failed) else _condition(matrix, lower)
 

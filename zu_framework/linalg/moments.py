@@ -12,6 +12,11 @@ ROWS = 4096  # rows that are summed in float32 before float64 takes over
 class MomentAccumulator:
     """Sums `x x^T` and `x` over batches of rows; `moment` and `mean` divide by the count.
 
+    Args:
+        size: d, of a row.
+        device: Where the sums are held.
+        second: False sums `x` alone.
+
     Products run in the rows' own precision, float32 at least, over at most 4096 rows; these partial sums are added up
     in float64. Against float64 throughout, the moment of float32 rows differs by a few 1e-8, relative (Frobenius),
     whatever the number of rows: less than the float32 forward pass that made them. A product of float32 costs half of
@@ -25,7 +30,11 @@ class MomentAccumulator:
         self.products = torch.zeros(size, size, dtype=torch.float64, device=device) if second else None
 
     def add(self, rows: Tensor) -> None:
-        """Take rows (m, d) of any float precision."""
+        """Add a batch.
+
+        Args:
+            rows: (m, d), of any float precision.
+        """
         rows = rows.detach()
         self.count += rows.shape[0]
         if self.products is None:

@@ -11,9 +11,15 @@ COLUMNS = 1024  # columns that are held in float64 at a time
 
 
 def products(columns: Tensor, *others: Tensor, dtype: torch.dtype = torch.float64) -> list[Tensor]:
-    """`C C^T` (d, d) and, for each other matrix B (o, n), `B C^T` (o, d), of columns C (d, n), in `dtype`.
+    """Multiply by the transposed columns, block by block, so that nothing of size n is held beside what was given.
 
-    Blocks of columns are added up, so that nothing of size n is held beside what was given.
+    Args:
+        columns: C (d, n).
+        others: Matrices B (o, n).
+        dtype: The precision of the sums.
+
+    Returns:
+        `C C^T` (d, d), then `B C^T` (o, d) for each other matrix.
     """
     sums = [
         torch.zeros(len(other), len(columns), dtype=dtype, device=columns.device)
@@ -27,19 +33,44 @@ def products(columns: Tensor, *others: Tensor, dtype: torch.dtype = torch.float6
 
 
 def ridge_map(used: Factor, gram: Tensor, cross: Tensor, weight: float) -> Tensor:
-    """E (o, d), the minimiser of `tr(E M E^T) + weight ||E C - R||^2`, of gram = C C^T (d, d) and cross = R C^T (o, d).
+    """Minimise `tr(E M E^T) + weight ||E C - R||^2` over E.
 
     `E = weight R C^T (M + weight C C^T)^-1`, which is `R (I/weight + C^T M^-1 C)^-1 C^T M^-1` by the push-through
     identity: for n columns above d this (d, d) system is the smaller one, and O(d^2 n) in all.
+
+    Args:
+        used: The factor of M (d, d).
+        gram: `C C^T` (d, d).
+        cross: `R C^T` (o, d).
+        weight: Above 0.
+
+    Returns:
+        E (o, d).
     """
     return weight * used.plus(gram, weight).solve(cross.T).T
 
 
 def times(matrix: Tensor, columns: Tensor) -> Tensor:
-    """`matrix @ columns` (o, n) in the matrix's precision, whatever that of the columns (d, n), block by block."""
+    """Multiply `matrix @ columns` in the matrix's precision, block by block.
+
+    Args:
+        matrix: (o, d).
+        columns: (d, n), of any float precision.
+
+    Returns:
+        (o, n), in the precision of `matrix`.
+    """
     return torch.cat([matrix @ block.to(matrix) for block in torch.split(columns, COLUMNS, 1)], 1)
 
 
 def identity_factor(like: Tensor, size: int) -> Factor:
-    """The factor of I (size, size), with dtype and device of a tensor."""
+    """Return the factor of the identity.
+
+    Args:
+        like: A tensor whose dtype and device it takes.
+        size: d.
+
+    Returns:
+        The factor of I (d, d).
+    """
     return Factor(torch.eye(size, dtype=like.dtype, device=like.device), None, 1.0)

@@ -11,7 +11,16 @@ ROWS = 512  # rows of W that are held in float64 at a time
 
 
 def rounded(update: Update, weight: Tensor) -> tuple[Tensor, float]:
-    """W' (o, i) in the weight's dtype, computed in float64 by blocks of rows, and the relative rounding loss."""
+    """Apply an update in float64, by blocks of rows, and round once to the weight's dtype.
+
+    Args:
+        update: Of shape (o, i).
+        weight: W (o, i), left as it is.
+
+    Returns:
+        W' (o, i) in the weight's dtype, and the relative rounding loss: the norm of what rounding changed over that of
+        W' - W, 0 where nothing changed.
+    """
     new = torch.empty_like(weight)
     lost = change = 0.0
     for start in range(0, weight.shape[0], ROWS):

@@ -13,9 +13,15 @@ BY_GRAM = 64  # columns from which a singular decomposition is the slower way
 
 
 def column_space(matrix: Tensor, tolerance: float, dtype: torch.dtype = torch.float64) -> Tensor:
-    """Orthonormal basis Q (d, r) of the column space of `matrix` (d, n), in `dtype`.
+    """Return an orthonormal basis of the column space of a matrix.
 
-    The numerical rank r counts singular values above `tolerance` times the largest; a zero matrix has r = 0.
+    Args:
+        matrix: (d, n).
+        tolerance: The numerical rank r counts singular values above this share of the largest.
+        dtype: The precision of the decomposition and of the basis.
+
+    Returns:
+        Q (d, r); r = 0 for a zero matrix.
     """
     matrix = matrix.to(dtype)
     # squares of singular values hold half the digits: enough for a tolerance well above their rounding
@@ -39,9 +45,12 @@ def _column_space_by_gram(matrix: Tensor, tolerance: float) -> Tensor:
 
 @dataclass(frozen=True)
 class NullSpace:
-    """An orthonormal `basis` of the null space N (i, p), or, where that is smaller, of its complement (i, i - p).
+    """The null space of a moment, by a basis of it or of its complement, whichever is smaller.
 
-    energy: share of the moment's trace that lies in the null space. complement: which of the two `basis` is.
+    Args:
+        basis: Orthonormal: N (i, p) of the null space, or (i, i - p) of its complement.
+        energy: Share of the moment's trace that lies in the null space.
+        complement: Whether `basis` is of the complement.
     """
 
     basis: Tensor
@@ -50,11 +59,18 @@ class NullSpace:
 
     @property
     def rank(self) -> int:
-        """p, of the null space."""
+        """p, the dimension of the null space."""
         return self.basis.shape[0] - self.basis.shape[1] if self.complement else self.basis.shape[1]
 
     def project(self, matrix: Tensor) -> Tensor:
-        """`N N^T matrix` (i, n), in the basis's precision."""
+        """Project columns on the null space.
+
+        Args:
+            matrix: (i, n).
+
+        Returns:
+            `N N^T matrix` (i, n), in the precision of the basis.
+        """
         matrix = matrix.to(self.basis)
         along = self.basis @ (self.basis.T @ matrix)
         return matrix - along if self.complement else along
@@ -68,11 +84,21 @@ def null_space(
     rank: int | None = None,
     dtype: torch.dtype = torch.float64,
 ) -> NullSpace:
-    """The weakest directions of `moment` (i, i), symmetric, by exactly one rule.
+    """Find the weakest directions of a moment, by exactly one rule.
 
-    threshold: singular values at most this, as the moment has them (the published rule); energy: as many of the
-    weakest directions as hold together at most this share of the trace; rank: that many.
-    Raises `EmptyNullSpace` where the rule keeps none, `SolverError` unless exactly one rule is given.
+    Args:
+        moment: (i, i), symmetric positive semidefinite.
+        threshold: Directions of singular values at most this, as the moment has them (the published rule).
+        energy: As many of the weakest directions as hold together at most this share of the trace.
+        rank: This many of the weakest directions.
+        dtype: The precision of the decomposition and of the basis.
+
+    Returns:
+        The null space, of at least one direction.
+
+    Raises:
+        SolverError: Not exactly one rule is given.
+        EmptyNullSpace: The rule leaves no direction; the message says the smallest singular value.
     """
     if sum(rule is not None for rule in (threshold, energy, rank)) != 1:
         raise SolverError("a null space is given by exactly one of null_threshold, null_energy and null_rank")

@@ -27,12 +27,9 @@ class TextOptions:
         default="text", metadata={"help": "for .jsonl and dataset: the key that holds the text"}
     )
     documents: int = option(default=100000, metadata={"help": "documents that are read at most"})
-    max_tokens: int = option(default=512, metadata={"help": "tokens of a document that are read at most"})
 
     def __post_init__(self) -> None:
         if self.documents < 1:
             raise ConfigError(f"documents must be at least 1, got {self.documents}")
-        if self.max_tokens < 1:
-            raise ConfigError(f"max_tokens must be at least 1, got {self.max_tokens}")
         if self.path and self.dataset:
             raise ConfigError("path and dataset are both given: keep one of them")

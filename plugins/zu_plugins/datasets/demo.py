@@ -43,5 +43,5 @@ def load(options: Any, seed: int) -> DataSplit:
 
 
 def documents(options: Any) -> Iterator[str]:
-    """General text of the demo world, one document an item; `max_tokens` is for whoever tokenizes it."""
+    """General text of the demo world, one document an item."""
     return islice(iter(demo.background_texts()), options.documents)

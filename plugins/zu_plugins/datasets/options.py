@@ -213,9 +213,7 @@ class DemoTextOptions:
     """The general text that belongs to the demo world."""
 
     documents: int = field(default=1000, metadata={"help": "documents that are read at most"})
-    max_tokens: int = field(default=128, metadata={"help": "tokens of a document that are read at most"})
 
     def __post_init__(self) -> None:
-        for name in ("documents", "max_tokens"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.documents < 1:
+            raise ConfigError(f"documents must be at least 1, got {self.documents}")

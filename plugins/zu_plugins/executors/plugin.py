@@ -6,7 +6,7 @@ from zu_plugins.executors.options import ProcessOptions, RayOptions
 
 @hookimpl
 def zu_register_executors(register: Register[ExecutorSpec]) -> None:
-    """Here, in processes of this machine, or on a Ray cluster."""
+    """Offer this process, processes of this machine, and a Ray cluster."""
     register(
         ExecutorSpec(
             "local",

@@ -12,10 +12,14 @@ Work = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 
 def execute(work: Work, jobs: Sequence[Mapping[str, Any]], options: RayOptions) -> Iterator[Finished]:
-    """Submit all jobs, yield each as it ends. A task whose worker died is lost, not tried again.
+    """Submit all jobs and yield each as it ends.
 
-    Machines of the cluster must have this package installed and see the same folders: models, data, the bench's own.
-    Raises `PluginError` where ray is not installed, `ConfigError` where no cluster answers.
+    A task whose worker died is lost, not tried again. Machines of the cluster must have this package installed and see
+    the same folders: models, data, the bench's own.
+
+    Raises:
+        PluginError: ray is not installed.
+        ConfigError: No cluster is found at the address.
     """
     try:
         import ray
@@ -47,8 +51,8 @@ def execute(work: Work, jobs: Sequence[Mapping[str, Any]], options: RayOptions) 
                 try:
                     yield Finished(index, ray.get(reference))
                 except ray.exceptions.RayError as cause:
-                    said = str(cause).strip().splitlines() or [type(cause).__name__]
-                    yield Finished(index, lost=f"its Ray worker was lost: {said[0]}")
+                    lines = str(cause).strip().splitlines() or [type(cause).__name__]
+                    yield Finished(index, lost=f"its Ray worker was lost: {lines[0]}")
     finally:
         for reference in running:
             ray.cancel(reference)  # as Ctrl-C would: the task removes what it had half-written

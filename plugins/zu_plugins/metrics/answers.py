@@ -1,4 +1,4 @@
-"""What the model thinks of true answers: exact-match accuracies, as published for CounterFact, and probabilities.
+"""Metrics of true answers: exact-match accuracies, as published for CounterFact, and probabilities.
 
 An answer matches exactly when every one of its tokens is the most likely one after the prompt and the answer's
 earlier tokens (teacher-forced): the accuracies of the ZeroUnlearn and AlphaEdit evaluations. Rates count probes, not
@@ -34,8 +34,8 @@ def specificity(scorer: Scorer, data: DataSplit) -> Measurement | None:
 
 
 def retained(scorer: Scorer, data: DataSplit) -> Measurement | None:
-    """Exact match of the true answer on the prompts of facts to keep, in percent; higher is better."""
-    return _exact_match(scorer, _own(data.retain), "fact", MATCH.format("facts to keep"))
+    """Exact match of the true answer on the prompts of facts to retain, in percent; higher is better."""
+    return _exact_match(scorer, _own(data.retain), "fact", MATCH.format("facts to retain"))
 
 
 def multi_hop(scorer: Scorer, data: DataSplit) -> Measurement | None:

@@ -14,10 +14,10 @@ def choice_accuracy(scorer: Scorer, data: DataSplit, options: ChoiceOptions) -> 
     return _accuracy(scorer, data.forget, "forget questions", options)
 
 
-def kept_choice_accuracy(
+def retain_choice_accuracy(
     scorer: Scorer, data: DataSplit, options: ChoiceOptions
 ) -> dict[str, Measurement] | None:
-    """The same of the questions to keep, and of each further set by its name; higher is better."""
+    """The same of the questions to retain, and of each further set by its name; higher is better."""
     sets = {"retain": data.retain, **data.others}
     found = {
         name: _accuracy(scorer, questions, f"the questions of {name!r}", options)

@@ -1,4 +1,4 @@
-"""Membership inference: whether it shows in what the model says of a text that it was trained on it.
+"""Membership inference: whether the model's scores of a text show that it was trained on it.
 
 Each attack gives a text one number, larger where the text looks familiar; the measurement is the area under the ROC
 curve of members (forget texts) against non-members (texts that no training saw): 1 tells them apart, 0.5 is chance.
@@ -22,9 +22,8 @@ from zu_framework import ConfigError, DataSplit, Measurement, Probe, Request, Sc
 from zu_framework.evaluation import interval
 from zu_plugins.metrics.options import MinKOptions
 
-SMALLEST_DEVIATION = (
-    1e-3  # of a next-token distribution that is all but certain (min-k++'s own guard: variance 1e-6)
-)
+# of a next-token distribution that is all but certain (min-k++'s own guard: variance 1e-6)
+SMALLEST_DEVIATION = 1e-3
 WORST = -1e30  # of a token that the model gives no probability
 
 Attack = Callable[[str, Score], float]
@@ -32,19 +31,30 @@ Attack = Callable[[str, Score], float]
 
 @dataclass(frozen=True)
 class Sides:
-    """Familiarity of each member (n,) and of each non-member (m,)."""
+    """Two groups of texts, a number each, larger where the text looks familiar.
+
+    Args:
+        members: (n,), texts trained on.
+        others: (m,), texts never trained on.
+    """
 
     members: Any
     others: Any
 
 
 def mia_loss(scorer: Scorer, data: DataSplit) -> Measurement | None:
-    """AUC by the mean log-probability of a token. Source: Yeom et al. (2018)."""
+    """AUC by the mean log-probability of a token.
+
+    Source: Yeom et al. (2018).
+    """
     return _auc(sides(scorer, data, lambda _, score: score.per_token), "mean log-probability of a token")
 
 
 def mia_zlib(scorer: Scorer, data: DataSplit) -> Measurement | None:
-    """AUC by the mean log-probability of a token over the bytes of the zlib-compressed text. Source: Carlini (2021)."""
+    """AUC by the mean log-probability of a token over the bytes of the zlib-compressed text.
+
+    Source: Carlini et al. (2021).
+    """
 
     def familiar(text: str, score: Score) -> float:
         return score.per_token / len(zlib.compress(text.encode()))
@@ -55,7 +65,10 @@ def mia_zlib(scorer: Scorer, data: DataSplit) -> Measurement | None:
 
 
 def mia_min_k(scorer: Scorer, data: DataSplit, options: MinKOptions) -> Measurement | None:
-    """AUC by the mean log-probability of the least likely share k of the tokens. Source: Shi et al. (2024)."""
+    """AUC by the mean log-probability of the least likely share k of the tokens.
+
+    Source: Shi et al. (2024).
+    """
     return _auc(
         sides(scorer, data, min_k(options)),
         f"mean log-probability of the least likely {options.k:g} of tokens",
@@ -63,7 +76,10 @@ def mia_min_k(scorer: Scorer, data: DataSplit, options: MinKOptions) -> Measurem
 
 
 def mia_min_k_plus_plus(scorer: Scorer, data: DataSplit, options: MinKOptions) -> Measurement | None:
-    """AUC by the same, each token's log-probability standardised by what the model expects. Source: Zhang (2025)."""
+    """AUC as of `mia_min_k`, each token's log-probability standardised by its mean and deviation under the model.
+
+    Source: Zhang et al. (2025).
+    """
 
     def familiar(text: str, score: Score) -> float:
         parts = zip(score.token_log_probabilities, score.expected, score.deviations, strict=True)
@@ -113,7 +129,16 @@ def privleak(scorer: Scorer, data: DataSplit, options: MinKOptions) -> Measureme
 
 
 def sides(scorer: Scorer, data: DataSplit, familiar: Attack) -> Sides | None:
-    """What an attack says of members and non-members; None where the data hold no non-members."""
+    """Attack members and non-members.
+
+    Args:
+        scorer: Of the model that is attacked.
+        data: Texts `forget` and `holdout`, or forget facts and the further set `holdout`.
+        familiar: The attack: a number of a text and its score, larger where the text looks familiar.
+
+    Returns:
+        A number a text; None where the data hold no non-members.
+    """
     texts = data.texts.get("forget", ()), data.texts.get("holdout", ())
     if all(texts):
         return Sides(*(_of_texts(scorer, side, familiar) for side in texts))
@@ -124,12 +149,27 @@ def sides(scorer: Scorer, data: DataSplit, familiar: Attack) -> Sides | None:
 
 
 def min_k(options: MinKOptions) -> Attack:
-    """The mean log-probability of the least likely tokens."""
+    """Return the attack by the mean log-probability of the least likely tokens.
+
+    Args:
+        options: `k` is the share of tokens.
+
+    Returns:
+        The attack.
+    """
     return lambda _, score: _lowest(score.token_log_probabilities, options.k)
 
 
 def areas(members: Any, others: Any) -> Any:
-    """The area under the ROC curve, of the ranks of members (..., n) among all: ties count one half."""
+    """Compute areas under the ROC curve by the ranks of members among all; ties count one half.
+
+    Args:
+        members: (..., n).
+        others: (..., m).
+
+    Returns:
+        (...), from 0 to 1.
+    """
     n, m = members.shape[-1], others.shape[-1]
     ranks = rankdata(np.concatenate([members, others], -1), axis=-1)[..., :n].sum(-1)
     return (ranks - n * (n + 1) / 2) / (n * m)

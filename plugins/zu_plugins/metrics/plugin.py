@@ -38,7 +38,7 @@ METRICS = (
     MetricSpec(
         "retained",
         target="zu_plugins.metrics.answers:retained",
-        summary="Facts to keep that the model answers, on the rewrite prompt",
+        summary="Facts to retain that the model answers, on the rewrite prompt",
         better="higher",
     ),
     MetricSpec(
@@ -114,7 +114,7 @@ METRICS = (
     MetricSpec(
         "retain_rouge",
         target="zu_plugins.metrics.speech:retain_rouge",
-        summary="ROUGE-L recall of the answers to keep in what the model says",
+        summary="ROUGE-L recall of the answers to retain in what the model says",
         options=RougeOptions,
         better="higher",
     ),
@@ -136,7 +136,7 @@ METRICS = (
     MetricSpec(
         "model_utility",
         target="zu_plugins.metrics.truth:model_utility",
-        summary="Harmonic mean of probability, ROUGE-L and truth score on what is to be kept (TOFU)",
+        summary="Harmonic mean of probability, ROUGE-L and truth score on what is to be retained (TOFU)",
         options=UtilityOptions,
         better="higher",
     ),
@@ -194,9 +194,9 @@ METRICS = (
         better="lower",
     ),
     MetricSpec(
-        "kept_choice_accuracy",
-        target="zu_plugins.metrics.choices:kept_choice_accuracy",
-        summary="Multiple-choice questions to keep that the model answers, by set",
+        "retain_choice_accuracy",
+        target="zu_plugins.metrics.choices:retain_choice_accuracy",
+        summary="Multiple-choice questions to retain that the model answers, by set",
         options=ChoiceOptions,
         better="higher",
     ),

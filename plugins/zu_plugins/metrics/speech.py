@@ -1,4 +1,4 @@
-"""What the model says when it is let speak: greedy continuations, their fluency and what they give away."""
+"""Metrics of greedy continuations: their fluency, and how much of a true answer they hold."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ WEIGHTS = {2: 2 / 3, 3: 4 / 3}
 
 def fluency(scorer: Scorer, data: DataSplit, options: ContinuationOptions) -> Measurement | None:
     """Mean weighted n-gram entropy, in bits, of what the model says after the forget prompts; repetition lowers it."""
-    said = scorer.completions([request.prompt for request in data.forget], options.max_new_tokens)
+    texts = scorer.completions([request.prompt for request in data.forget], options.max_new_tokens)
     return mean(
-        [n_gram_entropy(text) for text in said],
+        [n_gram_entropy(text) for text in texts],
         definition="mean over forget prompts of the weighted entropy (bits) of the bigrams (2/3) and trigrams (4/3) "
         f"of a greedy continuation of at most {options.max_new_tokens} tokens",
     )
@@ -31,9 +31,9 @@ def forget_rouge(scorer: Scorer, data: DataSplit, options: RougeOptions) -> Meas
 
 
 def retain_rouge(scorer: Scorer, data: DataSplit, options: RougeOptions) -> Measurement | None:
-    """Mean ROUGE-L recall of the true answer in what the model says, over facts to keep; higher is better."""
+    """Mean ROUGE-L recall of the true answer in what the model says, over facts to retain; higher is better."""
     return mean(
-        rouge_recalls(scorer, data.retain, options), definition=ROUGE.format("facts to keep", options)
+        rouge_recalls(scorer, data.retain, options), definition=ROUGE.format("facts to retain", options)
     )
 
 
@@ -44,23 +44,47 @@ ROUGE = (
 
 
 def rouge_recalls(scorer: Scorer, requests: Sequence[Request], options: RougeOptions) -> list[float]:
-    """ROUGE-L recall of each request's answer in the model's greedy answer."""
-    said = scorer.completions([request.prompt for request in requests], options.max_new_tokens)
+    """Compute the ROUGE-L recall of each request's answer in the model's greedy continuation.
+
+    Args:
+        scorer: Of the model.
+        requests: One whose answer holds no word is left out.
+        options: How many tokens a continuation may have.
+
+    Returns:
+        A number from 0 to 1 a request, in order.
+    """
+    texts = scorer.completions([request.prompt for request in requests], options.max_new_tokens)
     return [
         rouge_l_recall(request.answer, text)
-        for request, text in zip(requests, said, strict=True)
+        for request, text in zip(requests, texts, strict=True)
         if words(request.answer)
     ]
 
 
 def words(text: str) -> list[str]:
-    """Lower-cased runs of letters and digits, of any script."""
+    """Split a text into words: lower-cased runs of letters and digits, of any script.
+
+    Args:
+        text: Of any language.
+
+    Returns:
+        The words, in order.
+    """
     return re.findall(r"[^\W_]+", text.lower())
 
 
-def rouge_l_recall(reference: str, said: str) -> float:
-    """Longest common subsequence of words, over the words of `reference`, which must hold one."""
-    wanted, given = words(reference), words(said)
+def rouge_l_recall(reference: str, text: str) -> float:
+    """Divide the longest common subsequence of words by the words of the reference.
+
+    Args:
+        reference: Holds at least one word.
+        text: Is compared with it.
+
+    Returns:
+        From 0 to 1.
+    """
+    wanted, given = words(reference), words(text)
     longest = [0] * (len(given) + 1)  # of the words of `wanted` so far, and of each beginning of `given`
     for word in wanted:
         above = longest[:]
@@ -70,7 +94,14 @@ def rouge_l_recall(reference: str, said: str) -> float:
 
 
 def n_gram_entropy(text: str) -> float:
-    """Mean of the weighted entropies of a text's bigrams and trigrams, in bits; 0 where it has none."""
+    """Average the weighted entropies of a text's bigrams and trigrams.
+
+    Args:
+        text: Split into words and single marks.
+
+    Returns:
+        In bits; 0 where the text has no bigram.
+    """
     tokens = re.findall(r"\w+|[^\w\s]", text)
     weighted = []
     for n, weight in WEIGHTS.items():

@@ -62,9 +62,9 @@ def forget_quality(scorer: Scorer, data: DataSplit, options: TruthOptions) -> Me
 
 
 def model_utility(scorer: Scorer, data: DataSplit, options: UtilityOptions) -> Measurement | None:
-    """Harmonic mean of probability, ROUGE-L recall and truth score of the facts to keep, real authors and world facts.
+    """Harmonic mean of probability, ROUGE-L recall and truth score of retained facts, real authors and world facts.
 
-    Of the facts to keep, those with wrong answers are taken where there are any, as TOFU does (`retain_perturbed`).
+    Of the facts to retain, those with wrong answers are taken where there are any, as TOFU does (`retain_perturbed`).
     Other sets do not count. Probability: of the true answer per token; of the two further sets, its share among the
     right and the wrong answers. Truth score: max(0, 1 - R). A set without wrong answers has no truth score. Higher is
     better.
@@ -96,7 +96,7 @@ def model_utility(scorer: Scorer, data: DataSplit, options: UtilityOptions) -> M
         numerator=value * len(means),
         denominator=len(means),
         grain="part",
-        definition="harmonic mean of probability, ROUGE-L recall and truth score, each a mean over the facts to keep, "
+        definition="harmonic mean of probability, ROUGE-L recall and truth score, each a mean over the retained facts, "
         "real authors or world facts; the denominator is how many of these the data hold",
         low=low,
         high=high,
@@ -104,7 +104,16 @@ def model_utility(scorer: Scorer, data: DataSplit, options: UtilityOptions) -> M
 
 
 def ratios(scorer: Scorer, requests: Sequence[Request], options: TruthOptions) -> list[float]:
-    """R of each request that has wrong answers; the right one is its paraphrased answer, or the answer itself."""
+    """Compute R of each request that has wrong answers.
+
+    Args:
+        scorer: Of the model.
+        requests: The right answer of each is its paraphrased answer, or else the answer itself.
+        options: How the wrong answers' probabilities are averaged.
+
+    Returns:
+        R of those requests, in order; 1 where neither side has any probability.
+    """
     asked = [request for request in requests if request.perturbed_answers]
     probes = [
         [

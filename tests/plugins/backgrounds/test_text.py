@@ -72,7 +72,6 @@ def test_the_hub_needs_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
         documents(TextOptions(dataset="wikitext"))
 
 
-@pytest.mark.parametrize("options", [{"documents": 0}, {"max_tokens": 0}])
-def test_options_out_of_range_are_refused(options: dict[str, int]) -> None:
-    with pytest.raises(ConfigError, match="must be at least 1"):
-        TextOptions(**options)  # type: ignore[arg-type]
+def test_options_out_of_range_are_refused() -> None:
+    with pytest.raises(ConfigError, match="documents must be at least 1"):
+        TextOptions(documents=0)

@@ -156,8 +156,8 @@ CHOOSER = Known(
 def test_the_likeliest_choice_is_taken() -> None:
     assert value(metric("choice_accuracy")(CHOOSER, CHOICES)) == 50  # 0.36 < 0.5
     assert value(metric("choice_accuracy", normalise="token")(CHOOSER, CHOICES)) == 100  # 0.6 > 0.5
-    kept = metric("kept_choice_accuracy")(CHOOSER, CHOICES)
-    assert {name: one.value for name, one in kept.items()} == {"geography": 0}
+    retain = metric("retain_choice_accuracy")(CHOOSER, CHOICES)
+    assert {name: one.value for name, one in retain.items()} == {"geography": 0}
 
 
 NAMES = sorted(

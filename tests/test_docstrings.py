@@ -1,0 +1,308 @@
+"""What is public says what it takes, returns and raises, in plain words.
+
+The form: one summary sentence; `Args:` with every parameter; `Returns:` or `Yields:` where something else than None
+comes back; `Raises:` with each error that the body raises itself. Held to it: what a public package offers in
+`__all__`, the public methods of its classes, all of `contracts` and `specs`, and the plugins that others copy from.
+Other plugins' modules are held to the summary.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib
+import inspect
+import pkgutil
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import zu_plugins
+from zu_framework import hookspecs
+from zu_framework.registry.manager import installed_plugins
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = (
+    "zu_framework", "zu_framework.linalg", "zu_framework.models", "zu_framework.evaluation", "zu_framework.reporting",
+    "zu_framework.options", "zu_framework.data", "zu_framework.testing", "zu_framework.demo",
+)  # fmt: skip
+WHOLE = ("zu_framework.contracts", "zu_framework.specs")
+COPIED_FROM = ("zu_plugins.metrics", "zu_plugins.executors")
+# distributions that a plugin may do without, and a package that is on its way
+OPTIONAL = ("ray", "datasets", "lm_eval", "peft", "accelerate", "zu_framework.data")
+
+# Rooms whose docstrings have not the form yet: to be shortened, never lengthened.
+TO_DO: tuple[str, ...] = (
+    "zu_framework.contracts",
+    "zu_framework.engine",
+    "zu_framework.models",
+    "zu_framework.problem",
+    "zu_framework.reporting",
+    "zu_framework.specs",
+    "zu_framework.store",
+    "zu_framework.testing",
+    "zu_plugins.closed_form",
+    "zu_plugins.collectors",
+    "zu_plugins.datasets",
+    "zu_plugins.finetune",
+    "zu_plugins.locators",
+    "zu_plugins.targets",
+)
+
+# Let off, with the reason:
+#   properties and dunder methods: they read as attributes, or have Python's own meaning
+#   functions without parameters: the summary says what comes back
+#   error classes: built like any exception
+#   fields with `help`: an option is explained where it is defined, and the reference prints that
+#   tests of a contract class: pytest calls them
+#   what fulfils a contract (a component, a hook, a method that a base declares): the contract says it, once
+FULFILS = frozenset(
+    [one.spec.target.replace(":", ".") for one in installed_plugins().registry]
+    + [name for name in vars(hookspecs) if name.startswith("zu_")]
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Thing:
+    """Something with a docstring: `name` is its full name; `owner` is the class of a method."""
+
+    name: str
+    value: Any
+    owner: type | None = None
+
+
+def public_things() -> Iterator[Thing]:
+    """What is offered, each once, named by where it is defined."""
+    seen: set[str] = set()
+    for module in _modules():
+        for value in _offered(module):
+            name = f"{value.__module__}.{value.__name__}"
+            if name not in seen:
+                seen.add(name)
+                yield Thing(name, value)
+                yield from _methods(name, value) if inspect.isclass(value) else ()
+
+
+def _modules() -> Iterator[ModuleType]:
+    plugins = [found.name for found in pkgutil.walk_packages(zu_plugins.__path__, "zu_plugins.")]
+    for name in (*PACKAGES, *WHOLE, *plugins):
+        try:
+            yield importlib.import_module(name)
+        except ModuleNotFoundError as missing:
+            if missing.name not in OPTIONAL:
+                raise
+
+
+def _offered(module: ModuleType) -> list[Any]:
+    """Functions and classes: by `__all__` of a public package, by where they are defined of another module."""
+    if module.__name__ in PACKAGES:
+        values = [getattr(module, name) for name in module.__all__]
+        found = [value for value in values if str(getattr(value, "__module__", "")).startswith("zu_")]
+    else:
+        named = [value for name, value in vars(module).items() if not name.startswith("_")]
+        found = [value for value in named if getattr(value, "__module__", "") == module.__name__]
+    return [value for value in found if inspect.isclass(value) or inspect.isfunction(value)]
+
+
+def _methods(name: str, kind: type) -> Iterator[Thing]:
+    for attribute, value in vars(kind).items():
+        function = value.__func__ if isinstance(value, staticmethod | classmethod) else value
+        if attribute.startswith(("_", "test_")) or not inspect.isfunction(function):
+            continue
+        if function.__qualname__ == f"{kind.__qualname__}.{attribute}":
+            yield Thing(f"{name}.{attribute}", function, kind)
+
+
+def missing(thing: Thing) -> list[str]:
+    """What a docstring lacks, in words; empty where it has the form."""
+    text = inspect.cleandoc(thing.value.__doc__ or "")
+    lacks = _summary_faults(text)
+    copied = thing.name.startswith(COPIED_FROM)
+    if _fulfils(thing) or (thing.name.startswith("zu_plugins.") and not copied):
+        return lacks
+    if inspect.isclass(thing.value):
+        return lacks + _class_faults(thing.value, text)
+    return lacks + _function_faults(thing, text)
+
+
+def _fulfils(thing: Thing) -> bool:
+    if thing.name in FULFILS or thing.value.__name__ in FULFILS:
+        return True
+    if thing.owner is None:
+        return inspect.isclass(thing.value) and issubclass(thing.value, BaseException)
+    declared = [base for base in thing.owner.__mro__[1:] if hasattr(base, thing.value.__name__)]
+    return bool(declared) or f"{thing.owner.__module__}.{thing.owner.__name__}" in FULFILS
+
+
+def _summary_faults(text: str) -> list[str]:
+    summary = re.sub(r"`[^`]*`", "x", text.split("\n\n")[0].split("\nArgs:")[0]).replace("\n", " ").strip()
+    if not summary:
+        return ["a summary"]
+    faults = [] if summary.endswith(".") else ["a full stop after the summary"]
+    if re.search(r"(?<!e\.g)(?<!i\.e)\. [A-Z]", summary):
+        faults.append("a summary of one sentence, apart from the rest")
+    return faults
+
+
+def _class_faults(kind: type, text: str) -> list[str]:
+    if dataclasses.is_dataclass(kind):
+        own = [f for f in dataclasses.fields(kind) if f.name in kind.__annotations__]
+        named = [f.name for f in own if f.init and not f.name.startswith("_") and "help" not in f.metadata]
+        return [f"the field {name}" for name in named if not re.search(rf"\b{name}\b", text)]
+    init = vars(kind).get("__init__")
+    if not inspect.isfunction(init) or getattr(kind, "_is_protocol", False) or inspect.isabstract(kind):
+        return []
+    args = _section(text, "Args") or _section(inspect.cleandoc(init.__doc__ or ""), "Args")
+    return [f"Args: {name}" for name in _parameters(init) if not _named(name, args)]
+
+
+def _function_faults(thing: Thing, text: str) -> list[str]:
+    names = _parameters(thing.value)
+    args, back = _section(text, "Args"), _section(text, "Returns") or _section(text, "Yields")
+    faults = [f"Args: {name}" for name in names if not _named(name, args)]
+    if names and _returns(thing.value) and not back:
+        faults.append("Returns")
+    raised = _section(text, "Raises")
+    faults += [f"Raises: {name}" for name in _raised(thing) if not re.search(rf"\b{name}\b", raised)]
+    return faults
+
+
+def _parameters(function: Any) -> list[str]:
+    names = [name for name in inspect.signature(function).parameters if not name.startswith("_")]
+    return names[1:] if names[:1] in (["self"], ["cls"]) else names
+
+
+def _returns(function: Any) -> bool:
+    declared = str(inspect.get_annotations(function).get("return", "None"))
+    return declared not in ("None", "NoReturn", "Never")
+
+
+def _section(text: str, name: str) -> str:
+    found = re.search(rf"^{name}:[ \t]*(.*?)(?=^\S|\Z)", text, re.MULTILINE | re.DOTALL)
+    return found[1] if found else ""
+
+
+def _named(name: str, args: str) -> bool:
+    """`name:`, or in a list before a colon: `low, high: ...`."""
+    return bool(re.search(rf"(?:^|[\s,*]){name}(?:, \*{{0,2}}\w+)*(?: \([^)]*\))?:", args))
+
+
+def _raised(thing: Thing) -> list[str]:
+    """Names of the errors in `raise Name(...)` of the body itself, nested functions left out."""
+    found: dict[str, None] = {}
+
+    def walk(node: ast.AST) -> None:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.FunctionDef | ast.Lambda | ast.ClassDef):
+                continue
+            if isinstance(child, ast.Raise) and isinstance(child.exc, ast.Call):
+                name = ast.unparse(child.exc.func).rpartition(".")[2]
+                if name[0].isupper() and name != "NotImplementedError":
+                    found[name] = None
+            walk(child)
+
+    walk(_definition(thing))
+    return list(found)
+
+
+def _definition(thing: Thing) -> ast.AST:
+    node: ast.AST = _parsed(thing.value.__module__)
+    for part in thing.name.removeprefix(f"{thing.value.__module__}.").split("."):
+        node = next(n for n in ast.iter_child_nodes(node) if getattr(n, "name", "") == part)
+    return node
+
+
+@cache
+def _parsed(module: str) -> ast.Module:
+    return ast.parse(inspect.getsource(importlib.import_module(module)))
+
+
+@cache
+def faults_by_name() -> dict[str, list[str]]:
+    return {thing.name: lacks for thing in public_things() if (lacks := missing(thing))}
+
+
+def test_public_names_have_the_form() -> None:
+    found = {name: lacks for name, lacks in faults_by_name().items() if not name.startswith(TO_DO)}
+    assert not found, "\n" + "\n".join(f"{name} lacks {'; '.join(lacks)}" for name, lacks in found.items())
+
+
+@pytest.mark.parametrize("room", TO_DO)
+def test_no_finished_room_is_let_off(room: str) -> None:
+    assert any(name.startswith(room) for name in faults_by_name()), f"{room} is done: take it off the list"
+
+
+# ------------------------------------------------------------------------------------------------ words
+
+SOURCES = ("zu_framework", "plugins", "docs")
+JOKES = frozenset({"Said", "Kept", "Watched", "Sight", "lies", "told_updates"})
+# "answers" for "returns": a clause of its own, or of something that runs. A model or a prompt may answer.
+ANSWERS = re.compile(
+    r"; answers (?!of\b)"
+    r"|\b(?:it|that|which|one|hook|plugin|function|section|implementation|command|factor|metric|change`)"
+    r" answers (?!of\b|to\b|are\b|\d)"
+)
+# Rooms with such words still: to be shortened, never lengthened.
+WORDS_TO_DO: tuple[str, ...] = (
+    "plugins/zu_plugins/finetune",
+    "plugins/zu_plugins/targets",
+    "zu_framework/bench",
+    "zu_framework/engine",
+    "zu_framework/evaluation/scorer.py",
+    "zu_framework/hookspecs.py",
+    "zu_framework/models",
+    "zu_framework/reporting",
+    "zu_framework/store",
+)
+
+
+def _files(*endings: str) -> list[Path]:
+    found = [path for top in SOURCES for path in (ROOT / top).rglob("*") if path.suffix in endings]
+    return sorted(path for path in found if "__pycache__" not in path.parts)
+
+
+@cache
+def word_faults() -> dict[str, list[str]]:
+    found = {path: [*_jokes(path), *_answers(path)] for path in _files(".py", ".md")}
+    return {path.relative_to(ROOT).as_posix(): faults for path, faults in found.items() if faults}
+
+
+def _jokes(path: Path) -> Iterator[str]:
+    """Names in code, or in code spans of a page, that a stranger cannot read."""
+    text = path.read_text("utf-8")
+    if path.suffix == ".md":
+        spans = re.findall(r"```.*?```|`[^`\n]+`", text, re.DOTALL)
+        yield from sorted(JOKES & set(re.findall(r"\w+", " ".join(spans))))
+        return
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(text)):
+        for attribute in ("id", "arg", "attr", "name", "asname"):
+            if isinstance(name := getattr(node, attribute, None), str):
+                names.add(name)
+    yield from sorted(JOKES & names)
+
+
+def _answers(path: Path) -> Iterator[str]:
+    text = path.read_text("utf-8")
+    prose = [text]
+    if path.suffix == ".py":
+        documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
+        nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, documented)]
+        prose = [ast.get_docstring(node) or "" for node in nodes]
+    for part in prose:
+        yield from (f"{match[0].strip()!r}: say 'returns'" for match in ANSWERS.finditer(part))
+
+
+def test_words_are_plain() -> None:
+    found = {path: faults for path, faults in word_faults().items() if not path.startswith(WORDS_TO_DO)}
+    assert not found, "\n" + "\n".join(f"{path}: {'; '.join(faults)}" for path, faults in found.items())
+
+
+@pytest.mark.parametrize("room", WORDS_TO_DO)
+def test_no_plain_room_is_let_off(room: str) -> None:
+    assert any(path.startswith(room) for path in word_faults()), f"{room} is done: take it off the list"
