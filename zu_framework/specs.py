@@ -188,8 +188,13 @@ class BackgroundSpec(Spec):
 
 @dataclass(frozen=True)
 class DatasetSpec(Spec):
-    """Registers a `Dataset`."""
+    """Registers a `Dataset`.
 
+    Args:
+        open_fields: Whether its records may hold fields that metrics declare; it is then called with `declared=` too.
+    """
+
+    open_fields: bool = False
     kind: ClassVar[str] = "dataset"
 
 
@@ -199,9 +204,11 @@ class MetricSpec(Spec):
 
     Args:
         better: The direction that a user who forgets wants.
+        fields: Names of the fields of a user's records that it reads, from `Request.extra`.
     """
 
     better: Better = "unchanged"
+    fields: frozenset[str] = frozenset()
     kind: ClassVar[str] = "metric"
     known_needs: ClassVar[frozenset[str]] = frozenset({"reference", "texts"})
 

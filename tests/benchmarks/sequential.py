@@ -81,7 +81,7 @@ def contestants() -> list[Contestant]:
 def sequence(contestant: Contestant, edits: int, seed: int) -> list[dict[str, float]]:
     """Measurements before any edit and after those of `SHOWN`."""
     plugins = installed_plugins()
-    config = load_config("demo", ["data.forget=0", f"seed={seed}"])
+    config = load_config("demo", ["data.forget=all", f"seed={seed}"])
     split = load_data(config, resolve(config, plugins))
     asked = random.Random(seed).sample(split.forget, FACTS * edits)
     lm = zu.LanguageModel.from_pretrained("zu:demo", dtype="float32", device="cpu")

@@ -7,10 +7,11 @@ request of each, and draws (`by_protocol`, `drawn_and_rest`).
 from zu_framework.data.agreement import distinct, notes_on, refuse_overlap
 from zu_framework.data.draws import by_protocol, drawn_and_rest, first_and_second_half
 from zu_framework.data.facts import Facts, read_facts, requests_from, split_from
-from zu_framework.data.fields import filled, request_of
+from zu_framework.data.fields import filled, place_of, request_of
 from zu_framework.data.files import read_file
-from zu_framework.data.records import Record, described
-from zu_framework.data.sources import Part, Source, hub_records
+from zu_framework.data.messages import described
+from zu_framework.data.records import Record
+from zu_framework.data.sources import Part, Source, hub_records, read_records
 from zu_framework.data.tables import first_row, read_csv
 from zu_framework.data.wording import chat_notes
 
@@ -29,9 +30,11 @@ __all__ = [
     "first_row",
     "hub_records",
     "notes_on",
+    "place_of",
     "read_csv",
     "read_facts",
     "read_file",
+    "read_records",
     "refuse_overlap",
     "request_of",
     "requests_from",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from zu_framework.data.messages import escaped
 from zu_framework.errors import DataError
 from zu_framework.problem import Request
 
@@ -17,7 +18,15 @@ def key_of(request: Request) -> Key:
 
 
 def distinct(requests: Iterable[Request]) -> list[Request]:
-    """Return equal facts once, in the order of their first records; what their records hold besides comes together."""
+    """Return equal facts once.
+
+    Args:
+        requests: Facts, some of them with the same prompt and answer.
+
+    Returns:
+        One request for each fact, in the order of their first records; paraphrases, probes and aliases come together,
+        all else is the first record's.
+    """
     merged: dict[Key, Request] = {}
     for request in requests:
         first = merged.setdefault(key_of(request), request)
@@ -39,6 +48,9 @@ def notes_on(requests: Sequence[Request], what: str) -> tuple[str, ...]:
     Args:
         requests: The facts as they stand in the file.
         what: What messages call them: "facts to forget".
+
+    Returns:
+        At most two sentences.
     """
     first: dict[Key, Request] = {}
     answers: dict[str, Request] = {}
@@ -63,13 +75,21 @@ def notes_on(requests: Sequence[Request], what: str) -> tuple[str, ...]:
         one, two = contrary[0]
         notes.append(
             f"{what}: {_counted(len(contrary), 'prompt has', 'prompts have')} several answers, the first "
-            f"{one.prompt!r} ({one.answer!r} and {two.answer!r}: {_places(one, two)})"
+            f"'{escaped(one.prompt)}' ('{escaped(one.answer)}' and '{escaped(two.answer)}': {_places(one, two)})"
         )
     return tuple(notes)
 
 
 def refuse_overlap(forget: Iterable[Request], retain: Iterable[Request]) -> None:
-    """Raise `DataError` for the first fact that is to be forgotten and to be retained, naming both places."""
+    """Refuse a fact that is to be forgotten and to be retained.
+
+    Args:
+        forget: The facts to forget.
+        retain: The facts to retain.
+
+    Raises:
+        DataError: There is one; both its places are named.
+    """
     asked = {key_of(request): request for request in forget}
     for request in retain:
         if both := asked.get(key_of(request)):
@@ -85,11 +105,13 @@ def without(requests: Iterable[Request], forget: Iterable[Request]) -> list[Requ
 
 
 def _shown(request: Request) -> str:
-    return f"{request.prompt!r} -> {request.answer!r}"
+    return f"'{escaped(request.prompt)}' -> '{escaped(request.answer)}'"
 
 
 def _places(one: Request, two: Request) -> str:
-    return " and ".join(request.source or request.id or "no source" for request in (one, two))
+    first, second = (request.source or request.id or "given" for request in (one, two))
+    file = first.rpartition(", ")[0]
+    return f"{first} and {second.removeprefix(f'{file}, ') if file else second}"
 
 
 def _counted(number: int, one: str, many: str) -> str:

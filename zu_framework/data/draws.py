@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from typing import TypeVar
 
-from zu_framework.data.agreement import distinct, notes_on, refuse_overlap, without
+from zu_framework.data.agreement import distinct, notes_on, without
 from zu_framework.errors import ConfigError
 from zu_framework.options import ALL, Count
 from zu_framework.problem import DataSplit, Request
@@ -17,7 +17,19 @@ T = TypeVar("T")
 def by_protocol(
     requests: Sequence[Request], protocol: str, forget: Count, retain: Count, seed: int, where: str
 ) -> DataSplit:
-    """Draw by a protocol's name: `zerounlearn` (`first_and_second_half`) or `all` (`drawn_and_rest`)."""
+    """Draw by a protocol's name.
+
+    Args:
+        requests: All of the file, in its order.
+        protocol: `zerounlearn` (`first_and_second_half`) or `all` (`drawn_and_rest`).
+        forget: How many to forget, or "all".
+        retain: How many to retain, or "all".
+        seed: Decides both draws.
+        where: What messages call the file.
+
+    Returns:
+        The facts that were drawn.
+    """
     draw = first_and_second_half if protocol == "zerounlearn" else drawn_and_rest
     return draw(requests, forget=forget, retain=retain, seed=seed, where=where)
 
@@ -37,6 +49,9 @@ def first_and_second_half(
         seed: Decides both draws.
         where: What messages call the file.
 
+    Returns:
+        The facts that were drawn.
+
     Raises:
         ConfigError: There are fewer facts than that.
     """
@@ -45,8 +60,8 @@ def first_and_second_half(
     second = distinct(requests[half:])
     first = without(distinct(requests[:half]), second)
     chosen = _sample(draw, second, forget, "data.forget", f"the second half of {where}")
-    kept = _sample(draw, first, retain, "data.retain", f"the first half of {where}")
-    return DataSplit(chosen, kept, notes=notes_on(requests, where))
+    others = _sample(draw, first, retain, "data.retain", f"the first half of {where}")
+    return DataSplit(chosen, others, notes=notes_on(requests, where))
 
 
 def drawn_and_rest(
@@ -72,6 +87,9 @@ def drawn_and_rest(
         retain_from: The facts to retain are among these; None for what the draw leaves.
         retain_where: What messages call those.
 
+    Returns:
+        The facts that were drawn.
+
     Raises:
         ConfigError: There are fewer facts than that.
     """
@@ -84,12 +102,12 @@ def drawn_and_rest(
         retain_where = f"what {len(chosen)} forget facts leave of {where}"
     else:
         notes += notes_on(retain_from, retain_where)
-        others = without(distinct(retain_from), pool)
-        if len(others) < len(distinct(retain_from)):
-            notes += (f"{retain_where}: facts that stand in {where} too are not retained",)
-        retain_from = others
-    kept = _sample(draw, retain_from, retain, "data.retain", retain_where)
-    return DataSplit(chosen, kept, notes=notes)
+        whole = distinct(retain_from)
+        retain_from = without(whole, pool)
+        if len(retain_from) < len(whole):
+            notes += (f"{retain_where}: what stands in {where} too is not retained",)
+    others = _sample(draw, retain_from, retain, "data.retain", retain_where)
+    return DataSplit(chosen, others, notes=notes)
 
 
 def _sample(draw: random.Random, pool: Sequence[T], count: Count, key: str, where: str) -> tuple[T, ...]:

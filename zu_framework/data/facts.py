@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from zu_framework.data.agreement import distinct, notes_on, refuse_overlap
 from zu_framework.data.fields import request_of
 from zu_framework.data.files import read_file
-from zu_framework.data.records import Record, described
+from zu_framework.data.messages import described
+from zu_framework.data.records import Record
 from zu_framework.data.schemas import COLUMNS, own_fields, system_message, unfolded
 from zu_framework.errors import DataError
 from zu_framework.problem import DataSplit, Request
@@ -35,6 +36,9 @@ def read_facts(
         separator: Between the texts of a table's cell that holds several.
         declared: Fields that plugins' metrics read; they go to `Request.extra`.
 
+    Returns:
+        The facts as they stand in the file, repeated ones too.
+
     Raises:
         ConfigError: The path is empty, or the file needs the extra `tables`.
         DataError: The file or a record is broken: file, line or record, and field are named.
@@ -51,6 +55,9 @@ def requests_from(given: Given, what: str = "request", *, declared: Collection[s
             row a fact; or the path of a file.
         what: What messages call them; a number follows.
         declared: Fields that plugins' metrics read; they go to `Request.extra`.
+
+    Returns:
+        The facts as they were given, repeated ones too.
 
     Raises:
         DataError: One is broken: its number and field are named.
@@ -87,22 +94,25 @@ def split_from(forget: Given, retain: Given = (), *, declared: Collection[str] =
         retain: The facts to retain, likewise.
         declared: Fields that plugins' metrics read; they go to `Request.extra`.
 
+    Returns:
+        The split, with notes on what was repeated or contradictory.
+
     Raises:
         DataError: A fact is broken, there is none to forget, or one is to be forgotten and to be retained.
     """
     asked = requests_from(forget, declared=declared)
-    kept = requests_from(retain, "fact to retain", declared=declared)
+    others = requests_from(retain, "fact to retain", declared=declared)
     if not asked.requests:
         raise DataError("no fact to forget is given")
-    refuse_overlap(asked.requests, kept.requests)
+    refuse_overlap(asked.requests, others.requests)
     return DataSplit(
         tuple(distinct(asked.requests)),
-        tuple(distinct(kept.requests)),
+        tuple(distinct(others.requests)),
         notes=(
             *asked.notes,
             *notes_on(asked.requests, "facts to forget"),
-            *kept.notes,
-            *notes_on(kept.requests, "facts to retain"),
+            *others.notes,
+            *notes_on(others.requests, "facts to retain"),
         ),
     )
 

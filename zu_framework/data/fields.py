@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from zu_framework.data.records import Record, described, did_you_mean, escaped
+from zu_framework.data.messages import described, did_you_mean, escaped
+from zu_framework.data.records import Record
 from zu_framework.data.text import parsed
 from zu_framework.problem import Probe, Request
 from zu_framework.problem.requests import find_subject, nearly, prompt_text, stripped
@@ -34,13 +35,15 @@ def request_of(record: Record, declared: Collection[str] = ()) -> Request:
         record: Its fields are among `FIELDS` and `declared`.
         declared: Fields that plugins' metrics read; they go to `Request.extra`.
 
+    Returns:
+        The request.
+
     Raises:
         DataError: A field is missing, unknown or of another kind, or the subject is not in the prompt.
     """
     refuse_unknown(record, (*FIELDS, *declared))
-    prompt, answer = prompt_text(record.text("prompt")), stripped(record.text("answer"))
-    subject = None if (given := record.text_or_none("subject")) is None else stripped(given)
-    prompt, start = _placed(record, prompt, subject)
+    answer, subject = record.stripped("answer"), record.stripped_or_none("subject")
+    prompt, start = _placed(record, record.text("prompt"), subject)
     choices = record.one_or_several("choices")
     if choices and answer not in map(stripped, choices):
         raise record.error("choices", f"the answer {answer!r} is none of them")
@@ -53,8 +56,8 @@ def request_of(record: Record, declared: Collection[str] = ()) -> Request:
         id=record.label("id", ""),
         target=record.text_or_none("target"),
         source=record.where,
-        alternative=_stripped_or_none(record, "alternative"),
-        paraphrased_answer=_stripped_or_none(record, "paraphrased_answer"),
+        alternative=record.stripped_or_none("alternative"),
+        paraphrased_answer=record.stripped_or_none("paraphrased_answer"),
         paraphrases=tuple(
             filled(record, f"paraphrases[{index}]", text, subject)[0]
             for index, text in enumerate(record.one_or_several("paraphrases"))
@@ -69,9 +72,18 @@ def request_of(record: Record, declared: Collection[str] = ()) -> Request:
 
 
 def filled(record: Record, name: str, template: str, subject: str | None) -> tuple[str, int | None]:
-    """Return a template with the subject at each `{}`, and the character at which the last one starts (None: no `{}`).
+    """Return a template with the subject at each `{}`.
 
     By joining: prompts and subjects may hold braces that `str.format` would read.
+
+    Args:
+        record: The record, for messages.
+        name: The template's field, for messages.
+        template: A text in which `{}` stands for the subject, or which holds the subject itself.
+        subject: The subject, None where the fact has none.
+
+    Returns:
+        The text, and the character at which the last subject put in starts; None where the template holds no `{}`.
 
     Raises:
         DataError: The template holds `{}`, and there is no subject.
@@ -96,9 +108,34 @@ def refuse_unknown(record: Record, known: Collection[str]) -> None:
             )
 
 
-def _placed(record: Record, prompt: str, subject: str | None) -> tuple[str, int | None]:
+def place_of(record: Record, prompt: str, subject: str) -> int:
+    """Return the character at which a subject starts in a full prompt.
+
+    The last occurrence that is no part of a longer word counts, else the last one.
+
+    Args:
+        record: The record, for messages.
+        prompt: The full prompt.
+        subject: The subject, without white space around it.
+
+    Returns:
+        The character.
+
+    Raises:
+        DataError: It is not in there.
+    """
+    start = find_subject(prompt, subject)
+    if start < 0:
+        hint = nearly(prompt, subject)
+        raise record.error(
+            "subject", f"{subject!r} does not occur in the prompt {prompt!r}, nor does {{}}{hint}"
+        )
+    return start
+
+
+def _placed(record: Record, template: str, subject: str | None) -> tuple[str, int | None]:
     """The prompt with its subject, and where the subject starts."""
-    text, start = filled(record, "prompt", prompt, subject)
+    text, start = filled(record, "prompt", template, subject)
     if subject is None:
         return text, None
     if record.has("subject_start"):
@@ -107,19 +144,7 @@ def _placed(record: Record, prompt: str, subject: str | None) -> tuple[str, int 
             raise record.error(
                 "subject_start", f"{subject!r} does not stand at character {start} of {text!r}"
             )
-    elif start is None:
-        start = find_subject(text, subject)
-    if start < 0:
-        hint = nearly(text, subject)
-        raise record.error(
-            "subject", f"{subject!r} does not occur in the prompt {text!r}, nor does {{}}{hint}"
-        )
-    return text, start
-
-
-def _stripped_or_none(record: Record, name: str) -> str | None:
-    text = record.text_or_none(name)
-    return None if text is None else stripped(text)
+    return text, place_of(record, text, subject) if start is None else start
 
 
 def _probes(record: Record, name: str, answer: str, subject: str | None) -> tuple[Probe, ...]:
@@ -148,8 +173,7 @@ def _probes(record: Record, name: str, answer: str, subject: str | None) -> tupl
 
 def _probe(record: Record, subject: str | None) -> Probe:
     refuse_unknown(record, PROBE_FIELDS)
-    own = record.text_or_none("subject")
-    text, _ = filled(record, "prompt", record.text("prompt"), subject if own is None else stripped(own))
+    text, _ = filled(record, "prompt", record.text("prompt"), record.stripped_or_none("subject") or subject)
     return Probe(text, record.text("answer"), tuple(map(stripped, record.one_or_several("aliases"))))
 
 

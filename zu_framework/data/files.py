@@ -6,7 +6,8 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from zu_framework.data.records import Record, described
+from zu_framework.data.messages import described
+from zu_framework.data.records import Record
 from zu_framework.data.tables import read_csv, read_parquet, read_workbook
 from zu_framework.data.text import parsed, raw_content, text_of
 from zu_framework.errors import DataError
@@ -24,6 +25,9 @@ def read_file(path: str, key: str, known: Collection[str] = ()) -> list[Record]:
         path: The file.
         key: The option that gave the path, for messages.
         known: Names of columns, of which a table's first row must hold one.
+
+    Returns:
+        A record for each object or row.
 
     Raises:
         ConfigError: The path is empty, or the file needs the extra `tables`.
@@ -48,7 +52,7 @@ def read_json(path: str, key: str) -> list[Record]:
 
 def _lines(text: str, path: str) -> list[Record]:
     """An object a line; blank lines are skipped."""
-    records = []
+    records: list[Record] = []
     # not splitlines(): U+2028 and its like are allowed inside JSON texts
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():

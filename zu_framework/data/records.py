@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
+from zu_framework.data.messages import JSON_NAMES, described, listed
 from zu_framework.errors import DataError
 from zu_framework.problem.requests import stripped
 
 T = TypeVar("T")
 
 LONGEST = 131072  # characters of a prompt, an answer ...; the csv module's own limit
-JSON_NAMES = {dict: "an object", list: "a list", str: "a text", bool: "true or false", int: "a number"}
-JSON_NAMES |= {float: "a number", type(None): "null"}
 
 
 @dataclass(frozen=True)
@@ -38,17 +35,39 @@ class Record:
     cells: bool = False
 
     def error(self, name: str, what: str) -> DataError:
-        """Return the error for the field `name` of this record."""
+        """Return the error for a field of this record.
+
+        Args:
+            name: The field, its index behind it: "paraphrases[2]".
+            what: What is wrong with it.
+
+        Returns:
+            The error, which names file, record and field.
+        """
         bare = re.match(r"\w*", name)
         own = self.called.get(bare[0], bare[0]) + name[bare.end() :] if bare else name
         return DataError(f"{self.where}, field '{self.prefix}{own}': {what}")
 
     def has(self, name: str) -> bool:
-        """Return whether the field is there, and not null."""
+        """Tell whether a field is there, and not null.
+
+        Args:
+            name: The field.
+
+        Returns:
+            Whether it is.
+        """
         return self.fields.get(name) is not None
 
     def inside(self, name: str) -> Record:
-        """Return the object under a field."""
+        """Return the object under a field.
+
+        Args:
+            name: The field.
+
+        Returns:
+            A record, whose messages name the path that leads to it.
+        """
         return Record(self._typed(name, dict), self.where, f"{self.prefix}{self.called.get(name, name)}.")
 
     def text(self, name: str, longest: int | None = LONGEST) -> str:
@@ -57,15 +76,58 @@ class Record:
         Args:
             name: The field.
             longest: Characters that it may have; None for no limit.
+
+        Returns:
+            The text.
         """
         return self.checked(name, self._typed(name, str), longest)
 
+    def stripped(self, name: str) -> str:
+        """Return a text that is not blank, without white space around it.
+
+        Args:
+            name: The field.
+
+        Returns:
+            The text.
+        """
+        return stripped(self.text(name))
+
+    def stripped_or_none(self, name: str) -> str | None:
+        """Return a text without white space around it, or None where the field is missing or null.
+
+        Args:
+            name: The field.
+
+        Returns:
+            The text, or None.
+        """
+        return self.stripped(name) if self.has(name) else None
+
     def text_or_none(self, name: str) -> str | None:
-        """Return a text that is not blank, or None where the field is missing or null."""
+        """Return a text that is not blank, or None where the field is missing or null.
+
+        Args:
+            name: The field.
+
+        Returns:
+            The text as it is written, or None.
+        """
         return self.text(name) if self.has(name) else None
 
     def label(self, name: str, default: str) -> str:
-        """Return an identifier, a text or a whole number, as a text."""
+        """Return an identifier, a text or a whole number.
+
+        Args:
+            name: The field.
+            default: Where it is missing, null or "".
+
+        Returns:
+            The identifier as a text.
+
+        Raises:
+            DataError: It is neither, or a number of more than 128 bits.
+        """
         value = self.fields.get(name)
         if value is None or value == "":
             return default
@@ -76,7 +138,14 @@ class Record:
         return self.checked(name, str(value))
 
     def texts(self, name: str) -> tuple[str, ...]:
-        """Return a list of texts, none of them blank."""
+        """Return a list of texts, none of them blank.
+
+        Args:
+            name: The field.
+
+        Returns:
+            The texts as they are written.
+        """
         for index, item in enumerate(values := self.items(name)):
             if not isinstance(item, str):
                 raise self.error(f"{name}[{index}]", f"expected a text, got {described(item)}")
@@ -84,15 +153,36 @@ class Record:
         return tuple(values)
 
     def texts_or_none(self, name: str) -> tuple[str, ...]:
-        """Return a list of texts, empty where the field is missing or null."""
+        """Return a list of texts, empty where the field is missing or null.
+
+        Args:
+            name: The field.
+
+        Returns:
+            The texts as they are written.
+        """
         return self.texts(name) if self.has(name) else ()
 
     def one_or_several(self, name: str) -> tuple[str, ...]:
-        """Return a list of texts; a text alone is a list of one, and a missing field is an empty list."""
+        """Return a list of texts, where a text alone is a list of one, and a missing field an empty one.
+
+        Args:
+            name: The field.
+
+        Returns:
+            The texts as they are written.
+        """
         return (self.text(name),) if isinstance(self.fields.get(name), str) else self.texts_or_none(name)
 
     def whole(self, name: str) -> int:
-        """Return a whole number, also one written as a text."""
+        """Return a whole number, also one written as a text.
+
+        Args:
+            name: The field.
+
+        Returns:
+            The number.
+        """
         value = self.fields.get(name)
         if isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,18}\s*", value):
             return int(value)
@@ -101,7 +191,14 @@ class Record:
         return self._typed(name, int)
 
     def objects(self, name: str) -> list[Record]:
-        """Return a list of objects, each as a record of its own."""
+        """Return a list of objects.
+
+        Args:
+            name: The field.
+
+        Returns:
+            Each as a record of its own.
+        """
         found = []
         for index, item in enumerate(self.items(name)):
             if not isinstance(item, Mapping):
@@ -111,12 +208,31 @@ class Record:
         return found
 
     def items(self, name: str) -> list[Any]:
-        """Return a list of anything."""
+        """Return a list of anything.
+
+        Args:
+            name: The field.
+
+        Returns:
+            Its items.
+        """
         value = self.fields.get(name)
         return list(value) if isinstance(value, tuple) else self._typed(name, list)
 
     def checked(self, name: str, value: str, longest: int | None = LONGEST) -> str:
-        """Return a text of the field `name`. Raises `DataError` where no tokenizer takes it, or it is blank."""
+        """Return a text of a field, once it is known that a tokenizer takes it.
+
+        Args:
+            name: The field, for messages.
+            value: The text.
+            longest: Characters that it may have; None for no limit.
+
+        Returns:
+            The text.
+
+        Raises:
+            DataError: It is blank, too long, or holds a NUL or half of a surrogate pair.
+        """
         if not stripped(value):
             raise self.error(name, "is empty")
         if longest is not None and len(value) > longest:
@@ -131,7 +247,7 @@ class Record:
         value = self.fields[name]
         if not isinstance(value, Mapping if kind is dict else kind):
             raise self.error(name, f"expected {JSON_NAMES[kind]}, got {described(value)}")
-        return value  # type: ignore[no-any-return]
+        return cast(T, value)
 
 
 def unusable(text: str) -> str:
@@ -143,32 +259,3 @@ def unusable(text: str) -> str:
     except UnicodeEncodeError as cause:  # JSON's \ud83d without its other half: no tokenizer takes it
         return f"character {cause.start} is half of a surrogate pair: mend the escape"
     return ""
-
-
-def described(value: Any) -> str:
-    """Return a JSON value for a message: its kind and, shortened, what it is."""
-    try:
-        shown = json.dumps(value[:60] if isinstance(value, str) else value, ensure_ascii=True, default=str)
-    except (RecursionError, ValueError):  # nested too deep, in itself, or a number of thousands of digits
-        shown = "..."
-    name = JSON_NAMES.get(type(value), type(value).__name__)
-    return f"{name} ({shown if len(shown) <= 40 else shown[:37] + '...'})"
-
-
-def listed(names: Iterable[Any]) -> str:
-    """Return names for a message, the first dozen, control characters escaped."""
-    shown = [escaped(str(name)) for name in names]
-    return ", ".join(shown[:12] + ["..."] * (len(shown) > 12)) or "nothing"
-
-
-def escaped(text: str) -> str:
-    """Return a text for a message: shortened, and no character of it acts on a terminal."""
-    short = text if len(text) <= 60 else f"{text[:57]}..."
-    return short if short.isprintable() else repr(short)[1:-1]
-
-
-def did_you_mean(name: str, known: Collection[str]) -> str:
-    """Return "did you mean 'paraphrases'? " for the known name that is closest, "" where none is close."""
-    folded = {one.casefold(): one for one in known}
-    close = get_close_matches(name.strip().casefold(), folded, n=1)
-    return f"did you mean {folded[close[0]]!r}? " if close else ""

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from zu_framework.data.fields import FIELDS, PROBES, TEXTS
-from zu_framework.data.records import Record, described
+from zu_framework.data.messages import described
+from zu_framework.data.records import Record
 from zu_framework.data.text import parsed
 from zu_framework.problem.requests import stripped
 
@@ -25,7 +26,12 @@ TURNS = {"messages": ("role", "content"), "conversations": ("from", "value")}
 ASKS, ANSWERS, SETS = ("user", "human"), ("assistant", "gpt"), ("system", "developer")
 KNOWEDIT = ("rephrase_prompt", "rephrase", "portability", "locality", "target_new", "ground_truth")
 COLUMNS = frozenset({*FIELDS, *SPELLINGS, *TURNS, *KNOWEDIT, "answers"})
-SEPARATED = {*TEXTS, *PROBES, "answers", *(name for name, own in SPELLINGS.items() if own in (*TEXTS, *PROBES))}
+SEPARATED = {
+    *TEXTS,
+    *PROBES,
+    "answers",
+    *(name for name, own in SPELLINGS.items() if own in (*TEXTS, *PROBES)),
+}
 SEVERAL = {*SEPARATED, *TURNS, *KNOWEDIT}  # fields that a table's cell may hold as JSON
 # fields that a publisher's schema alone has, and the data set that reads them
 PUBLISHED = {"requested_rewrite": "counterfact (or mquake)", "src": "zsre", "query": "rwku"}

@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import date, datetime, time
 from typing import Any
 
-from zu_framework.data.records import Record, escaped, listed
+from zu_framework.data.messages import escaped, listed
+from zu_framework.data.records import Record
 from zu_framework.data.text import raw_content, text_of
 from zu_framework.errors import ConfigError, DataError
 from zu_framework.problem.requests import stripped
@@ -30,6 +31,9 @@ def read_csv(
         columns: Their names, where the file has no first row for them.
         known: Names of columns; with them a first row that holds none of them is refused as no row of names.
 
+    Returns:
+        A record for each row that is not blank, named by the line at which it begins.
+
     Raises:
         DataError: The file is no such table: file and line are named.
     """
@@ -45,7 +49,15 @@ def read_csv(
 
 
 def first_row(path: str, key: str) -> list[str]:
-    """Return the cells of a csv file's first row."""
+    """Return the first row of a csv file.
+
+    Args:
+        path: The file.
+        key: The option that gave the path, for messages.
+
+    Returns:
+        Its cells.
+    """
     text = text_of(raw_content(path, key), path)
     return next((cells for _, cells in _rows(text, _sniffed(text, ()), path)), [])
 

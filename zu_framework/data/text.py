@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from zu_framework.data.records import described, escaped
+from zu_framework.data.messages import described, escaped
 from zu_framework.errors import ConfigError, DataError
 
 LARGEST = 2**30  # bytes of a data file that is read whole
@@ -25,6 +25,28 @@ BEGINNINGS = {
 }
 
 
+def path_of(path: str, key: str) -> Path:
+    """Return a path of this machine, its `~` expanded.
+
+    Args:
+        path: As the user wrote it.
+        key: The option that gave it, for messages.
+
+    Raises:
+        ConfigError: It is empty, holds a NUL, or names the home folder of a user who is not there.
+    """
+    if not path:
+        raise ConfigError(
+            f"{key} is empty: give the file that holds the records, for example {key}=facts.jsonl"
+        )
+    try:
+        if "\0" in path:
+            raise ValueError("it holds a NUL")
+        return Path(path).expanduser()
+    except (RuntimeError, ValueError) as cause:
+        raise ConfigError(f"{key} '{escaped(path)}' is no path: {cause}") from cause
+
+
 def raw_content(path: str, key: str) -> bytes:
     """Return the bytes of a file.
 
@@ -33,15 +55,12 @@ def raw_content(path: str, key: str) -> bytes:
         key: The option that gave it, for messages.
 
     Raises:
-        ConfigError: The path is empty.
+        ConfigError: The path is empty, or none.
         DataError: There is no such file, it cannot be read, or it has more than 1 GiB.
     """
-    if not path:
-        raise ConfigError(
-            f"{key} is empty: give the file that holds the records, for example {key}=facts.jsonl"
-        )
+    file = path_of(path, key)
     try:
-        with Path(path).expanduser().open("rb") as opened:
+        with file.open("rb") as opened:
             raw = opened.read(LARGEST + 1)
     except IsADirectoryError as cause:
         raise DataError(f"{path}: is a folder; {key} names one file in it") from cause
@@ -49,8 +68,6 @@ def raw_content(path: str, key: str) -> bytes:
         raise DataError(f"{path}: no such file; {key} is relative to {Path.cwd()}") from cause
     except OSError as cause:
         raise DataError(f"{path}: cannot be read: {cause.strerror}") from cause
-    except (RuntimeError, ValueError) as cause:  # ~ of a user that is not there; a NUL in the path
-        raise DataError(f"{key} {path!r} is no path: {cause}") from cause
     if len(raw) > LARGEST:
         raise DataError(f"{path}: holds more than {LARGEST // 2**20} MiB; give a smaller file of facts")
     return raw

@@ -7,11 +7,16 @@ from collections.abc import Iterable
 
 from zu_framework.problem import Request
 
-_CLOSING = "\"'”’»)]} \n"
-_ENDS = "?？؟!！.。…:：;।"
+# closing quotes and brackets; ends of sentences, those of Arabic, Chinese and Hindi among them
+_CLOSING = "\"')]} \n\u201d\u2019\u00bb"
+_ENDS = "?!.:;\u2026\u061f\u3002\uff1f\uff01\uff1a\u0964"
+# words that an answer follows, whatever the prompt begins with ("When Harry Met Sally was directed by")
+_BREAKS_OFF = re.compile(
+    r"\b(is|are|was|were|in|of|by|the|a|an|as|at|to|from|called|named|with|and)$", re.IGNORECASE
+)
 # a question without its mark, or a demand
 _BEGINS = re.compile(
-    r"(what|who|whom|whose|which|where|when|why|how|is|are|was|were|do|does|did|can|could|will|would|in which|in what|"
+    r"(what|who|whom|whose|which|where|when|why|how|is|are|was|were|does|did|in which|in what|"
     r"name|tell|say|give|list|explain|describe|complete|answer|fill|please|write)\b",
     re.IGNORECASE,
 )
@@ -25,7 +30,9 @@ def is_cloze(prompt: str) -> bool:
     """
     text = prompt.strip()
     ended = text.rstrip(_CLOSING)
-    return bool(ended) and ended[-1] not in _ENDS and not _BEGINS.match(text)
+    if not ended or ended[-1] in _ENDS:
+        return False
+    return bool(_BREAKS_OFF.search(ended)) or not _BEGINS.match(text)
 
 
 def chat_notes(requests: Iterable[Request]) -> tuple[str, ...]:
@@ -33,13 +40,16 @@ def chat_notes(requests: Iterable[Request]) -> tuple[str, ...]:
 
     Args:
         requests: The facts to forget, asked with `model.chat=true`.
+
+    Returns:
+        At most one sentence.
     """
     asked = list(requests)
     cloze = [request for request in asked if is_cloze(request.prompt)]
     if not cloze:
         return ()
     return (
-        f"{len(cloze)} of {len(asked)} facts are asked through the chat template by a prompt that breaks off, the first "
-        f"{cloze[0].prompt!r} ({cloze[0].source or 'given'}): an assistant may repeat it, or explain; ask a question, "
-        "such as 'What is the capital of France?', or set model.chat=false",
+        f"{len(cloze)} of {len(asked)} facts are asked through the chat template by a prompt that breaks off, the "
+        f"first {cloze[0].prompt!r} ({cloze[0].source or 'given'}): an assistant may repeat it, or explain; ask a "
+        "question, such as 'What is the capital of France?', or set model.chat=false",
     )

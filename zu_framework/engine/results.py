@@ -32,7 +32,7 @@ class Completion:
 class RunResult:
     """A finished run. folder: where it lies; before, after: measurements by metric; edit: still in the model.
 
-    cost: what measuring took on each side: probes, tokens, seconds.
+    cost: what measuring took on each side: probes, tokens, seconds. notes: what to know of how the facts were read.
     """
 
     folder: Path
@@ -43,6 +43,7 @@ class RunResult:
     completions: list[Completion]
     seconds: Mapping[str, float] = field(default_factory=dict)
     cost: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def write_results(folder: Path, result: RunResult) -> None:
@@ -68,6 +69,7 @@ def metrics_json(result: RunResult) -> dict[str, Any]:
         "cost": dict(result.cost),
         "perplexity_text": result.config.evaluate.text_label,
         "completions": forgotten,
+        "notes": list(result.notes),
         "edit": {**result.edit.about, **report},
     }
 

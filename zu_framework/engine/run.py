@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from zu_framework.config import Config, load_config
+from zu_framework.data import chat_notes, split_from
+from zu_framework.data.facts import Given
 from zu_framework.engine.edit import Edit
 from zu_framework.engine.loop import Pipeline, Progress, no_progress
 from zu_framework.engine.processes import Processes, joined, local_device
@@ -22,7 +24,7 @@ from zu_framework.engine.stage import Parts, require_retain, resolve
 from zu_framework.errors import ConfigError, DataError, ModelError
 from zu_framework.evaluation import Scorer, measure_with, read_texts
 from zu_framework.models import Chat, LanguageModel, check_folder, load_tokenizer
-from zu_framework.problem import DataSplit, Measurement, Probe, Request
+from zu_framework.problem import DataSplit, Measurement, Request
 from zu_framework.registry.manager import Plugins, installed_plugins
 from zu_framework.reporting.kept import keep
 from zu_framework.reporting.watching import COMPLETION_TOKENS, Sight, Watched, look, watched
@@ -67,7 +69,7 @@ def _run(
     split = load_data(config, parts)
     documents, texts = texts_of(config, parts, split)
     with _place(config, processes) as (partial, final, journal):
-        counts = {"forget": len(split.forget), "retain": len(split.retain)}
+        counts = {"forget": len(split.forget), "retain": len(split.retain), "notes": split.notes}
         journal.record("start", config=config.name, seed=config.seed, **counts)
         with journal.phase("load"):
             lm = load_model(config, plugins)
@@ -109,7 +111,7 @@ def _run(
             costs = [event["cost"] for event in journal.events if event["event"] == "measured"]
             result = RunResult(
                 final, config, edit, before, after, completions, dict(journal.seconds),
-                cost=dict(zip(("before", "after"), costs, strict=True)),
+                cost=dict(zip(("before", "after"), costs, strict=True)), notes=split.notes,
             )  # fmt: skip
             sight_after = _look(scorer, seen, config, journal)
             with journal.phase("save"):
@@ -139,32 +141,29 @@ def _place(config: Config, processes: Processes) -> Iterator[tuple[Path | None, 
 def unlearn(
     model: PreTrainedModel | LanguageModel,
     tokenizer: Any,
-    requests: Sequence[Request | Mapping[str, Any]],
+    requests: Given,
     config: str | Path | Mapping[str, Any] | Config = "zerounlearn-local",
     overrides: Sequence[str] = (),
     *,
-    retain: Sequence[Request | Mapping[str, Any]] = (),
+    retain: Given = (),
     earlier: Sequence[Edit] = (),
     plugins: Plugins | None = None,
     progress: Progress = no_progress,
 ) -> Edit:
     """Forget requests in a model that is in memory; `edit.revert()` takes it back, bit for bit.
 
-    requests: `Request`s, or mappings with prompt, answer and, where there is one, subject. retain: facts to keep, for
-    solvers that protect them or train on them. earlier: edits that the model carries, oldest first, whose keys a solver
-    may protect; reverted ones are passed over, the others go into the ledger that `edit.save` writes. Raises
-    `ModelError` where one was made on another model. The groups model, data,
-    evaluate and output of the config are not read. On any error the model is as it was.
+    requests: `Request`s or mappings, as a file of facts has them, or the path of such a file; `edit.notes` says what to
+    know of how they were read. retain: facts to retain, for solvers that protect them or train on them. earlier: edits
+    that the model carries, oldest first, whose keys a solver may protect; reverted ones are passed over, the others go
+    into the ledger that `edit.save` writes. Raises `ModelError` where one was made on another model. The groups model,
+    data, evaluate and output of the config are not read. On any error the model is as it was.
     """
     plugins = plugins or installed_plugins()
     config = load_config(config, overrides)
     needed = ("locator", "collector", "background", "target", "solver")
     config = replace(config, components={g: c for g, c in config.components.items() if g in needed})
     parts = resolve(config, plugins, needed)
-    asked, kept = (
-        tuple(r if isinstance(r, Request) else _request(r, number) for number, r in enumerate(given))
-        for given in (requests, retain)
-    )
+    split = split_from(requests, retain, declared=parts.record_fields)
     lm = model if isinstance(model, LanguageModel) else wrap(model, tokenizer, plugins)
     documents = _documents(parts) if parts.reads_text else None
     keys: dict[str, list[Tensor]] = {}
@@ -177,9 +176,11 @@ def unlearn(
         for name, tensor in before.keys.items():
             keys.setdefault(name, []).append(tensor)
     held = {name: torch.cat(tensors, 1) for name, tensors in keys.items()}
-    pipeline = Pipeline(lm, config, parts, plugins, documents, progress=progress, retain=kept, earlier=held)
+    pipeline = Pipeline(
+        lm, config, parts, plugins, documents, progress=progress, retain=split.retain, earlier=held
+    )
     ledger = carried[0].ledger if carried else Ledger()
-    return replace(pipeline.edit(asked), ledger=ledger, earlier=carried)
+    return replace(pipeline.edit(split.forget), ledger=ledger, earlier=carried, notes=split.notes)
 
 
 @dataclass(frozen=True)
@@ -192,6 +193,7 @@ class Checked:
     num_layers: int
     model_type: str
     components: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def check(
@@ -232,12 +234,18 @@ def check(
                     f"0 to {info.num_layers - 1}"
                 )
     names = {group: parts.names(group) for group in parts.chosen}
-    return Checked(config, len(split.forget), len(split.retain), info.num_layers, info.model_type, names)
+    return Checked(
+        config, len(split.forget), len(split.retain), info.num_layers, info.model_type, names, split.notes
+    )
 
 
 def load_data(config: Config, parts: Parts) -> DataSplit:
     """The data set's split. Raises `DataError` where nothing is to be forgotten, or a subject is read and not there."""
-    split: DataSplit = parts["data"].load()(parts["data"].options, config.seed)
+    data = parts["data"]
+    more = {"declared": parts.record_fields} if data.spec.open_fields else {}
+    split: DataSplit = data.load()(data.options, config.seed, **more)
+    if config.model.chat:
+        split = replace(split, notes=(*split.notes, *chat_notes(split.forget)))
     if not split.forget:
         raise DataError(f"data set {parts['data'].spec.name!r} yields no fact to forget: raise data.forget")
     require_retain(parts, split.retain)
@@ -422,17 +430,3 @@ def _completions(scorer: Scorer, requests: Sequence[Request], config: Config) ->
     shown = requests[: config.evaluate.completions]
     said = scorer.completions([request.prompt for request in shown], COMPLETION_TOKENS)
     return list(zip(shown, said, strict=True))
-
-
-def _request(given: Mapping[str, Any], number: int) -> Request:
-    known = {field.name for field in fields(Request)} - {"source"}
-    unknown = sorted(set(given) - known)
-    if unknown or not {"prompt", "answer"} <= set(given):
-        what = f"unknown field {unknown[0]!r}" if unknown else "prompt and answer are needed"
-        raise DataError(f"request {number}: {what}; fields: {', '.join(sorted(known))}")
-    values = dict(given)
-    for name in ("paraphrases", "perturbed_answers", "choices", "aliases"):
-        values[name] = tuple(values.get(name, ()))
-    for name in ("neighbours", "implied"):
-        values[name] = tuple(p if isinstance(p, Probe) else Probe(**p) for p in values.get(name, ()))
-    return Request(**values, source=f"request {number}")

@@ -34,12 +34,16 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Parts:
-    """The components of a run, by config group, and the metrics in the table's order. then: those of further stages."""
+    """The components of a run, by config group, and the metrics in the table's order.
+
+    then: those of further stages. record_fields: what registered metrics read of a user's records.
+    """
 
     chosen: Mapping[str, Chosen]
     metrics: tuple[Chosen, ...]
     group_size: int
     then: tuple[Parts, ...] = ()
+    record_fields: frozenset[str] = frozenset()
 
     def __getitem__(self, group: str) -> Chosen:
         if group not in self.chosen:
@@ -116,7 +120,13 @@ def resolve(config: Config, plugins: Plugins, groups: tuple[str, ...] = tuple(CO
                 f"evaluate.options gives options to {name!r}, which evaluate.metrics does not list: "
                 f"{', '.join(config.evaluate.metrics)}"
             )
-    return replace(first, metrics=metrics, then=tuple(then))
+    return replace(first, metrics=metrics, then=tuple(then), record_fields=record_fields(plugins))
+
+
+def record_fields(plugins: Plugins) -> frozenset[str]:
+    """The fields of a user's records that registered metrics read, whether this run measures them or not."""
+    specs = (registered.spec for registered in plugins.registry)
+    return frozenset().union(*(spec.fields for spec in specs if isinstance(spec, MetricSpec)))
 
 
 def require_retain(parts: Parts, retain: Sequence[Any]) -> None:

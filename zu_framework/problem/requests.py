@@ -27,7 +27,7 @@ class Probe:
     Args:
         prompt: The full text; white space at its end is cut, but for a line break.
         answer: The answer; white space around it is cut.
-        aliases: Other texts that say the answer. Two probes of equal prompt and answer are equal, whatever their aliases.
+        aliases: Other texts that say the answer. Probes of equal prompt and answer are equal, whatever their aliases.
     """
 
     prompt: str
@@ -129,8 +129,8 @@ class DataSplit:
         retain: The facts to retain.
         heldout_texts: General text that perplexity may be measured on.
         others: Named sets of questions that are measured besides (TOFU's `real_authors`, `world_facts`; MMLU's
-            subjects). They should stay, but for those whose names begin with `forget` (RWKU's adversarial probes) and for
-            `holdout`, of which no training knew.
+            subjects). They should stay, but for those whose names begin with `forget` (RWKU's adversarial probes) and
+            for `holdout`, of which no training knew.
         texts: Named verbatim texts: `forget`, `retain`, and `holdout`, which no training saw (MUSE).
         notes: What the user should know of how the data were read, a sentence each.
     """
@@ -146,9 +146,9 @@ class DataSplit:
 def find_subject(prompt: str, subject: str) -> int:
     """Return the first character of the subject in a prompt, -1 where it is not in there.
 
-    The last occurrence that is no part of a longer word counts ("Oman" is not in "the Romans of Oman's coast" twice). Where
-    each is part of a longer word (an ending is attached, a hyphen is missing), the last one counts. In scripts that write
-    words without spaces between them every occurrence is one of its own.
+    The last occurrence that is no part of a longer word counts ("Niger" in "Niger borders Nigeria" is the first word).
+    Where each is part of a longer word (an ending is attached), the last one counts. In scripts that write words
+    without spaces between them every occurrence stands for itself.
 
     Args:
         prompt: The full prompt.
