@@ -33,6 +33,7 @@ from zu_framework.specs import (
     MetricSpec,
     ModelSolverSpec,
     NoOptions,
+    Prepared,
     Register,
     SectionSpec,
     SolverSpec,
@@ -41,10 +42,10 @@ from zu_framework.specs import (
 
 if TYPE_CHECKING:
     from zu_framework import linalg, models
-    from zu_framework.contracts import Remembered, RunContext
+    from zu_framework.contracts import Collector, Remembered, RunContext, TargetBuilder
     from zu_framework.engine.edit import Edit
     from zu_framework.engine.run import RunResult, run, unlearn
-    from zu_framework.engine.solving import solve
+    from zu_framework.engine.solving import prepare, solve
     from zu_framework.evaluation import Scorer
     from zu_framework.models import LanguageModel
     from zu_framework.problem import (
@@ -77,11 +78,14 @@ _LAZY = {
     "RunResult": "zu_framework.engine.run:RunResult",
     "run": "zu_framework.engine.run:run",
     "unlearn": "zu_framework.engine.run:unlearn",
+    "prepare": "zu_framework.engine.solving:prepare",
     "solve": "zu_framework.engine.solving:solve",
     "Scorer": "zu_framework.evaluation:Scorer",
     "LanguageModel": "zu_framework.models:LanguageModel",
+    "Collector": "zu_framework.contracts:Collector",
     "Remembered": "zu_framework.contracts:Remembered",
     "RunContext": "zu_framework.contracts:RunContext",
+    "TargetBuilder": "zu_framework.contracts:TargetBuilder",
     **{
         name: f"zu_framework.problem:{name}"
         for name in (
@@ -107,6 +111,7 @@ __all__ = [
     "Architecture",
     "Background",
     "BackgroundSpec",
+    "Collector",
     "CollectorSpec",
     "ConfigError",
     "DataError",
@@ -127,6 +132,7 @@ __all__ = [
     "ModelSolverSpec",
     "NoOptions",
     "PluginError",
+    "Prepared",
     "Probe",
     "ReadPlan",
     "ReadPrompt",
@@ -143,6 +149,7 @@ __all__ = [
     "Site",
     "SolverError",
     "SolverSpec",
+    "TargetBuilder",
     "TargetSpec",
     "TargetStates",
     "UnknownName",
@@ -154,6 +161,7 @@ __all__ = [
     "hookimpl",
     "linalg",
     "models",
+    "prepare",
     "revert",
     "run",
     "solve",

@@ -4,7 +4,7 @@ Shapes are in the notation of the documentation: a site's weight W is (o, i), n 
 are requests.
 """
 
-from zu_framework.problem.background import Background, FactorKeeper
+from zu_framework.problem.background import Background
 from zu_framework.problem.measurement import Measurement, Score
 from zu_framework.problem.problem import EditProblem
 from zu_framework.problem.reading import ReadPlan, ReadPrompt, Representations, TargetStates
@@ -17,7 +17,6 @@ __all__ = [
     "Background",
     "DataSplit",
     "EditProblem",
-    "FactorKeeper",
     "Measurement",
     "Probe",
     "ReadPlan",
