@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zu_framework import DataError, Request
+from zu_framework import ConfigError, DataError, Request
 from zu_framework.data import by_protocol, drawn_and_rest, first_and_second_half
 from zu_plugins.datasets import own
 from zu_plugins.datasets.options import FactsOptions
@@ -52,6 +52,16 @@ def test_no_fact_is_drawn_twice_or_forgotten_and_retained(numbers: list[int], pr
     prompts = [request.prompt for request in (*split.forget, *split.retain)]
     assert len(prompts) == len(set(prompts)) and set(prompts) == {request.prompt for request in pool}
     assert bool(split.notes) == (len(set(numbers)) < len(numbers))
+
+
+@pytest.mark.parametrize("draw", [first_and_second_half, drawn_and_rest])
+def test_equal_records_leave_fewer_facts_than_are_asked_for(draw: Any) -> None:
+    twins = [Request("fact is", "so", source=f"f, line {n}") for n in range(4)]
+    split = draw(twins, forget=2, retain="all", seed=0, where="f")
+    assert split.forget == (twins[2 if draw is first_and_second_half else 0],) and split.retain == ()
+    assert split.notes[0].startswith("f: 3 records repeat an earlier one and count once")
+    with pytest.raises(ConfigError, match="data.forget is 5, but .*f holds [24] records: lower data.forget"):
+        draw(twins, forget=5, retain="all", seed=0, where="f")
 
 
 def facts(path: Path, *records: dict[str, Any]) -> str:

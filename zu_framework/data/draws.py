@@ -53,14 +53,15 @@ def first_and_second_half(
         The facts that were drawn.
 
     Raises:
-        ConfigError: There are fewer facts than that.
+        ConfigError: There are fewer records than that.
     """
     half = len(requests) // 2
     draw = random.Random(seed)
     second = distinct(requests[half:])
     first = without(distinct(requests[:half]), second)
-    chosen = _sample(draw, second, forget, "data.forget", f"the second half of {where}")
-    others = _sample(draw, first, retain, "data.retain", f"the first half of {where}")
+    place = f"the second half of {where}"
+    chosen = _sample(draw, second, forget, "data.forget", len(requests) - half, place)
+    others = _sample(draw, first, retain, "data.retain", half, f"the first half of {where}")
     return DataSplit(chosen, others, notes=notes_on(requests, where))
 
 
@@ -91,30 +92,37 @@ def drawn_and_rest(
         The facts that were drawn.
 
     Raises:
-        ConfigError: There are fewer facts than that.
+        ConfigError: There are fewer records than that.
     """
     draw = random.Random(seed)
     pool = distinct(requests)
-    chosen = _sample(draw, pool, forget, "data.forget", where)
+    chosen = _sample(draw, pool, forget, "data.forget", len(requests), where)
     notes = notes_on(requests, where)
     if retain_from is None:
+        records = len(requests) - len(chosen)
         retain_from = without(pool, chosen)
         retain_where = f"what {len(chosen)} forget facts leave of {where}"
     else:
         notes += notes_on(retain_from, retain_where)
-        whole = distinct(retain_from)
+        records, whole = len(retain_from), distinct(retain_from)
         retain_from = without(whole, pool)
         if len(retain_from) < len(whole):
             notes += (f"{retain_where}: what stands in {where} too is not retained",)
-    others = _sample(draw, retain_from, retain, "data.retain", retain_where)
+    others = _sample(draw, retain_from, retain, "data.retain", records, retain_where)
     return DataSplit(chosen, others, notes=notes)
 
 
-def _sample(draw: random.Random, pool: Sequence[T], count: Count, key: str, where: str) -> tuple[T, ...]:
+def _sample(
+    draw: random.Random, pool: Sequence[T], count: Count, key: str, records: int, where: str
+) -> tuple[T, ...]:
+    """`count` facts of a pool; all of them where equal records have made it smaller than that.
+
+    records: how many there were before equal ones became one.
+    """
     if count == ALL:
         return tuple(pool)
     if not isinstance(count, int) or isinstance(count, bool) or count < 1:
         raise ConfigError(f"{key} is {count!r}: give a number of facts, or {ALL} for as many as there are")
-    if count > len(pool):
-        raise ConfigError(f"{key} is {count}, but {where} holds {len(pool)} facts: lower {key}")
-    return tuple(draw.sample(pool, count))
+    if count > records:
+        raise ConfigError(f"{key} is {count}, but {where} holds {records} records: lower {key}")
+    return tuple(draw.sample(pool, min(count, len(pool))))

@@ -156,9 +156,9 @@ def test_no_path(path: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"forget": 3}, "data.forget is 3, but the second half of .* holds 2 facts"),
-        ({"retain": 2}, "data.retain is 2, but the first half of .* holds 1 facts"),
-        ({"protocol": "all", "forget": 4}, "data.forget is 4, but .* holds 3 facts"),
+        ({"forget": 3}, "data.forget is 3, but the second half of .* holds 2 records"),
+        ({"retain": 2}, "data.retain is 2, but the first half of .* holds 1 records"),
+        ({"protocol": "all", "forget": 4}, "data.forget is 4, but .* holds 3 records"),
         (
             {"protocol": "all", "forget": 2, "retain": 2},
             "data.retain is 2, but what 2 forget facts leave of .* holds 1",

@@ -116,7 +116,7 @@ def test_tofu_asks_in_a_template_and_draws_within_the_publishers_splits(tmp_path
         for r in split.forget
     )
     assert all(r.paraphrases[0].startswith("Question: Say: What is") for r in split.forget)
-    with pytest.raises(ConfigError, match="data.forget is 4, but forget01 of .* holds 3 facts"):
+    with pytest.raises(ConfigError, match="data.forget is 4, but forget01 of .* holds 3 records"):
         tofu.load(TofuOptions(path=path, forget=4), 0)
     with pytest.raises(DataError, match="holds none of retain95.json"):
         tofu.load(TofuOptions(path=path, part="forget05"), 0)
