@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from zu_framework.errors import (
+    AuditError,
     ConfigError,
     DataError,
     DependentKeys,
@@ -24,6 +25,7 @@ from zu_framework.errors import (
 )
 from zu_framework.hookspecs import hookimpl
 from zu_framework.specs import (
+    AuditSpec,
     BackgroundSpec,
     CollectorSpec,
     DatasetSpec,
@@ -42,7 +44,7 @@ from zu_framework.specs import (
 
 if TYPE_CHECKING:
     from zu_framework import linalg, models
-    from zu_framework.contracts import Collector, Remembered, RunContext, TargetBuilder
+    from zu_framework.contracts import AuditContext, Collector, Remembered, RunContext, TargetBuilder
     from zu_framework.engine.edit import Edit
     from zu_framework.engine.run import RunResult, run, unlearn
     from zu_framework.engine.solving import prepare, solve
@@ -50,10 +52,12 @@ if TYPE_CHECKING:
     from zu_framework.models import LanguageModel
     from zu_framework.problem import (
         Architecture,
+        AuditFacts,
         Background,
         DataSplit,
         EditProblem,
         Measurement,
+        Outcome,
         Probe,
         ReadPlan,
         ReadPrompt,
@@ -82,6 +86,7 @@ _LAZY = {
     "solve": "zu_framework.engine.solving:solve",
     "Scorer": "zu_framework.evaluation:Scorer",
     "LanguageModel": "zu_framework.models:LanguageModel",
+    "AuditContext": "zu_framework.contracts:AuditContext",
     "Collector": "zu_framework.contracts:Collector",
     "Remembered": "zu_framework.contracts:Remembered",
     "RunContext": "zu_framework.contracts:RunContext",
@@ -90,10 +95,12 @@ _LAZY = {
         name: f"zu_framework.problem:{name}"
         for name in (
             "Architecture",
+            "AuditFacts",
             "Background",
             "DataSplit",
             "EditProblem",
             "Measurement",
+            "Outcome",
             "Probe",
             "ReadPlan",
             "ReadPrompt",
@@ -109,6 +116,10 @@ _LAZY = {
 
 __all__ = [
     "Architecture",
+    "AuditContext",
+    "AuditError",
+    "AuditFacts",
+    "AuditSpec",
     "Background",
     "BackgroundSpec",
     "Collector",
@@ -131,6 +142,7 @@ __all__ = [
     "ModelError",
     "ModelSolverSpec",
     "NoOptions",
+    "Outcome",
     "PluginError",
     "Prepared",
     "Probe",

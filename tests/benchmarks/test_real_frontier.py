@@ -26,6 +26,7 @@ def arguments(tmp_path: Path) -> list[str]:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_settings_are_chosen_on_one_half_and_reported_on_the_other_and_nothing_runs_twice(
     arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -145,21 +145,23 @@ class Scorer:
         return [self._texts[text] for text in texts]
 
     def predict(self, texts: Sequence[str]) -> None:
-        """Score texts, and keep what this model predicts in them: a later model's scorer compares with it.
+        """Score texts, and store what this model predicts in them: a later model's scorer compares with it.
 
         Args:
-            texts: As for `score_texts`. Of long lists evenly spaced tokens are kept (see `Predictions`).
+            texts: As for `score_texts`. Of long lists evenly spaced tokens are stored (see `Predictions`).
         """
         if tuple(texts) not in self._predictions:
             self._read(texts, self._kept_predictions(texts))
 
     def divergence(self, texts: Sequence[str]) -> list[list[float]] | None:
-        """Return KL(untouched || this model) in nats at each token that the untouched model's scorer kept, by text.
-
-        The texts are scored on the way. None without an untouched model, or where it was not asked to `predict` them.
+        """Compare this model's predictions with the untouched model's; the texts are scored on the way.
 
         Args:
-            texts: Those that the untouched model's scorer was asked for.
+            texts: Those that the untouched model's scorer was asked to `predict`.
+
+        Returns:
+            KL(untouched || this model) in nats at each token that the untouched model's scorer stored, by text. None
+            without an untouched model, or where it was not asked for these texts.
         """
         before = None if self.untouched is None else self.untouched._predictions.get(tuple(texts))
         return None if before is None else self._read(texts, before, compare=True)

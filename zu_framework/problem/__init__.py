@@ -4,6 +4,7 @@ Shapes are in the notation of the documentation: a site's weight W is (o, i), n 
 are requests.
 """
 
+from zu_framework.problem.audit import GROUPS, AuditFacts, Outcome
 from zu_framework.problem.background import Background
 from zu_framework.problem.measurement import Measurement, Score
 from zu_framework.problem.problem import EditProblem
@@ -13,11 +14,14 @@ from zu_framework.problem.sites import Architecture, Site
 from zu_framework.problem.update import Update
 
 __all__ = [
+    "GROUPS",
     "Architecture",
+    "AuditFacts",
     "Background",
     "DataSplit",
     "EditProblem",
     "Measurement",
+    "Outcome",
     "Probe",
     "ReadPlan",
     "ReadPrompt",

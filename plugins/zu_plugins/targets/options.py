@@ -47,7 +47,7 @@ class NeutralOptions:
             "help": "GiB for one batch of requests; default: 2 on a CPU, half of what the model leaves of a GPU"
         },
     )
-    batch_size: int | None = field(
+    rows_per_pass: int | None = field(
         default=None,
         metadata={
             "help": "rows a pass holds at most; default: as `memory` allows, model.batch_size in a full forward"
@@ -65,8 +65,8 @@ class NeutralOptions:
             raise ConfigError(f"clamp must be positive, got {self.clamp}")
         if self.steps < 1:
             raise ConfigError(f"steps must be at least 1, got {self.steps}")
-        if self.batch_size is not None and self.batch_size < 1:
-            raise ConfigError(f"batch_size must be at least 1, got {self.batch_size}")
+        if self.rows_per_pass is not None and self.rows_per_pass < 1:
+            raise ConfigError(f"rows_per_pass must be at least 1, got {self.rows_per_pass}")
         if self.text is not None and not self.text.strip():
             raise ConfigError(
                 "text is empty: give the words that the model should say, or leave it out for EOS"
