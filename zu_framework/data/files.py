@@ -37,14 +37,19 @@ def read_file(path: str, key: str, known: Collection[str] = ()) -> list[Record]:
     return (READERS.get(kind) or _reader_of(path, key))(path, key, known)
 
 
-def read_json(path: str, key: str) -> list[Record]:
-    """Return the records of a JSON file: a list of objects, an object a line, or a single object."""
+def read_json(path: str, key: str, *, alone: bool = True) -> list[Record]:
+    """Return the records of a JSON file: a list of objects, an object a line, or a single object.
+
+    alone: whether a single object is a record; else the file is a set that is wrapped in something.
+    """
     text = text_of(raw_content(path, key), path)
     if text.lstrip().startswith("["):
         items = parsed(text, path)
         records = [_record(item, f"{path}, record {number}") for number, item in enumerate(items, 1)]
     else:
         records = _lines(text, path)
+        if len(records) == 1 and not alone:
+            raise DataError(f"{path}: expected a list of records, or an object a line, got one object")
     if not records:
         raise DataError(f"{path}: holds no record")
     return records
@@ -82,7 +87,7 @@ def _reader_of(path: str, key: str) -> Reader:
 
 
 def _json(path: str, key: str, known: Collection[str]) -> list[Record]:
-    return read_json(path, key)
+    return read_json(path, key, alone=bool(known) or Path(path).suffix.lower() != ".json")
 
 
 def _table(path: str, key: str, known: Collection[str]) -> list[Record]:

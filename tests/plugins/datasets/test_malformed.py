@@ -49,7 +49,7 @@ FILES: dict[str, tuple[bytes, str]] = {
     "not-json": (b"{'a': 1}", "not JSON"),
     "cut-off": (json.dumps([RECORD])[:-5].encode(), "not JSON"),
     "nothing": (b"", "holds no record"),
-    "an-object": (b'{"records": []}', "field 'requested_rewrite': missing; the record has: records"),
+    "an-object": (b'{"records": []}', "expected a list of records, or an object a line, got one object"),
     "no-records": (b"[]", "holds no record"),
     "latin-1": ('["Léon"]'.encode("latin-1"), "not UTF-8 text (byte 3, 0xe9)"),
     "utf-16": (json.dumps([RECORD]).encode("utf-16"), "UTF-16 text"),
