@@ -87,7 +87,7 @@ def _reader_of(path: str, key: str) -> Reader:
 
 
 def _json(path: str, key: str, known: Collection[str]) -> list[Record]:
-    return read_json(path, key, alone=bool(known) or Path(path).suffix.lower() != ".json")
+    return read_json(path, key)
 
 
 def _table(path: str, key: str, known: Collection[str]) -> list[Record]:

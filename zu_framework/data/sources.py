@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zu_framework.data.files import READERS, read_file
+from zu_framework.data.files import READERS, read_file, read_json
 from zu_framework.data.records import Record
 from zu_framework.data.text import path_of
 from zu_framework.errors import ConfigError, DataError
@@ -142,7 +142,10 @@ def read_records(path: str, names: tuple[str, ...], split: str = "", key: str = 
         if found is None:
             raise DataError(f"data set {path!r} has no split {split!r}: mend data.split")
         return found
-    return source.read(Part(names, split=split)) if source.file.is_dir() else read_file(path, key)
+    if source.file.is_dir():
+        return source.read(Part(names, split=split))
+    is_json = source.file.suffix.lower() == ".json"
+    return read_json(path, key, alone=False) if is_json else read_file(path, key)
 
 
 def hub_records(name: str, config: str, split: str) -> list[Record] | None:
