@@ -10,7 +10,7 @@ import pytest
 
 import zu_framework as zu
 from zu_framework import LanguageModel, MetricSpec
-from zu_framework.engine.run import check
+from zu_framework.engine.check import check
 from zu_framework.registry.components import Registered
 from zu_framework.registry.manager import load_plugins
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from zu_framework.contracts import Prepare
 from zu_framework.errors import PluginError, unknown_name
-from zu_framework.specs import SolverSpec, Spec
+from zu_framework.specs import MetricSpec, SolverSpec, Spec
 
 LISTING = "`zu plugins` lists them all"
 
@@ -33,9 +33,16 @@ class Registered:
     distribution: str = ""
     version: str = ""
 
-    def load(self) -> Any:
-        """Import the implementation. Raises `PluginError` that names plugin, target and cause."""
-        return self._imported(self.spec.target)
+    def load(self, target: str = "") -> Any:
+        """Import the implementation.
+
+        Args:
+            target: Another `"module:attribute"` of the registration, such as a locator's check.
+
+        Raises:
+            PluginError: It names plugin, target and cause.
+        """
+        return self._imported(target or self.spec.target)
 
     def load_prepare(self) -> Prepare | None:
         """Import what computes the solver's factor; None for a component without one. Raises as `load` does."""
@@ -100,6 +107,12 @@ class Registry:
             )
             listing = f"{LISTING}. It may be one of a broken plugin's: {broken}"
         raise unknown_name(kind, name, self.names(kind), listing)
+
+    @property
+    def record_fields(self) -> frozenset[str]:
+        """The fields of a user's records that metrics read from `Request.extra`."""
+        specs = (registered.spec for registered in self)
+        return frozenset().union(*(spec.fields for spec in specs if isinstance(spec, MetricSpec)))
 
     def collisions(self) -> list[str]:
         """One message for each name that several plugins offer."""

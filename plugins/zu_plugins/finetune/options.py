@@ -48,13 +48,16 @@ class TrainOptions:
         one_of(self, "retain", ("none", "nll", "kl"))
         one_of(self, "retain_source", ("text", "facts"))
         if self.retain_tokens < 2:
-            raise ConfigError(f"retain_tokens must be at least 2, got {self.retain_tokens}")
+            raise ConfigError(
+                f"retain_tokens must be at least 2, got {self.retain_tokens}", option="retain_tokens"
+            )
         if self.train not in ("located", "all"):
             try:
                 re.compile(self.train)
             except re.error as cause:
                 raise ConfigError(
-                    f"train {self.train!r}: use located, all, or a regular expression ({cause})"
+                    f"train {self.train!r}: use located, all, or a regular expression ({cause})",
+                    option="train",
                 ) from cause
 
 
@@ -130,7 +133,9 @@ class RmuOptions(TrainOptions):
         super().__post_init__()
         positive(self, "coefficient")
         if self.retain != "none":
-            raise ConfigError("retain: rmu retains states, not losses; leave it none and use retain_weight")
+            raise ConfigError(
+                "retain: rmu retains states, not losses; leave it none and use retain_weight", option="retain"
+            )
 
 
 @dataclass
