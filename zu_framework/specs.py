@@ -15,10 +15,19 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar
 # text at a site: key_moment, value_moment, mean_value. General text itself: documents. Of a metric: held-out texts, and
 # a reference model. Of a request: its subject.
 Need = Literal[
-    "keys", "bare_keys", "retain_keys", "sensitive",
-    "key_moment", "value_moment", "mean_value",
-    "documents", "texts", "reference", "subject", "base",
-]  # fmt: skip
+    "keys",
+    "bare_keys",
+    "retain_keys",
+    "sensitive",
+    "key_moment",
+    "value_moment",
+    "mean_value",
+    "documents",
+    "texts",
+    "reference",
+    "subject",
+    "base",
+]
 MOMENTS: frozenset[str] = frozenset({"key_moment", "value_moment", "mean_value"})
 
 Law = Literal["objective", "order-free", "orthogonality"]
@@ -26,6 +35,12 @@ LAWS: frozenset[str] = frozenset({"objective", "order-free", "orthogonality"})
 
 Better = Literal["lower", "higher", "unchanged"]
 BETTER: frozenset[str] = frozenset({"lower", "higher", "unchanged"})
+
+Tells = Literal["", "forgetting", "damage"]
+TELLS: frozenset[str] = frozenset({"", "forgetting", "damage"})
+
+By = Literal["times", "points", "value"]
+BYS: frozenset[str] = frozenset({"times", "points", "value"})
 
 Needs = frozenset[str] | Callable[[Any], frozenset[str]]
 
@@ -247,6 +262,22 @@ class DatasetSpec(Spec):
 
 
 @dataclass(frozen=True)
+class Limit:
+    """How far a measurement may lie, after an edit, before the verdict says so.
+
+    Args:
+        amount: How far; what it counts is said by `by`.
+        by: "times": at most so many times the untouched model's value; "points": at most so much worse than it;
+            "value": the value itself may be at most this, whatever it was.
+        key: Of a metric that returns several measurements, the one that is meant.
+    """
+
+    amount: float
+    by: By = "value"
+    key: str = ""
+
+
+@dataclass(frozen=True)
 class MetricSpec(Spec):
     """Registers a `Metric`.
 
@@ -254,10 +285,15 @@ class MetricSpec(Spec):
 
     Args:
         better: The direction that a user who forgets wants.
+        tells: What a limit of it is about: "forgetting" (was it forgotten?) or "damage" (is the model intact?); "" for
+            a number that takes no part in the verdict.
+        limit: The default limit; `guard.limits` of the configuration changes its amount.
         fields: Names of the fields of a user's records that it reads, from `Request.extra`.
     """
 
     better: Better = "unchanged"
+    tells: Tells = ""
+    limit: Limit | None = None
     fields: frozenset[str] = frozenset()
     kind: ClassVar[str] = "metric"
     known_needs: ClassVar[frozenset[str]] = frozenset({"reference", "texts"})
@@ -266,6 +302,11 @@ class MetricSpec(Spec):
         """Yield what is wrong with this registration."""
         yield from super().faults()
         yield from _unknown("better", frozenset({self.better}), BETTER)
+        yield from _unknown("tells", frozenset({self.tells}), TELLS)
+        if self.limit is not None:
+            yield from _unknown("limit by", frozenset({self.limit.by}), BYS)
+        if bool(self.tells) != (self.limit is not None):
+            yield "a metric that tells of forgetting or damage has a limit, and only such a one has"
 
 
 @dataclass(frozen=True)

@@ -54,9 +54,8 @@ def load_plugins(found: Iterable[EntryPoint] | None = None, disabled: str | None
             continue
         try:
             _load(manager, registry, point)
-        except (
-            Exception
-        ) as cause:  # fault isolation: whatever one plugin raises is recorded, the others go on
+        # fault isolation: whatever one plugin raises is recorded, the others go on
+        except Exception as cause:
             registry.drop(point.name)
             if manager.has_plugin(point.name):
                 manager.unregister(name=point.name)
