@@ -18,10 +18,19 @@ from zu_framework.errors import PluginError, described
 # text at a site: key_moment, value_moment, mean_value. General text itself: documents. Of a metric: held-out texts, and
 # a reference model. Of a request: its subject.
 Need = Literal[
-    "keys", "bare_keys", "retain_keys", "sensitive",
-    "key_moment", "value_moment", "mean_value",
-    "documents", "texts", "reference", "subject", "base",
-]  # fmt: skip
+    "keys",
+    "bare_keys",
+    "retain_keys",
+    "sensitive",
+    "key_moment",
+    "value_moment",
+    "mean_value",
+    "documents",
+    "texts",
+    "reference",
+    "subject",
+    "base",
+]
 MOMENTS: frozenset[str] = frozenset({"key_moment", "value_moment", "mean_value"})
 
 Law = Literal["objective", "order-free", "orthogonality"]
@@ -268,8 +277,13 @@ class BackgroundSpec(Spec):
 
 @dataclass(frozen=True)
 class DatasetSpec(Spec):
-    """Registers a `Dataset`."""
+    """Registers a `Dataset`.
 
+    Args:
+        open_fields: Whether its records may hold fields that metrics declare; it is then called with `declared=` too.
+    """
+
+    open_fields: bool = False
     kind: ClassVar[str] = "dataset"
 
 
@@ -300,11 +314,13 @@ class MetricSpec(Spec):
         tells: What a limit of it is about: "forgetting" (was it forgotten?) or "damage" (is the model intact?); "" for
             a number that takes no part in the verdict.
         limit: The default limit; `guard.limits` of the configuration changes its amount.
+        fields: Names of the fields of a user's records that it reads, from `Request.extra`.
     """
 
     better: Better = "unchanged"
     tells: Tells = ""
     limit: Limit | None = None
+    fields: frozenset[str] = frozenset()
     kind: ClassVar[str] = "metric"
     known_needs: ClassVar[frozenset[str]] = frozenset({"reference", "texts"})
 

@@ -130,4 +130,6 @@ def _unbound(method: Any) -> Any:
 
 def _named(spec: Spec) -> tuple[str, ...]:
     """Parameters that the core gives by name."""
+    if isinstance(spec, DatasetSpec) and spec.open_fields:
+        return ("declared",)
     return ("options",) if isinstance(spec, MetricSpec) and fields(spec.options) else ()

@@ -13,7 +13,7 @@ from typing import Any
 from zu_framework.contracts import Prepare
 from zu_framework.errors import PluginError, described, unknown_name
 from zu_framework.registry.checking import contract_fault
-from zu_framework.specs import SolverSpec, Spec
+from zu_framework.specs import MetricSpec, SolverSpec, Spec
 
 LISTING = "`zu plugins` lists them all"
 SHIPPED = "zu-framework"  # the distribution whose names were there first
@@ -182,6 +182,12 @@ class Registry:
             )
             listing = f"{LISTING}. It may be one of a broken plugin's: {broken}"
         raise unknown_name(kind, name, self.names(kind), listing)
+
+    @property
+    def record_fields(self) -> frozenset[str]:
+        """The fields of a user's records that metrics read from `Request.extra`."""
+        specs = (registered.spec for registered in self)
+        return frozenset().union(*(spec.fields for spec in specs if isinstance(spec, MetricSpec)))
 
     def collisions(self) -> list[str]:
         """Return a message for each name that several plugins offer."""
