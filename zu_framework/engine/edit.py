@@ -41,6 +41,7 @@ class Edit:
         reverted: Whether it was taken back.
         ledger: The edits that the checkpoint carried before this one.
         earlier: The edits made in memory before this one, after those of the ledger.
+        notes: What to know of how the facts were read.
     """
 
     lm: LanguageModel
@@ -51,6 +52,7 @@ class Edit:
     reverted: bool = False
     ledger: Ledger = field(default_factory=Ledger, repr=False)
     earlier: tuple[Edit, ...] = field(default=(), repr=False)
+    notes: tuple[str, ...] = ()
 
     @property
     def sites(self) -> list[SiteEdit]:
