@@ -17,21 +17,28 @@ from torch import Tensor
 
 import zu_framework
 from zu_framework.engine.writing import SiteEdit, Writer
-from zu_framework.errors import RunFolderError
+from zu_framework.errors import RunFolderError, described
 from zu_framework.models import LanguageModel
 from zu_framework.problem import Request
 from zu_framework.store.digests import tensor_hash
 from zu_framework.store.ledger import FOLDER as LEDGER_FOLDER
 from zu_framework.store.ledger import Ledger, edit_id
-from zu_framework.store.records import EDIT_FILE, save_edit, save_undo
+from zu_framework.store.records import EDIT_FILE, read_edit, save_edit, save_undo
 
 
 @dataclass
 class Edit:
-    """The answer of `zu.unlearn`. As a context manager it reverts when the block ends.
+    """An edit in a model. As a context manager it reverts when the block ends.
 
-    report: per site what target builder, solver and writer measured, and seconds per phase. The edits that the model
-    carried before this one: ledger, those of a checkpoint; after them earlier, those made in memory.
+    Args:
+        lm: The model that carries it.
+        requests: The facts that were to be forgotten.
+        report: Per site what target builder, solver and writer measured, and seconds per phase.
+        about: Fingerprints, versions, digest of the requests, names of the solvers.
+        writer: What was written, and the original tensors.
+        reverted: Whether it was taken back.
+        ledger: The edits of a checkpoint that the model carried before this one.
+        earlier: Edits made in memory after those.
     """
 
     lm: LanguageModel
@@ -51,7 +58,8 @@ class Edit:
     def revert(self) -> None:
         """Put every touched weight back, bit for bit. A second call does nothing.
 
-        Raises `RunFolderError`, the model untouched, where a weight is no longer what this edit wrote.
+        Raises:
+            RunFolderError: A weight is no longer what this edit wrote; the model is untouched.
         """
         if self.reverted:
             return
@@ -71,12 +79,24 @@ class Edit:
         return {name: torch.cat(keys, 1) for name, keys in held.items() if keys}
 
     def save(self, folder: str | Path, *, undo: bool = True) -> Path:
-        """Write edit.safetensors, ledger/ and, with `undo`, undo.safetensors: what `zu apply` and `zu revert` read."""
+        """Write edit.safetensors, ledger/ and undo.safetensors: what `zu apply` and `zu revert` read.
+
+        Args:
+            folder: Made where it is not there.
+            undo: Whether the original tensors are written too; without them revert is not exact.
+
+        Returns:
+            The folder.
+
+        Raises:
+            RunFolderError: It holds another edit, or cannot be written.
+        """
         target = Path(folder)
         try:
             target.mkdir(parents=True, exist_ok=True)
         except OSError as cause:
             raise RunFolderError(f"{target}: cannot be made: {cause.strerror}") from cause
+        self._refuse_another(target / EDIT_FILE)
         self._save_factors(target / EDIT_FILE)
         if undo:
             originals = {e.site.name: (e.original, e.hash_before, e.hash_after) for e in self.sites}
@@ -91,6 +111,11 @@ class Edit:
         ledger.with_edit(target).save(target)
         return target
 
+    def _refuse_another(self, path: Path) -> None:
+        """Raise `RunFolderError` where a file of an edit is there that is not this one's."""
+        if path.exists() and edit_id(read_edit(path).about) != edit_id(self.about):
+            raise RunFolderError(f"{path.parent} holds another edit: choose another folder, or remove it")
+
     def _save_factors(self, path: Path) -> None:
         sites = [(e.site, e.hash_before, e.hash_after, e.steps, e.keys) for e in self.sites]
         save_edit(path, sites, self.about)
@@ -101,17 +126,22 @@ class Edit:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.revert()
+        try:
+            self.revert()
+        except Exception as cause:  # never in place of what the block raised: said beside it
+            if value is None:
+                raise
+            value.add_note(f"besides, the edit could not be reverted: {described(cause)}")
 
 
 def request_digest(requests: Sequence[Request]) -> str:
-    """xxh3-128 of what was asked: prompts, subjects, answers, targets, in order."""
+    """Return the xxh3-128 of what was asked: prompts, subjects, answers, targets, in order."""
     asked = [[r.prompt, r.subject, r.subject_start, r.answer, r.target] for r in requests]
     return xxhash.xxh3_128_hexdigest(json.dumps(asked, ensure_ascii=False).encode())
 
 
 def versions() -> Mapping[str, str]:
-    """What made the edit."""
+    """Return the versions of what made the edit."""
     return {
         "zu_framework": zu_framework.__version__,
         "torch": torch.__version__,

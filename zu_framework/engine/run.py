@@ -21,7 +21,7 @@ from zu_framework.engine.loop import locate, make_edit
 from zu_framework.engine.measuring import Measured, measured_side
 from zu_framework.engine.results import Completion, RunResult
 from zu_framework.engine.saving import save_run
-from zu_framework.engine.session import Session, open_run, resolve
+from zu_framework.engine.session import Session, finish, open_run, resolve
 from zu_framework.errors import ConfigError, DataError, ModelError
 from zu_framework.models import CheckpointInfo, LanguageModel
 from zu_framework.problem import DataSplit, Probe, Request
@@ -64,7 +64,7 @@ def run(
         edit = make_edit(session, session.split.forget)
         after = measured_side(session, reference, edit)
         result = save_run(session, _result(session, edit, before, after))
-    session.observers.finished(result)
+    finish(session, result)
     return replace(result, notes=tuple(dict.fromkeys((*result.notes, *session.observers.notes))))
 
 
