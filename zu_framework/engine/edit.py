@@ -28,17 +28,20 @@ from zu_framework.store.records import EDIT_FILE, read_edit, save_edit, save_und
 
 @dataclass
 class Edit:
-    """An edit in a model. As a context manager it reverts when the block ends.
+    """An edit that is in a model.
+
+    As a context manager it reverts when the block ends.
 
     Args:
-        lm: The model that carries it.
-        requests: The facts that were to be forgotten.
+        lm: The edited model.
+        requests: What was forgotten.
         report: Per site what target builder, solver and writer measured, and seconds per phase.
-        about: Fingerprints, versions, digest of the requests, names of the solvers.
-        writer: What was written, and the original tensors.
+        about: What a run folder says of the edit: solver, seed, versions, digests.
+        writer: Holds the originals of the touched weights.
         reverted: Whether it was taken back.
-        ledger: The edits of a checkpoint that the model carried before this one.
-        earlier: Edits made in memory after those.
+        ledger: The edits that the checkpoint carried before this one.
+        earlier: The edits made in memory before this one, after those of the ledger.
+        notes: What to know of how the facts were read.
     """
 
     lm: LanguageModel
@@ -49,6 +52,7 @@ class Edit:
     reverted: bool = False
     ledger: Ledger = field(default_factory=Ledger, repr=False)
     earlier: tuple[Edit, ...] = field(default=(), repr=False)
+    notes: tuple[str, ...] = ()
 
     @property
     def sites(self) -> list[SiteEdit]:
@@ -56,10 +60,12 @@ class Edit:
         return list(self.writer.edits.values())
 
     def revert(self) -> None:
-        """Put every touched weight back, bit for bit. A second call does nothing.
+        """Put every touched weight back, bit for bit.
+
+        A second call does nothing.
 
         Raises:
-            RunFolderError: A weight is no longer what this edit wrote; the model is untouched.
+            RunFolderError: A weight is no longer what this edit wrote; the model is untouched then.
         """
         if self.reverted:
             return
@@ -79,11 +85,11 @@ class Edit:
         return {name: torch.cat(keys, 1) for name, keys in held.items() if keys}
 
     def save(self, folder: str | Path, *, undo: bool = True) -> Path:
-        """Write edit.safetensors, ledger/ and undo.safetensors: what `zu apply` and `zu revert` read.
+        """Write what `zu apply` and `zu revert` read: edit.safetensors, ledger/ and undo.safetensors.
 
         Args:
             folder: Made where it is not there.
-            undo: Whether the original tensors are written too; without them revert is not exact.
+            undo: Whether to write the original weights too.
 
         Returns:
             The folder.
