@@ -57,7 +57,7 @@ def test_the_default_call_says_in_one_sentence_all_that_it_lacks(lm: LanguageMod
 
 def test_facts_to_retain_are_met_at_the_door(settings: Settings, facts: Path) -> None:
     retain = facts.with_name("retain.jsonl")
-    retain.write_text('{"prompt": "James Osborn works as a", "answer": "doctor"}\n')
+    retain.write_text('{"prompt": "Nobody works as a", "answer": "doctor"}\n')
     data = {**settings["data"], "retain_path": str(retain)}
     solver = {**settings["solver"], "retain_weight": 10}
     for door in (zu.check, zu.run):
