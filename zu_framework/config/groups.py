@@ -125,6 +125,19 @@ class OutputConfig:
 
 
 @dataclass
+class LedgerConfig:
+    """The edits that the model carries already."""
+
+    private: str | None = field(
+        default=None,
+        metadata={
+            "help": "folder that holds the run folders of earlier edits, whose keys some solvers retain; without it "
+            "they are looked for beside this run and the model; none goes on without them"
+        },
+    )
+
+
+@dataclass
 class ReportConfig:
     """How much is looked at for the page of a run, before and after: the bounds of its cost."""
 
@@ -196,6 +209,7 @@ class Config:
     evaluate: EvaluateConfig
     output: OutputConfig
     report: ReportConfig
+    ledger: LedgerConfig
     seed: int
     components: Mapping[str, Component]
     stages: tuple[StageConfig, ...]

@@ -18,6 +18,7 @@ from zu_framework.config.groups import (
     Component,
     Config,
     EvaluateConfig,
+    LedgerConfig,
     ModelConfig,
     OutputConfig,
     ReportConfig,
@@ -66,7 +67,7 @@ def typed_config(name: str, tree: dict[str, Any], origins: Mapping[str, str]) ->
     def group(options: type[Any], name: str) -> Any:
         return structured(options, _mapping(tree, name, origins), name, f"group `{name}`", origins)
 
-    known = {"model", "evaluate", "output", "report", "seed", "then", *COMPONENT_GROUPS}
+    known = {"model", "evaluate", "output", "report", "ledger", "seed", "then", *COMPONENT_GROUPS}
     for key in tree:
         if key not in known:
             close = get_close_matches(str(key), known, n=1)
@@ -82,6 +83,7 @@ def typed_config(name: str, tree: dict[str, Any], origins: Mapping[str, str]) ->
         evaluate=group(EvaluateConfig, "evaluate"),
         output=group(OutputConfig, "output"),
         report=group(ReportConfig, "report"),
+        ledger=group(LedgerConfig, "ledger"),
         seed=seed,
         components=_components(SHARED_GROUPS, tree, origins),
         stages=_stages(tree, origins),

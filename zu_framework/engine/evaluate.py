@@ -25,11 +25,12 @@ from zu_framework.engine.run import (
 from zu_framework.engine.stage import Parts, resolve
 from zu_framework.errors import ConfigError, DataError, unknown_name
 from zu_framework.evaluation import Scorer
+from zu_framework.files import write_json
 from zu_framework.models import check_folder
 from zu_framework.problem import DataSplit, Measurement
 from zu_framework.registry.manager import Plugins, installed_plugins
 from zu_framework.store.journal import Journal
-from zu_framework.store.run_folder import run_folder, write_json
+from zu_framework.store.run_folder import run_folder
 
 __all__ = ["Evaluation", "evaluate", "suites"]
 

@@ -37,8 +37,8 @@ from zu_framework.problem import (
 from zu_framework.registry.manager import Plugins
 from zu_framework.store.digests import fingerprint
 from zu_framework.store.journal import Journal
-from zu_framework.store.records import save_tensors
 from zu_framework.store.sharing import shared_results
+from zu_framework.store.tensor_files import save_tensors
 
 Progress = Callable[[str, int, int], None]
 PROTECTED = (
@@ -82,13 +82,13 @@ class Pipeline:
         if not requests:
             raise DataError("there is no request to forget: the data set's forget part is empty")
         require_retain(self.parts, self.retain)
-        before = self.lm.fingerprint()
-        self.processes.agree("model", before)
         if sites is None:
             with self.journal.phase("locate"):
                 sites = self.locate(requests)
         backgrounds = self._backgrounds(sites)
         writer = Writer(self.lm)
+        before = writer.before.value
+        self.processes.agree("model", before)
         report: dict[str, Any] = {
             "sites": {},
             "seconds": self.journal.seconds,
@@ -101,7 +101,7 @@ class Pipeline:
                     stage._whole_model(requests, own, context, writer, report)
                 else:
                     stage._site_by_site(requests, own, context, writer, report)
-            after = self.lm.fingerprint()
+            after = writer.after.value
             self.processes.agree("edited model", after)
         except BaseException:
             writer.restore()

@@ -11,11 +11,11 @@ from typing import Any
 
 from zu_framework.config import Config
 from zu_framework.engine.edit import Edit
+from zu_framework.files import write_json
 from zu_framework.problem import Measurement
 from zu_framework.store.adapter import write_adapter
-from zu_framework.store.ledger import Ledger
+from zu_framework.store.checkpoints import apply
 from zu_framework.store.records import load_edit
-from zu_framework.store.run_folder import write_json
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,7 @@ def write_results(folder: Path, result: RunResult) -> None:
     result.edit.save(folder, undo=config.output.undo)
     write_json(folder / "metrics.json", metrics_json(result))
     if config.output.model:
-        result.edit.lm.save(folder / "model")
-        Ledger.read(folder).save(folder / "model")
+        apply(folder, config.model.path, folder / "model")
     if config.output.adapter:
         write_adapter(load_edit(folder), folder / "adapter")
 

@@ -26,9 +26,12 @@ from zu_framework.problem import DataSplit, Measurement, Probe, Request
 from zu_framework.registry.manager import Plugins, installed_plugins
 from zu_framework.reporting.kept import keep
 from zu_framework.reporting.watching import COMPLETION_TOKENS, Sight, Watched, look, watched
+from zu_framework.store.checkpoints import ledger_of as ledger_beside
 from zu_framework.store.journal import Journal
 from zu_framework.store.ledger import Ledger
+from zu_framework.store.private import PrivatePart
 from zu_framework.store.run_folder import run_folder
+from zu_framework.store.shards import Checkpoint
 
 HELD_OUT_EVERY = 10  # every tenth document of the background serves perplexity, where nothing else does
 
@@ -71,14 +74,14 @@ def _run(
         journal.record("start", config=config.name, seed=config.seed, **counts)
         with journal.phase("load"):
             lm = load_model(config, plugins)
-        ledger = ledger_of(config, lm)
+        ledger = ledger_of(config)
         if ledger.entries:
             journal.record("ledger", edits=[entry.id for entry in ledger.entries])
         split = replace(split, heldout_texts=texts)
         pipeline = Pipeline(
             lm, config, parts, plugins, documents, journal, progress,
             sites_folder=partial / "sites" if partial and config.output.intermediates else None,
-            artifacts=partial, retain=split.retain, earlier=ledger.earlier_keys(),
+            artifacts=partial, retain=split.retain, earlier=earlier_keys(config, ledger),
             processes=processes,
         )  # fmt: skip
         with journal.phase("locate"):
@@ -273,20 +276,18 @@ def load_model(config: Config, plugins: Plugins) -> LanguageModel:
     )
 
 
-def ledger_of(config: Config, lm: LanguageModel) -> Ledger:
+def ledger_of(config: Config) -> Ledger:
     """The edits that the model of the config carries. Raises `ModelError` where it was changed since."""
     folder = Path(config.model.path)
-    ledger = Ledger.read(folder) if folder.is_dir() else Ledger()
-    if ledger.entries and ledger.fingerprint != lm.fingerprint():
-        made_in = str(ledger.entries[-1].record.about["dtype"])
-        way_out = f"load it as it is (model.dtype={made_in})"
-        if made_in == str(lm.dtype).removeprefix("torch."):
-            way_out = "it was changed since; to start afresh from it, remove its ledger/"
-        raise ModelError(
-            f"{folder} carries a ledger of {len(ledger.entries)} edits, and is not the model that they left (its "
-            f"fingerprint is {lm.fingerprint()[:12]}, expected {ledger.fingerprint[:12]}): {way_out}"
-        )
-    return ledger
+    return ledger_beside(Checkpoint.open(folder)) if Ledger.read(folder).entries else Ledger()
+
+
+def earlier_keys(config: Config, ledger: Ledger) -> Mapping[str, Tensor]:
+    """Keys (i, m) of the edits of a ledger, by site. Raises `RunFolderError` where their factors are missing."""
+    beside = PrivatePart.beside(
+        Path(config.output.folder), Path(config.model.path), given=config.ledger.private
+    )
+    return beside.earlier_keys(ledger)
 
 
 def wrap(model: PreTrainedModel, tokenizer: Any, plugins: Plugins) -> LanguageModel:

@@ -10,7 +10,7 @@ from zu_framework.problem.problem import EditProblem
 from zu_framework.problem.reading import ReadPlan, ReadPrompt, Representations, TargetStates
 from zu_framework.problem.requests import DataSplit, Probe, Request
 from zu_framework.problem.sites import Architecture, Site
-from zu_framework.problem.update import Update
+from zu_framework.problem.update import Update, composed
 
 __all__ = [
     "Architecture",
@@ -28,4 +28,5 @@ __all__ = [
     "Site",
     "TargetStates",
     "Update",
+    "composed",
 ]
