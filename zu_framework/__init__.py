@@ -10,11 +10,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from zu_framework.errors import (
+    AuditError,
     ConfigError,
     DataError,
     DependentKeys,
     DependentRows,
     EmptyNullSpace,
+    ExitCode,
+    GuardError,
     ModelError,
     PluginError,
     RunFolderError,
@@ -24,6 +27,7 @@ from zu_framework.errors import (
 )
 from zu_framework.hookspecs import hookimpl
 from zu_framework.specs import (
+    AuditSpec,
     BackgroundSpec,
     CollectorSpec,
     DatasetSpec,
@@ -33,6 +37,7 @@ from zu_framework.specs import (
     MetricSpec,
     ModelSolverSpec,
     NoOptions,
+    Prepared,
     Register,
     SectionSpec,
     SolverSpec,
@@ -41,18 +46,29 @@ from zu_framework.specs import (
 
 if TYPE_CHECKING:
     from zu_framework import linalg, models
-    from zu_framework.contracts import Remembered, RunContext
+    from zu_framework.contracts import (
+        AuditContext,
+        Collector,
+        Remembered,
+        RunContext,
+        RunObserver,
+        TargetBuilder,
+    )
+    from zu_framework.engine.check import check
     from zu_framework.engine.edit import Edit
+    from zu_framework.engine.evaluate import evaluate
     from zu_framework.engine.run import RunResult, run, unlearn
-    from zu_framework.engine.solving import solve
+    from zu_framework.engine.solving import prepare, solve
     from zu_framework.evaluation import Scorer
     from zu_framework.models import LanguageModel
     from zu_framework.problem import (
         Architecture,
+        AuditFacts,
         Background,
         DataSplit,
         EditProblem,
         Measurement,
+        Outcome,
         Probe,
         ReadPlan,
         ReadPrompt,
@@ -74,22 +90,31 @@ _LAZY = {
     "revert": "zu_framework.store.checkpoints:revert",
     "export_lora": "zu_framework.store.checkpoints:export_lora",
     "Edit": "zu_framework.engine.edit:Edit",
+    "check": "zu_framework.engine.check:check",
+    "evaluate": "zu_framework.engine.evaluate:evaluate",
     "RunResult": "zu_framework.engine.run:RunResult",
     "run": "zu_framework.engine.run:run",
     "unlearn": "zu_framework.engine.run:unlearn",
+    "prepare": "zu_framework.engine.solving:prepare",
     "solve": "zu_framework.engine.solving:solve",
     "Scorer": "zu_framework.evaluation:Scorer",
     "LanguageModel": "zu_framework.models:LanguageModel",
+    "AuditContext": "zu_framework.contracts:AuditContext",
+    "Collector": "zu_framework.contracts:Collector",
     "Remembered": "zu_framework.contracts:Remembered",
     "RunContext": "zu_framework.contracts:RunContext",
+    "RunObserver": "zu_framework.contracts:RunObserver",
+    "TargetBuilder": "zu_framework.contracts:TargetBuilder",
     **{
         name: f"zu_framework.problem:{name}"
         for name in (
             "Architecture",
+            "AuditFacts",
             "Background",
             "DataSplit",
             "EditProblem",
             "Measurement",
+            "Outcome",
             "Probe",
             "ReadPlan",
             "ReadPrompt",
@@ -105,8 +130,13 @@ _LAZY = {
 
 __all__ = [
     "Architecture",
+    "AuditContext",
+    "AuditError",
+    "AuditFacts",
+    "AuditSpec",
     "Background",
     "BackgroundSpec",
+    "Collector",
     "CollectorSpec",
     "ConfigError",
     "DataError",
@@ -118,7 +148,9 @@ __all__ = [
     "EditProblem",
     "EmptyNullSpace",
     "ExecutorSpec",
+    "ExitCode",
     "Finished",
+    "GuardError",
     "LanguageModel",
     "LocatorSpec",
     "Measurement",
@@ -126,7 +158,9 @@ __all__ = [
     "ModelError",
     "ModelSolverSpec",
     "NoOptions",
+    "Outcome",
     "PluginError",
+    "Prepared",
     "Probe",
     "ReadPlan",
     "ReadPrompt",
@@ -136,6 +170,7 @@ __all__ = [
     "Request",
     "RunContext",
     "RunFolderError",
+    "RunObserver",
     "RunResult",
     "Score",
     "Scorer",
@@ -143,6 +178,7 @@ __all__ = [
     "Site",
     "SolverError",
     "SolverSpec",
+    "TargetBuilder",
     "TargetSpec",
     "TargetStates",
     "UnknownName",
@@ -150,10 +186,13 @@ __all__ = [
     "ZuError",
     "__version__",
     "apply",
+    "check",
+    "evaluate",
     "export_lora",
     "hookimpl",
     "linalg",
     "models",
+    "prepare",
     "revert",
     "run",
     "solve",

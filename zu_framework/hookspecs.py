@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from zu_framework.specs import (
+    AuditSpec,
     BackgroundSpec,
     CollectorSpec,
     DatasetSpec,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from zu_framework.config import Config
     from zu_framework.contracts import RunObserver
     from zu_framework.problem import Architecture, EditProblem, Site, Update
+    from zu_framework.registry.manager import Plugins
 
 PROJECT = "zu"
 ENTRY_POINTS = "zu_framework"
@@ -113,6 +115,15 @@ def zu_register_report_sections(register: Register[SectionSpec]) -> None:
     """
 
 
+@hookspec
+def zu_register_audits(register: Register[AuditSpec]) -> None:
+    """Offer attacks on an edited model: call `register` once an attack.
+
+    Runs once, when components are first listed; import nothing heavy.
+    Contract of the implementation: `zu_framework.contracts.Audit`.
+    """
+
+
 @hookspec(firstresult=True)
 def zu_architecture(model_type: str, model: Any) -> Architecture | None:
     """Describe a model whose structure the core does not find by itself; None for models you do not know.
@@ -123,19 +134,25 @@ def zu_architecture(model_type: str, model: Any) -> Architecture | None:
 
 
 @hookspec
-def zu_observe_run(config: Config) -> RunObserver | None:
+def zu_observe_run(config: Config, plugins: Plugins) -> RunObserver | None:
     """Offer an observer of one run; None where this plugin has nothing to see of it.
 
-    Fires once, after the config was checked and before the model is loaded.
-    Contract: `zu_framework.contracts.RunObserver`.
+    Fires once, after the config was checked and before the model is loaded. `plugins` are those of the run: an observer
+    that draws registered sections finds them there. Contract: `zu_framework.contracts.RunObserver`.
     """
 
 
 @hookspec
 def zu_site_solved(site: Site, problem: EditProblem, update: Update) -> None:
-    """Observe one solved site: fires after the solver returned and before its update is written. Change nothing."""
+    """Observe one solved site: fires after the solver returned and before its update is written. Change nothing.
+
+    One that raises is reported, and the run goes on.
+    """
 
 
 @hookspec
 def zu_run_finished(result: Any) -> None:
-    """Observe a finished run: fires once, after the run folder is in its place. `result` is a `RunResult`."""
+    """Observe a finished run: fires once, after the run folder is in its place. `result` is a `RunResult`.
+
+    One that raises is reported, and the run stays finished.
+    """

@@ -23,7 +23,7 @@ def positive(options: object, *names: str) -> None:
     """
     for name in names:
         if not getattr(options, name) > 0:
-            raise ConfigError(f"{name} must be above 0, got {getattr(options, name)}")
+            raise ConfigError(f"{name} must be above 0, got {getattr(options, name)}", option=name)
 
 
 def not_negative(options: object, *names: str) -> None:
@@ -38,7 +38,7 @@ def not_negative(options: object, *names: str) -> None:
     """
     for name in names:
         if not getattr(options, name) >= 0:
-            raise ConfigError(f"{name} must not be negative, got {getattr(options, name)}")
+            raise ConfigError(f"{name} must not be negative, got {getattr(options, name)}", option=name)
 
 
 def one_of(options: object, name: str, choices: tuple[str, ...]) -> None:
@@ -53,7 +53,7 @@ def one_of(options: object, name: str, choices: tuple[str, ...]) -> None:
         ConfigError: It is none of them; the message lists them.
     """
     if getattr(options, name) not in choices:
-        raise ConfigError(f"{name} {getattr(options, name)!r}: use {', '.join(choices)}")
+        raise ConfigError(f"{name} {getattr(options, name)!r}: use {', '.join(choices)}", option=name)
 
 
 @dataclass
@@ -92,13 +92,15 @@ class NullSpaceOptions:
     def __post_init__(self) -> None:
         given = [n for n in ("null_threshold", "null_energy", "null_rank") if getattr(self, n) is not None]
         if len(given) > 1:
-            raise ConfigError(f"{' and '.join(given)}: give exactly one rule for the null space")
+            raise ConfigError(
+                f"{' and '.join(given)}: give exactly one rule for the null space", option=given[-1]
+            )
         if self.null_threshold is not None:
             not_negative(self, "null_threshold")
         if self.null_energy is not None and not 0 < self.null_energy <= 1:
-            raise ConfigError(f"null_energy must be in (0, 1], got {self.null_energy}")
+            raise ConfigError(f"null_energy must be in (0, 1], got {self.null_energy}", option="null_energy")
         if self.null_rank is not None and self.null_rank < 1:
-            raise ConfigError(f"null_rank must be at least 1, got {self.null_rank}")
+            raise ConfigError(f"null_rank must be at least 1, got {self.null_rank}", option="null_rank")
 
 
 @dataclass
@@ -112,4 +114,6 @@ class SensitiveOptions:
 
     def __post_init__(self) -> None:
         if not 0 <= self.rank_tolerance < 1:
-            raise ConfigError(f"rank_tolerance must be in [0, 1), got {self.rank_tolerance}")
+            raise ConfigError(
+                f"rank_tolerance must be in [0, 1), got {self.rank_tolerance}", option="rank_tolerance"
+            )

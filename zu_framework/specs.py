@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar
 Need = Literal[
     "keys", "bare_keys", "retain_keys", "sensitive",
     "key_moment", "value_moment", "mean_value",
-    "documents", "texts", "reference", "subject",
+    "documents", "texts", "reference", "subject", "base",
 ]  # fmt: skip
 MOMENTS: frozenset[str] = frozenset({"key_moment", "value_moment", "mean_value"})
 
@@ -59,7 +59,14 @@ class Spec:
     known_needs: ClassVar[frozenset[str]] = frozenset()
 
     def needs_of(self, options: Any) -> frozenset[str]:
-        """Return the needs under these options."""
+        """Return the needs under these options.
+
+        Args:
+            options: The options dataclass of the registration.
+
+        Returns:
+            Names of `known_needs`.
+        """
         return self.needs(options) if callable(self.needs) else self.needs
 
     def faults(self) -> Iterator[str]:
@@ -93,7 +100,10 @@ class LocatorSpec(Spec):
 
 @dataclass(frozen=True)
 class CollectorSpec(Spec):
-    """Registers a `Collector`, by its class. It needs "subject" where it reads there."""
+    """Registers a `Collector`, by its class.
+
+    It needs "subject" where it reads there.
+    """
 
     kind: ClassVar[str] = "collector"
     known_needs: ClassVar[frozenset[str]] = frozenset({"subject"})
@@ -127,7 +137,14 @@ class Prepared:
     reads_weight: bool | Callable[[Any], bool] = True
 
     def reads_weight_under(self, options: Any) -> bool:
-        """Return whether the weight is read under these options."""
+        """Return whether the weight is read under these options.
+
+        Args:
+            options: The options dataclass of the registration.
+
+        Returns:
+            True where the factor follows from the weight too.
+        """
         return self.reads_weight(options) if callable(self.reads_weight) else self.reads_weight
 
 
@@ -136,21 +153,37 @@ class SolverSpec(Spec):
     """Registers a `Solver`.
 
     Args:
-        laws: What the contract test checks. `objective`: the slope of its objective vanishes at the answer;
-            `order-free`: the order of requests does not matter; `orthogonality`: the answer on forget keys is
+        needs: The tensors of the problem and the moments that it reads.
+        laws: What the contract test checks. `objective`: the slope of its objective vanishes at the solution;
+            `order-free`: the order of requests does not matter; `orthogonality`: the edited output on forget keys is
             orthogonal to the sensitive values (up to its declared slack).
         group_size: Requests per complete pass (collect, solve, write); None takes all at once.
         prepare: Its factor, where it has one.
+        full_rank: Why an update is not exactly `W + left @ right`, to be read after "solver NAME", and the way out:
+            "scales the whole weight: set solver.slack to 0". A function of the options where it depends on them; ""
+            where every update is.
     """
 
     needs: Needs = frozenset({"keys"})
     laws: frozenset[str] = frozenset()
     group_size: int | None = None
     prepare: Prepared | None = None
+    full_rank: str | Callable[[Any], str] = ""
     kind: ClassVar[str] = "solver"
     known_needs: ClassVar[frozenset[str]] = frozenset(
         {"keys", "bare_keys", "retain_keys", "sensitive", "key_moment", "value_moment"}
     )
+
+    def full_rank_under(self, options: Any) -> str:
+        """Return why an update under these options is not exactly low-rank.
+
+        Args:
+            options: The options dataclass of the registration.
+
+        Returns:
+            A clause to be read after "solver NAME"; "" where every update is low-rank.
+        """
+        return self.full_rank(options) if callable(self.full_rank) else self.full_rank
 
     def faults(self) -> Iterator[str]:
         """Yield what is wrong with this registration."""
@@ -168,15 +201,30 @@ class SolverSpec(Spec):
 
 @dataclass(frozen=True)
 class ModelSolverSpec(Spec):
-    """Registers a `ModelSolver`. Its names share one namespace with site solvers: `solver.name` chooses either.
+    """Registers a `ModelSolver`.
+
+    Its names share one namespace with site solvers: `solver.name` chooses either.
 
     Args:
         group_size: As a site solver's; a model solver takes all requests at once.
+        full_rank: As a site solver's.
     """
 
     group_size: int | None = None
+    full_rank: str | Callable[[Any], str] = "trains whole weights"
     kind: ClassVar[str] = "solver"
     known_needs: ClassVar[frozenset[str]] = frozenset({"documents"})
+
+    def full_rank_under(self, options: Any) -> str:
+        """Return why an update under these options is not exactly low-rank.
+
+        Args:
+            options: The options dataclass of the registration.
+
+        Returns:
+            A clause to be read after "solver NAME"; "" where every update is low-rank.
+        """
+        return self.full_rank(options) if callable(self.full_rank) else self.full_rank
 
 
 @dataclass(frozen=True)
@@ -195,7 +243,9 @@ class DatasetSpec(Spec):
 
 @dataclass(frozen=True)
 class MetricSpec(Spec):
-    """Registers a `Metric`. It needs "reference" for a retrained model, "texts" for held-out text.
+    """Registers a `Metric`.
+
+    It needs "reference" for a retrained model, "texts" for held-out text.
 
     Args:
         better: The direction that a user who forgets wants.
@@ -220,7 +270,7 @@ class ExecutorSpec(Spec):
 
 @dataclass(frozen=True)
 class Finished:
-    """What an executor says of one job.
+    """How one job of an executor ended.
 
     Args:
         index: The job's place.
@@ -251,6 +301,17 @@ class SectionSpec(Spec):
         yield from super().faults()
         if not isinstance(self.order, int):
             yield f"order is a whole number, got {self.order!r}"
+
+
+@dataclass(frozen=True)
+class AuditSpec(Spec):
+    """Registers an `Audit`.
+
+    It needs "documents" where it reads general text, "base" where it cannot do without the untouched model.
+    """
+
+    kind: ClassVar[str] = "audit"
+    known_needs: ClassVar[frozenset[str]] = frozenset({"documents", "base"})
 
 
 SpecT_contra = TypeVar("SpecT_contra", bound=Spec, contravariant=True)

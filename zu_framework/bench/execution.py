@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from zu_framework.bench.grid import Bench, load_bench
 from zu_framework.bench.planning import Planned, config_yaml, plan
 from zu_framework.bench.records import CellResult, read_results
-from zu_framework.config import lay_over, load_config, options_from, typed_config
+from zu_framework.config import Layer, escaped, lay_over, load_config, options_from, typed_config
 from zu_framework.engine.run import run
 from zu_framework.errors import PluginError, RunFolderError, ZuError
 from zu_framework.files import write_json, write_text
@@ -66,7 +66,7 @@ def run_bench(
     raises is its own failure.
     """
     plugins = plugins or installed_plugins()
-    bench = load_bench(source, overrides)
+    bench = load_bench(source, overrides, plugins=plugins)
     executor = plugins.registry.get(ExecutorSpec.kind, bench.executor.name)
     options = options_from(executor.spec, bench.executor.options, where="executor")
     execute = executor.load()
@@ -96,8 +96,8 @@ def run_cell(job: Mapping[str, Any]) -> dict[str, Any]:
     try:
         os.chdir(job["directory"])
         alone = load_config(job["config"])
-        place = {"output": {"folder": job["folder"], "name": job["name"]}}
-        result = run(typed_config(alone.name, lay_over(alone.tree, place), alone.origins))
+        place = Layer({"output": {"folder": escaped(job["folder"]), "name": job["name"]}})
+        result = run(typed_config(alone.name, lay_over(alone.layer, place)))
         seconds = sum(result.seconds.values())
         del result  # with the model
         gc.collect()

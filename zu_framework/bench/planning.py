@@ -12,8 +12,7 @@ from typing import Any
 import zu_framework
 from zu_framework.bench.grid import Bench, Cell
 from zu_framework.config import Config
-from zu_framework.engine.run import check
-from zu_framework.engine.stage import resolve
+from zu_framework.engine.session import open_session, resolve
 from zu_framework.errors import ConfigError, ZuError
 from zu_framework.models.loading import local_path
 from zu_framework.registry.manager import Plugins
@@ -60,16 +59,11 @@ def plan(bench: Bench, plugins: Plugins) -> list[Planned]:
         try:
             whole = {k: v for k, v in cell.config.tree.items() if k not in ("seed", "output")}
             if _unseen(whole, resolved):
-                parts = resolve(cell.config, plugins)
-                for stage in parts.stages:
-                    for chosen in stage.chosen.values():
-                        chosen.load()
-                for metric in parts.metrics:
-                    metric.load()
+                resolve(cell.config, plugins).import_all()
                 _check_metrics(bench, cell)
             kept = ("model", "data", "locator", "collector", "background", "evaluate", "then")
             if _unseen({group: cell.config.tree.get(group) for group in kept}, looked_at):
-                check(cell.config, plugins=plugins)
+                open_session(cell.config, plugins=plugins)
         except ZuError as cause:
             raise type(cause)(f"bench cell {cell}: {cause}") from cause
     stamps: dict[str, Any] = {}
@@ -101,11 +95,15 @@ def _check_metrics(bench: Bench, cell: Cell) -> None:
 
 def _name(cell: Cell, stamps: dict[str, Any]) -> str:
     """A readable name with a digest: a cell whose config, data, model or framework changed is another cell."""
-    tree = json.loads(json.dumps(cell.config.tree, default=str))
+    config = cell.config
+    tree = json.loads(json.dumps(config.tree, default=str))
+    named = [one.options for stage in config.stages for one in stage.components.values()]
+    named += [one.options for one in config.components.values()]
+    core = [config.model.path, config.evaluate.reference or "", config.evaluate.text or ""]
     digest = fingerprint(
         {
             "config": tree,
-            "files": {text: _stamp(text, stamps) for text in sorted(set(_texts(tree)))},
+            "files": {text: _stamp(text, stamps) for text in sorted(set(_texts([*named, *core])))},
             "version": zu_framework.__version__,
         }
     )
@@ -116,7 +114,7 @@ def _name(cell: Cell, stamps: dict[str, Any]) -> str:
 
 def _texts(value: Any) -> Iterator[str]:
     """Every text in a tree: some are paths."""
-    if isinstance(value, str):
+    if isinstance(value, str) and value:
         yield value
     elif isinstance(value, Mapping):
         for below in value.values():

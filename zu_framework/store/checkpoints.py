@@ -170,6 +170,20 @@ def ledger_of(checkpoint: Checkpoint) -> Ledger:
         RunFolderError: The ledger is damaged.
     """
     ledger = Ledger.read(checkpoint.folder)
+    check_ledger(checkpoint, ledger)
+    return ledger
+
+
+def check_ledger(checkpoint: Checkpoint, ledger: Ledger) -> None:
+    """Check that a checkpoint's files are those that its ledger speaks of.
+
+    Args:
+        checkpoint: The files.
+        ledger: Beside them.
+
+    Raises:
+        ModelError: They are others.
+    """
     found = checkpoint.fingerprint.value if ledger.entries else ""
     if found != ledger.fingerprint:
         raise ModelError(
@@ -177,7 +191,6 @@ def ledger_of(checkpoint: Checkpoint) -> Ledger:
             f"(its fingerprint is {found[:12]}, expected {ledger.fingerprint[:12]}): it was changed since; to start "
             "afresh from it, remove its ledger/"
         )
-    return ledger
 
 
 def _refuse_existing(out: Path) -> None:

@@ -66,7 +66,7 @@ class MinKOptions:
 
     def __post_init__(self) -> None:
         if not 0 < self.k <= 1:
-            raise ConfigError(f"k must be in (0, 1], got {self.k}")
+            raise ConfigError(f"k must be in (0, 1], got {self.k}", option="k")
 
 
 @dataclass
@@ -90,7 +90,8 @@ class HarnessOptions:
 
     tasks: list[str] = field(default_factory=list, metadata={"help": "names of lm-eval tasks or groups"})
     folder: str | None = field(
-        default=None, metadata={"help": "folder of task files of your own (lm-eval's include_path)"}
+        default=None,
+        metadata={"help": "folder of task files of your own (lm-eval's include_path)", "path": True},
     )
     limit: int | None = field(default=None, metadata={"help": "questions of each task at most"})
     shots: int | None = field(

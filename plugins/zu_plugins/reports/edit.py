@@ -73,7 +73,7 @@ def _plot(run: RunReport) -> Markup | None:
     curves = [(name, values) for name, values in curves if len(values)]
     if not curves:
         return None
-    from matplotlib.ticker import LogLocator, NullFormatter
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
     with panel("Singular values") as (figure, axes):
         for at, (name, values) in enumerate(curves):
@@ -86,7 +86,7 @@ def _plot(run: RunReport) -> Markup | None:
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")  # the default is a formula
         axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("number, largest first")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
         axes.legend(loc="best")
         described = "; ".join(f"{name}: {float(v[0]):.3g} down to {float(v[-1]):.3g}" for name, v in curves)
         return inline_svg(figure, "spectra", f"Singular values of the change of each weight: {described}")

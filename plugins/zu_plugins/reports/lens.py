@@ -28,6 +28,8 @@ def _set(run: RunReport, name: str) -> dict[str, Any] | None:
     if not rows:
         return None
     title = {"forget": "Facts to forget", "retain": "Facts to keep"}[name]
+    from matplotlib.ticker import MaxNLocator
+
     with panel(f"{title} ({len(rows)})") as (figure, axes):
         for layer in run.analysis.about["edited_layers"]:
             axes.axvline(layer, color=SERIES[2], linewidth=5, alpha=0.18)
@@ -46,7 +48,7 @@ def _set(run: RunReport, name: str) -> dict[str, Any] | None:
         axes.set_ylim(-0.03, 1.03)
         axes.set_xlabel("output of layer")
         axes.set_ylabel("probability of the answer")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
         axes.legend(loc="best")
         described = (
             f"{title}: median probability of the answer's first token by layer; at the last {', '.join(ends)}"

@@ -76,7 +76,7 @@ def methods(world: str) -> dict[str, Method]:
             "AlphaEdit",
             grid("alphaedit", {f"energy {e:g}": {"null_energy": e, "l2": 1.0} for e in (0.05, 0.2)}),
         ),
-        "emmet": Method("EMMET", grid("emmet", {"no ridge": {}, "ridge 0.01": {"ridge": 0.01}})),
+        "emmet": Method("EMMET", grid("emmet", {"no ridge": {}, "ridge 0.01": {"relative_ridge": 0.01}})),
         "leace": Method(
             "projection alone", grid("leace", {p: {"projection": p} for p in ("orthogonal", "oblique")})
         ),
@@ -168,7 +168,7 @@ GRADIENT: tuple[tuple[str, str, Config], ...] = (
 def _two_stages(world: str, early: Config) -> dict[str, Method]:
     """A short state at the subject in the first layers; then one at the prompt's end, where the first has left a mark.
 
-    Any editor may do so: MEMIT stands beside ours, which also holds what is said after the prompts of facts to keep.
+    Any editor may do so: MEMIT stands beside ours, which also retains facts.
     """
     narrow, wide, later = ((0,), (0, 1), (1, 2)) if world == "demo" else ((0, 1), (0, 1, 2), (2, 3, 4))
 
@@ -184,7 +184,7 @@ def _two_stages(world: str, early: Config) -> dict[str, Method]:
 
     def local(layers: tuple[int, ...], clamp: float, first: float, zero: float, substitutes: int) -> Config:
         key = {"name": "zerounlearn-local", "space": "key", "zero_weight": 0.0, "background_weight": first}
-        two = {"background_weight": 1e3, "protect_weight": 1e5, "zero_weight": zero}
+        two = {"background_weight": 1e3, "retain_weight": 1e5, "zero_weight": zero}
         return staged(layers, clamp, key, two, substitutes)
 
     def memit(layers: tuple[int, ...], first: float, second: float) -> Config:
@@ -230,9 +230,9 @@ def _trained(name: str, common: Config, more: Config) -> dict[str, Config]:
 
 
 def cost(after: Mapping[str, float], before: Mapping[str, float]) -> float:
-    """What the choice minimises: half of what is still said, on prompts and paraphrases, and three for each point of
+    """What the choice minimises: half of what is still answered, prompts and paraphrases, and three for each point of
     damage beyond the allowance (a point of specificity, a point of retained facts, five per cent of perplexity)."""
-    said = (after["efficacy"] + after["generalization"]) / 2
+    answered = (after["efficacy"] + after["generalization"]) / 2
     damage = sum(max(0.0, before[m] - after[m] - 1) for m in ("specificity", "retained"))
     worse = max(0.0, 100 * (after["perplexity"] / before["perplexity"] - 1.05))
-    return said + 3 * (damage + worse)
+    return answered + 3 * (damage + worse)
