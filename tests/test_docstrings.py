@@ -42,7 +42,6 @@ TO_DO: tuple[str, ...] = (
     "zu_framework.models",
     "zu_framework.problem",
     "zu_framework.reporting",
-    "zu_framework.store",
     "zu_framework.testing",
     "zu_plugins.collectors",
     "zu_plugins.datasets",
@@ -251,7 +250,6 @@ WORDS_TO_DO: tuple[str, ...] = (
     "zu_framework/engine",
     "zu_framework/hookspecs.py",
     "zu_framework/models",
-    "zu_framework/store",
 )
 
 
