@@ -239,10 +239,22 @@ def _latex_entry(entry: Entry) -> str:
 
 
 _LATEX = {
-    "\\": "\\textbackslash{}", "{": "\\{", "}": "\\}", "$": "\\$", "&": "\\&", "%": "\\%", "#": "\\#", "_": "\\_",
-    "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "<": "\\textless{}", ">": "\\textgreater{}",
-    "↓": "$\\downarrow$", "↑": "$\\uparrow$", "±": "$\\pm$",
-}  # fmt: skip
+    "\\": "\\textbackslash{}",
+    "{": "\\{",
+    "}": "\\}",
+    "$": "\\$",
+    "&": "\\&",
+    "%": "\\%",
+    "#": "\\#",
+    "_": "\\_",
+    "~": "\\textasciitilde{}",
+    "^": "\\textasciicircum{}",
+    "<": "\\textless{}",
+    ">": "\\textgreater{}",
+    "↓": "$\\downarrow$",
+    "↑": "$\\uparrow$",
+    "±": "$\\pm$",
+}
 
 
 def latex_text(text: str) -> str:

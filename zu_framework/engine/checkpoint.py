@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,8 +15,7 @@ from zu_framework.engine.processes import local_device
 from zu_framework.errors import ConfigError
 from zu_framework.evaluation import Scorer
 from zu_framework.models import Chat, CheckpointInfo, LanguageModel, check_folder, load_tokenizer
-from zu_framework.problem import Architecture
-from zu_framework.registry.manager import Plugins
+from zu_framework.registry import Plugins, architecture_finder
 from zu_framework.store.checkpoints import check_ledger
 from zu_framework.store.ledger import Ledger
 from zu_framework.store.private import PrivatePart
@@ -80,18 +78,6 @@ def load_model(config: Config, plugins: Plugins) -> LanguageModel:
         system=settings.system,
         find_architecture=architecture_finder(plugins),
     )
-
-
-def architecture_finder(plugins: Plugins) -> Callable[[Any], Architecture | None]:
-    """Return a function that asks the plugins for a model's structure."""
-
-    def find(model: Any) -> Architecture | None:
-        found: Architecture | None = plugins.hook.zu_architecture(
-            model_type=model.config.model_type, model=model
-        )
-        return found
-
-    return find
 
 
 def device_of(config: Config) -> str:

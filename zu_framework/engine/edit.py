@@ -31,8 +31,9 @@ from zu_framework.store.sources import files_fingerprint
 class Edit:
     """The answer of `zu.unlearn`. As a context manager it reverts when the block ends.
 
-    report: per site what target builder, solver and writer measured, and seconds per phase. The edits that the model
-    carried before this one: ledger, those of a checkpoint; after them earlier, those made in memory.
+    report: per site what target builder, solver and writer measured, and seconds per phase. notes: what to know of how
+    the facts were read. The edits that the model carried before this one: ledger, those of a checkpoint; after them
+    earlier, those made in memory.
     """
 
     lm: LanguageModel
@@ -43,6 +44,7 @@ class Edit:
     reverted: bool = False
     ledger: Ledger = field(default_factory=Ledger, repr=False)
     earlier: tuple[Edit, ...] = field(default=(), repr=False)
+    notes: tuple[str, ...] = ()
 
     @property
     def sites(self) -> list[SiteEdit]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from zu_framework.errors import ModelError, RunFolderError
 from zu_framework.files import whole_folder
 from zu_framework.linalg import rounded
-from zu_framework.registry.manager import Plugins
+from zu_framework.registry import Plugins
 from zu_framework.store.adapter import write_adapter
 from zu_framework.store.copying import copy_checkpoint
 from zu_framework.store.dequantised import apply_to_gguf, is_gguf

@@ -8,7 +8,7 @@ from zu_framework.errors import ModelError
 from zu_framework.linalg import rounded
 from zu_framework.models import LanguageModel
 from zu_framework.models.loading import local_path
-from zu_framework.registry.manager import Plugins, installed_plugins
+from zu_framework.registry import Plugins, architecture_finder, installed_plugins
 from zu_framework.store.ledger import Ledger
 from zu_framework.store.records import EditRecord
 from zu_framework.store.shards import Checkpoint
@@ -54,13 +54,12 @@ def apply_to_gguf(
     Raises:
         ModelError: It is not the model that the edit was made on.
     """
-    hook = (plugins or installed_plugins()).hook.zu_architecture
     lm = LanguageModel.from_pretrained(
         model,
         dtype=str(record.about["dtype"]),
         device="cpu",
         trust_remote_code=trust_remote_code,
-        find_architecture=lambda found: hook(model_type=found.config.model_type, model=found),
+        find_architecture=architecture_finder(plugins or installed_plugins()),
     )
     found = lm.fingerprint()
     if found != record.fingerprint_before:
