@@ -18,7 +18,7 @@ from torch import Tensor
 import zu_framework
 from zu_framework.engine.writing import SiteEdit, Writer
 from zu_framework.errors import RunFolderError
-from zu_framework.files import make_private, writing
+from zu_framework.files import writing
 from zu_framework.models import LanguageModel
 from zu_framework.problem import Request
 from zu_framework.store.ledger import FOLDER as LEDGER_FOLDER
@@ -29,11 +29,20 @@ from zu_framework.store.sources import files_fingerprint
 
 @dataclass
 class Edit:
-    """The answer of `zu.unlearn`. As a context manager it reverts when the block ends.
+    """An edit that is in a model.
 
-    report: per site what target builder, solver and writer measured, and seconds per phase. notes: what to know of how
-    the facts were read. The edits that the model carried before this one: ledger, those of a checkpoint; after them
-    earlier, those made in memory.
+    As a context manager it reverts when the block ends.
+
+    Args:
+        lm: The edited model.
+        requests: What was forgotten.
+        report: Per site what target builder, solver and writer measured, and seconds per phase.
+        about: What a run folder says of the edit: solver, seed, versions, digests.
+        writer: Holds the originals of the touched weights.
+        reverted: Whether it was taken back.
+        ledger: The edits that the checkpoint carried before this one.
+        earlier: The edits made in memory before this one, after those of the ledger.
+        notes: What to know of how the facts were read.
     """
 
     lm: LanguageModel
@@ -52,9 +61,12 @@ class Edit:
         return list(self.writer.edits.values())
 
     def revert(self) -> None:
-        """Put every touched weight back, bit for bit. A second call does nothing.
+        """Put every touched weight back, bit for bit.
 
-        Raises `RunFolderError`, the model untouched, where a weight is no longer what this edit wrote.
+        A second call does nothing.
+
+        Raises:
+            RunFolderError: A weight is no longer what this edit wrote; the model is untouched then.
         """
         if self.reverted:
             return
@@ -89,8 +101,9 @@ class Edit:
         target = Path(folder)
         record = self.record()
         with writing(target):
-            target.mkdir(parents=True, exist_ok=True)
-            make_private(target)
+            if not target.exists():
+                target.mkdir(parents=True)
+                target.chmod(0o700)
         _refuse_another(target, record)
         ledger = self.ledger
         for before in (edit for edit in self.earlier if not edit.reverted):
