@@ -60,7 +60,7 @@ def test_parts_that_cannot_be_saved_cost_nothing_else(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings["output"] |= {"model": True, "adapter": True, "intermediates": True}
-    monkeypatch.setattr(LanguageModel, "save", full_disk)
+    monkeypatch.setattr(saving, "apply", full_disk)
     monkeypatch.setattr(saving, "write_adapter", full_disk)
     monkeypatch.setattr(intermediates, "save_tensors", full_disk)
     monkeypatch.setattr("zu_framework.reporting.run_page.write_run_page", full_disk)
@@ -116,7 +116,7 @@ def test_an_edit_never_replaces_another(settings: Settings, lm: LanguageModel, t
     before = (tmp_path / "kept" / "edit.safetensors").read_bytes()
     with (
         zu.unlearn(lm, lm.tokenizer, [OTHER], settings) as edit,
-        pytest.raises(RunFolderError, match="kept holds another edit: choose another folder"),
+        pytest.raises(RunFolderError, match="holds another edit: choose another folder"),
     ):
         edit.save(tmp_path / "kept")
     assert (tmp_path / "kept" / "edit.safetensors").read_bytes() == before

@@ -163,11 +163,25 @@ class ReportConfig:
     )
 
 
+@dataclass
+class LedgerConfig:
+    """The edits that the model carries already."""
+
+    private: str | None = field(
+        default=None,
+        metadata={
+            "help": "folder that holds the run folders of earlier edits, whose keys some solvers retain; without it "
+            "they are looked for beside this run and the model; none goes on without them"
+        },
+    )
+
+
 CORE_GROUPS: Mapping[str, type[Any]] = {
     "model": ModelConfig,
     "evaluate": EvaluateConfig,
     "output": OutputConfig,
     "report": ReportConfig,
+    "ledger": LedgerConfig,
 }
 
 

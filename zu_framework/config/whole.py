@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from zu_framework.config.groups import EvaluateConfig, ModelConfig, OutputConfig, ReportConfig
+from zu_framework.config.groups import EvaluateConfig, LedgerConfig, ModelConfig, OutputConfig, ReportConfig
 from zu_framework.config.layers import Layer
 
 
@@ -64,6 +64,7 @@ class Config:
     evaluate: EvaluateConfig
     output: OutputConfig
     report: ReportConfig
+    ledger: LedgerConfig
     seed: int
     components: Mapping[str, Component]
     stages: tuple[StageConfig, ...]
