@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         RunObserver,
         TargetBuilder,
     )
+    from zu_framework.engine.audit import AuditReport, audit
     from zu_framework.engine.check import check
     from zu_framework.engine.edit import Edit
     from zu_framework.engine.evaluate import evaluate
@@ -91,6 +92,8 @@ _LAZY = {
     "export_lora": "zu_framework.store.checkpoints:export_lora",
     "Edit": "zu_framework.engine.edit:Edit",
     "check": "zu_framework.engine.check:check",
+    "AuditReport": "zu_framework.engine.audit:AuditReport",
+    "audit": "zu_framework.engine.audit:audit",
     "evaluate": "zu_framework.engine.evaluate:evaluate",
     "RunResult": "zu_framework.engine.run:RunResult",
     "run": "zu_framework.engine.run:run",
@@ -133,6 +136,7 @@ __all__ = [
     "AuditContext",
     "AuditError",
     "AuditFacts",
+    "AuditReport",
     "AuditSpec",
     "Background",
     "BackgroundSpec",
@@ -186,6 +190,7 @@ __all__ = [
     "ZuError",
     "__version__",
     "apply",
+    "audit",
     "check",
     "evaluate",
     "export_lora",

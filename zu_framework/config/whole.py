@@ -8,7 +8,13 @@ from typing import Any
 
 import yaml
 
-from zu_framework.config.groups import EvaluateConfig, ModelConfig, OutputConfig, ReportConfig
+from zu_framework.config.groups import (
+    AuditConfig,
+    EvaluateConfig,
+    ModelConfig,
+    OutputConfig,
+    ReportConfig,
+)
 from zu_framework.config.layers import Layer
 
 
@@ -64,6 +70,7 @@ class Config:
     evaluate: EvaluateConfig
     output: OutputConfig
     report: ReportConfig
+    audit: AuditConfig
     seed: int
     components: Mapping[str, Component]
     stages: tuple[StageConfig, ...]
