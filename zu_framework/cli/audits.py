@@ -35,7 +35,8 @@ def print_audit(report: AuditReport, page: Path, console: Console | None = None)
     table.add_column("seconds", justify="right")
     for one in worst_first(report.findings):
         mark = "" if one.holds(limit) else "bold red"
-        cells = [percent(one.references.get(name)) for name in shown]
+        references = [one.references.get(name) for name in shown]
+        cells = ["-" if beside is None else f"{beside.value:.0f}" for beside in references]
         table.add_row(
             escape(one.variant),
             percent(one.recovered or one.answered),
