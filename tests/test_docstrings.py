@@ -28,9 +28,16 @@ from zu_framework.registry.manager import installed_plugins
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = (
-    "zu_framework", "zu_framework.linalg", "zu_framework.models", "zu_framework.evaluation", "zu_framework.reporting",
-    "zu_framework.options", "zu_framework.data", "zu_framework.testing", "zu_framework.demo",
-)  # fmt: skip
+    "zu_framework",
+    "zu_framework.linalg",
+    "zu_framework.models",
+    "zu_framework.evaluation",
+    "zu_framework.reporting",
+    "zu_framework.options",
+    "zu_framework.data",
+    "zu_framework.testing",
+    "zu_framework.demo",
+)
 WHOLE = ("zu_framework.contracts", "zu_framework.specs")
 COPIED_FROM = ("zu_plugins.metrics", "zu_plugins.executors")
 # distributions that a plugin may do without, and a package that is on its way

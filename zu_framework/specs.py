@@ -27,6 +27,12 @@ LAWS: frozenset[str] = frozenset({"objective", "order-free", "orthogonality"})
 Better = Literal["lower", "higher", "unchanged"]
 BETTER: frozenset[str] = frozenset({"lower", "higher", "unchanged"})
 
+Tells = Literal["", "forgetting", "damage"]
+TELLS: frozenset[str] = frozenset({"", "forgetting", "damage"})
+
+By = Literal["times", "points", "value"]
+BYS: frozenset[str] = frozenset({"times", "points", "value"})
+
 Needs = frozenset[str] | Callable[[Any], frozenset[str]]
 
 
@@ -242,6 +248,22 @@ class DatasetSpec(Spec):
 
 
 @dataclass(frozen=True)
+class Limit:
+    """How far a measurement may lie, after an edit, before the verdict says so.
+
+    Args:
+        amount: How far; what it counts is said by `by`.
+        by: "times": at most so many times the untouched model's value; "points": at most so much worse than it;
+            "value": the value itself may be at most this, whatever it was.
+        key: Of a metric that returns several measurements, the one that is meant.
+    """
+
+    amount: float
+    by: By = "value"
+    key: str = ""
+
+
+@dataclass(frozen=True)
 class MetricSpec(Spec):
     """Registers a `Metric`.
 
@@ -249,9 +271,14 @@ class MetricSpec(Spec):
 
     Args:
         better: The direction that a user who forgets wants.
+        tells: What a limit of it is about: "forgetting" (was it forgotten?) or "damage" (is the model intact?); "" for
+            a number that takes no part in the verdict.
+        limit: The default limit; `guard.limits` of the configuration changes its amount.
     """
 
     better: Better = "unchanged"
+    tells: Tells = ""
+    limit: Limit | None = None
     kind: ClassVar[str] = "metric"
     known_needs: ClassVar[frozenset[str]] = frozenset({"reference", "texts"})
 
@@ -259,6 +286,11 @@ class MetricSpec(Spec):
         """Yield what is wrong with this registration."""
         yield from super().faults()
         yield from _unknown("better", frozenset({self.better}), BETTER)
+        yield from _unknown("tells", frozenset({self.tells}), TELLS)
+        if self.limit is not None:
+            yield from _unknown("limit by", frozenset({self.limit.by}), BYS)
+        if bool(self.tells) != (self.limit is not None):
+            yield "a metric that tells of forgetting or damage has a limit, and only such a one has"
 
 
 @dataclass(frozen=True)

@@ -127,11 +127,12 @@ def measured(world: World, data: zu.DataSplit) -> Measured:
         "generalization": share([zu.Probe(text, r.answer) for r in data.forget for text in r.paraphrases]),
         "specificity": share([probe for r in data.forget for probe in r.neighbours]),
         "retained": share([zu.Probe(r.prompt, r.answer) for r in data.retain]),
-        "kl": float(apart.mean()), "kl95": float(apart.quantile(0.95)),
+        "kl": float(apart.mean()),
+        "kl95": float(apart.quantile(0.95)),
         "perplexity": math.exp(min((nll - nll_before) / tokens, 50)),
         "rank": float(torch.tensor([float(max(s.ranks)) for s in after]).median()),
         "ratio": float(torch.tensor(ratios).median()),
-    }  # fmt: skip
+    }
 
 
 def run_cell(world: World, cell: Cell, config: Mapping[str, Any]) -> Measured:

@@ -51,9 +51,14 @@ def draw(curves: Curves, picked: Sequence[int], path: Path) -> None:
                     if value == value:
                         dark = value < low + 0.55 * (high - low)
                         axis.text(
-                            column, row, f"{value:.0f}" if abs(value) >= 0.5 else "0", ha="center", va="center",
-                            fontsize=8, color="white" if dark else "black",
-                        )  # fmt: skip
+                            column,
+                            row,
+                            f"{value:.0f}" if abs(value) >= 0.5 else "0",
+                            ha="center",
+                            va="center",
+                            fontsize=8,
+                            color="white" if dark else "black",
+                        )
     figure.colorbar(image, ax=list(axes), label="effect on the answer's probability (points)")
     figure.suptitle(
         f"{curves.name}: {curves.facts} facts, probability of the answer {100 * curves.clean:.0f} % clean, "
