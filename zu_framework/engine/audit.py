@@ -75,7 +75,7 @@ def audits() -> dict[str, Path]:
 
 def audit(
     target: str | Path,
-    preset: str = "quick",
+    preset: str | Mapping[str, Any] = "quick",
     overrides: Sequence[str] = (),
     *,
     base: str | None = None,
@@ -90,7 +90,7 @@ def audit(
 
     Args:
         target: A run folder, which knows base, facts and what to retain; or a model, with a data set in `overrides`.
-        preset: A ready-made audit (`quick`, `full`), or a YAML file with the group `audit`.
+        preset: A ready-made audit (`quick`, `full`), a YAML file or a mapping with the group `audit`.
         overrides: Such as `["audit.attacks=[relearn]", "audit.options.relearn.steps=80", "evaluate.reference=DIR"]`.
         base: The untouched model; a run folder's own by default.
         plugins: Who offers attacks and components; by default all that are installed.
@@ -163,6 +163,7 @@ def audit_json(report: AuditReport) -> dict[str, Any]:
     return {
         "verdict": report.verdict,
         "limit": report.config.audit.limit,
+        "attacks": list(report.config.audit.attacks),
         "model": report.config.model.path,
         "asked": report.asked,
         "known": report.known,
@@ -174,14 +175,18 @@ def audit_json(report: AuditReport) -> dict[str, Any]:
 
 
 def _config(
-    target: str | Path, run: Path | None, preset: str, overrides: Sequence[str], plugins: Plugins
+    target: str | Path,
+    run: Path | None,
+    preset: str | Mapping[str, Any],
+    overrides: Sequence[str],
+    plugins: Plugins,
 ) -> Config:
     """Return the run's config, or one on a model, with the preset's attacks and the overrides laid over it."""
     _, how = read_layer(preset, audits())
     extra = sorted(set(how.tree) - {"audit"})
     if extra:
         raise ConfigError(
-            f"{how.origins.get(extra[0], preset)}: an audit has the group `audit` alone, not {extra[0]!r}"
+            f"{how.origins.get(extra[0], 'audit')}: an audit has the group `audit` alone, not {extra[0]!r}"
         )
     if run is not None:
         name, what = read_layer(run / "config.yaml", {})
