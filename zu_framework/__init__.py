@@ -81,11 +81,14 @@ if TYPE_CHECKING:
         TargetStates,
         Update,
     )
+    from zu_framework.registry import plugins
     from zu_framework.store.checkpoints import apply, export_lora, revert
 
 __version__ = "0.1.0"
 
+# where each name lies that needs torch; packages are names too
 _LAZY = {
+<<<<<<< HEAD
     "linalg": "zu_framework.linalg",
     "models": "zu_framework.models",
     "apply": "zu_framework.store.checkpoints:apply",
@@ -130,7 +133,26 @@ _LAZY = {
             "Update",
         )
     },
+=======
+    name: module
+    for module, names in {
+        "zu_framework.contracts": "AuditContext Collector Remembered RunContext RunObserver TargetBuilder",
+        "zu_framework.engine.check": "check",
+        "zu_framework.engine.edit": "Edit",
+        "zu_framework.engine.evaluate": "evaluate",
+        "zu_framework.engine.run": "RunResult run unlearn",
+        "zu_framework.engine.solving": "prepare solve",
+        "zu_framework.evaluation": "Scorer",
+        "zu_framework.models": "LanguageModel",
+        "zu_framework.problem": "Architecture AuditFacts Background DataSplit EditProblem Measurement Outcome Probe "
+        "ReadPlan ReadPrompt Representations Request Score Site TargetStates Update",
+        "zu_framework.registry": "plugins",
+        "zu_framework.store.checkpoints": "apply export_lora revert",
+    }.items()
+    for name in names.split()
+>>>>>>> main
 }
+_PACKAGES = ("linalg", "models")
 
 __all__ = [
     "Architecture",
@@ -199,6 +221,7 @@ __all__ = [
     "hookimpl",
     "linalg",
     "models",
+    "plugins",
     "prepare",
     "revert",
     "run",
@@ -209,12 +232,11 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import a public name that needs torch on its first use."""
+    if name in _PACKAGES:
+        return import_module(f"zu_framework.{name}")
     if name not in _LAZY:
         raise AttributeError(f"module 'zu_framework' has no attribute {name!r}")
-    module, _, attribute = _LAZY[name].partition(":")
-    loaded = import_module(module)
-    value = getattr(loaded, attribute) if attribute else loaded
-    globals()[name] = value
+    value = globals()[name] = getattr(import_module(_LAZY[name]), name)
     return value
 
 

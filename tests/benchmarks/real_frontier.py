@@ -30,9 +30,9 @@ import zu_framework as zu
 from tests.benchmarks.frontier import once
 from tests.benchmarks.frontier.cells import merged, plugins
 from tests.benchmarks.real_methods import Method, cost, methods
+from zu_framework.data import Record
 from zu_framework.evaluation import Scorer, read_texts
 from zu_plugins.datasets.counterfact import request_of
-from zu_plugins.datasets.records import Record
 
 HELD_OUT_EVERY = 10  # of the documents: these alone serve perplexity and KL
 HELD_OUT = 24
