@@ -88,55 +88,10 @@ __version__ = "0.1.0"
 
 # where each name lies that needs torch; packages are names too
 _LAZY = {
-<<<<<<< HEAD
-    "linalg": "zu_framework.linalg",
-    "models": "zu_framework.models",
-    "apply": "zu_framework.store.checkpoints:apply",
-    "revert": "zu_framework.store.checkpoints:revert",
-    "export_lora": "zu_framework.store.checkpoints:export_lora",
-    "Edit": "zu_framework.engine.edit:Edit",
-    "check": "zu_framework.engine.check:check",
-    "AuditReport": "zu_framework.engine.audit:AuditReport",
-    "audit": "zu_framework.engine.audit:audit",
-    "evaluate": "zu_framework.engine.evaluate:evaluate",
-    "RunResult": "zu_framework.engine.run:RunResult",
-    "run": "zu_framework.engine.run:run",
-    "unlearn": "zu_framework.engine.run:unlearn",
-    "prepare": "zu_framework.engine.solving:prepare",
-    "solve": "zu_framework.engine.solving:solve",
-    "Scorer": "zu_framework.evaluation:Scorer",
-    "LanguageModel": "zu_framework.models:LanguageModel",
-    "AuditContext": "zu_framework.contracts:AuditContext",
-    "Collector": "zu_framework.contracts:Collector",
-    "Remembered": "zu_framework.contracts:Remembered",
-    "RunContext": "zu_framework.contracts:RunContext",
-    "RunObserver": "zu_framework.contracts:RunObserver",
-    "TargetBuilder": "zu_framework.contracts:TargetBuilder",
-    **{
-        name: f"zu_framework.problem:{name}"
-        for name in (
-            "Architecture",
-            "AuditFacts",
-            "Background",
-            "DataSplit",
-            "EditProblem",
-            "Measurement",
-            "Outcome",
-            "Probe",
-            "ReadPlan",
-            "ReadPrompt",
-            "Representations",
-            "Request",
-            "Score",
-            "Site",
-            "TargetStates",
-            "Update",
-        )
-    },
-=======
     name: module
     for module, names in {
         "zu_framework.contracts": "AuditContext Collector Remembered RunContext RunObserver TargetBuilder",
+        "zu_framework.engine.audit": "AuditReport audit",
         "zu_framework.engine.check": "check",
         "zu_framework.engine.edit": "Edit",
         "zu_framework.engine.evaluate": "evaluate",
@@ -150,7 +105,6 @@ _LAZY = {
         "zu_framework.store.checkpoints": "apply export_lora revert",
     }.items()
     for name in names.split()
->>>>>>> main
 }
 _PACKAGES = ("linalg", "models")
 
