@@ -20,9 +20,9 @@ from zu_framework.config import Layer, escaped, lay_over, load_config, options_f
 from zu_framework.engine.audit import audit
 from zu_framework.engine.run import run
 from zu_framework.errors import PluginError, RunFolderError, ZuError
+from zu_framework.files import write_json, write_text
 from zu_framework.registry.manager import Plugins, installed_plugins
 from zu_framework.specs import ExecutorSpec, Finished
-from zu_framework.store.run_folder import write_json
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def run_bench(
     planned = plan(bench, plugins)
     with _held(bench.folder):
         for cell in planned:
-            _write(cell.config, config_yaml(cell.cell.config))
+            write_text(cell.config, config_yaml(cell.cell.config))
         waiting = [cell for cell in planned if not cell.done]
         started(bench, len(planned), len(planned) - len(waiting))
         jobs = [_job(cell) for cell in waiting]
@@ -189,12 +189,6 @@ def _held(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
 
 
 def _metric_specs(bench: Bench, plugins: Plugins) -> dict[str, Any]:

@@ -234,6 +234,12 @@ def revert(
         Path, typer.Argument(metavar="OUT_DIR", help="Where the checkpoint without it goes; must not exist.")
     ],
     trust_remote_code: TrustRemoteCode = False,
+    private: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="The folder that holds the run folders of later edits; default: beside RUN."
+        ),
+    ] = None,
 ) -> None:
     """Take a run's edit off a saved checkpoint.
 
@@ -242,7 +248,8 @@ def revert(
     """
     from zu_framework.store.checkpoints import revert as revert_edit
 
-    for note in revert_edit(run, model_dir, out_dir, trust_remote_code=trust_remote_code):
+    notes = revert_edit(run, model_dir, out_dir, trust_remote_code=trust_remote_code, private=private)
+    for note in notes:
         typer.echo(f"note: {note}", err=True)
     typer.echo(f"checkpoint without this edit: {out_dir}")
 

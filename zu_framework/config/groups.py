@@ -164,6 +164,7 @@ class ReportConfig:
 
 
 @dataclass
+<<<<<<< HEAD
 class AuditConfig:
     """How an edited model is attacked, and when the audit counts as failed."""
 
@@ -181,6 +182,17 @@ class AuditConfig:
     limit: float = field(
         default=10.0,
         metadata={"help": "percentage points above chance up to which an attack counts as withstood"},
+=======
+class LedgerConfig:
+    """The edits that the model carries already."""
+
+    private: str | None = field(
+        default=None,
+        metadata={
+            "help": "folder that holds the run folders of earlier edits, whose keys some solvers retain; without it "
+            "they are looked for beside this run and the model; none goes on without them"
+        },
+>>>>>>> main
     )
 
 
@@ -189,7 +201,11 @@ CORE_GROUPS: Mapping[str, type[Any]] = {
     "evaluate": EvaluateConfig,
     "output": OutputConfig,
     "report": ReportConfig,
+<<<<<<< HEAD
     "audit": AuditConfig,
+=======
+    "ledger": LedgerConfig,
+>>>>>>> main
 }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+<<<<<<< HEAD
 from zu_framework.config.groups import (
     AuditConfig,
     EvaluateConfig,
@@ -15,6 +16,9 @@ from zu_framework.config.groups import (
     OutputConfig,
     ReportConfig,
 )
+=======
+from zu_framework.config.groups import EvaluateConfig, LedgerConfig, ModelConfig, OutputConfig, ReportConfig
+>>>>>>> main
 from zu_framework.config.layers import Layer
 
 
@@ -70,7 +74,11 @@ class Config:
     evaluate: EvaluateConfig
     output: OutputConfig
     report: ReportConfig
+<<<<<<< HEAD
     audit: AuditConfig
+=======
+    ledger: LedgerConfig
+>>>>>>> main
     seed: int
     components: Mapping[str, Component]
     stages: tuple[StageConfig, ...]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from zu_framework.config import COMPONENT_GROUPS, STAGE_GROUPS, Config, load_config, options_from
 from zu_framework.contracts import Progress, RunContext, compute_anew, no_progress
-from zu_framework.engine.checkpoint import check_checkpoint, ledger_of, load_model, reference_scorer
+from zu_framework.engine.checkpoint import carried_edits, check_checkpoint, load_model, reference_scorer
 from zu_framework.engine.guard import Guard
 from zu_framework.engine.inputs import Documents, check_outputs, read_data, read_text
 from zu_framework.engine.processes import Processes, current, joined
@@ -253,8 +253,7 @@ def open_run(
                 session.observers.begin(session.config)
             with journal.phase("load"):
                 session.model = load_model(session.config, session.plugins)
-            session.ledger = ledger_of(session.config, session.model)
-            session.earlier = session.ledger.earlier_keys()
+            session.ledger, session.earlier = carried_edits(session.config)
             if session.ledger.entries:
                 journal.record("ledger", edits=[entry.id for entry in session.ledger.entries])
             yield session

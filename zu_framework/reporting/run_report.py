@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from safetensors import SafetensorError, safe_open
 
 from zu_framework.errors import RunFolderError
 from zu_framework.problem import Measurement
 from zu_framework.reporting.analysis import Analysis, read_analysis, read_facts
 from zu_framework.store.audits import read_audit
+from zu_framework.store.fields import Fields
 from zu_framework.store.records import EDIT_FILE, UNDO_FILE
+from zu_framework.store.tensor_files import described
 
 METRICS_FILE = "metrics.json"
 
@@ -165,14 +166,9 @@ def _records(path: Path) -> dict[str, Mapping[str, Any]]:
     """What the edit file's metadata says of each weight; its tensors, which may be large, are not read."""
     if not path.is_file():
         return {}
-    try:
-        with safe_open(path, "pt") as opened:
-            about = json.loads((opened.metadata() or {}).get("zu", "{}"))
-        return {_name(entry): entry for entry in about.get("sites", [])}
-    except (SafetensorError, OSError, ValueError, KeyError) as cause:
-        raise RunFolderError(f"{path} is damaged or no safetensors file: {cause}") from cause
+    return {_name(entry): entry.values for entry in described(path).objects("sites")}
 
 
-def _name(entry: Mapping[str, Any]) -> str:
-    parameter = entry.get("parameter", "weight")
-    return entry["module"] if parameter == "weight" else f"{entry['module']}.{parameter}"
+def _name(entry: Fields) -> str:
+    parameter = entry.text("parameter")
+    return entry.text("module") if parameter == "weight" else f"{entry.text('module')}.{parameter}"
