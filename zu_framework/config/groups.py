@@ -164,7 +164,6 @@ class ReportConfig:
 
 
 @dataclass
-<<<<<<< HEAD
 class AuditConfig:
     """How an edited model is attacked, and when the audit counts as failed."""
 
@@ -182,7 +181,10 @@ class AuditConfig:
     limit: float = field(
         default=10.0,
         metadata={"help": "percentage points above chance up to which an attack counts as withstood"},
-=======
+    )
+
+
+@dataclass
 class LedgerConfig:
     """The edits that the model carries already."""
 
@@ -192,7 +194,6 @@ class LedgerConfig:
             "help": "folder that holds the run folders of earlier edits, whose keys some solvers retain; without it "
             "they are looked for beside this run and the model; none goes on without them"
         },
->>>>>>> main
     )
 
 
@@ -201,11 +202,8 @@ CORE_GROUPS: Mapping[str, type[Any]] = {
     "evaluate": EvaluateConfig,
     "output": OutputConfig,
     "report": ReportConfig,
-<<<<<<< HEAD
     "audit": AuditConfig,
-=======
     "ledger": LedgerConfig,
->>>>>>> main
 }
 
 

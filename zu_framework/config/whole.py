@@ -8,17 +8,14 @@ from typing import Any
 
 import yaml
 
-<<<<<<< HEAD
 from zu_framework.config.groups import (
     AuditConfig,
     EvaluateConfig,
+    LedgerConfig,
     ModelConfig,
     OutputConfig,
     ReportConfig,
 )
-=======
-from zu_framework.config.groups import EvaluateConfig, LedgerConfig, ModelConfig, OutputConfig, ReportConfig
->>>>>>> main
 from zu_framework.config.layers import Layer
 
 
@@ -74,11 +71,8 @@ class Config:
     evaluate: EvaluateConfig
     output: OutputConfig
     report: ReportConfig
-<<<<<<< HEAD
     audit: AuditConfig
-=======
     ledger: LedgerConfig
->>>>>>> main
     seed: int
     components: Mapping[str, Component]
     stages: tuple[StageConfig, ...]
