@@ -48,7 +48,6 @@ OPTIONAL = ("ray", "datasets", "lm_eval", "peft", "accelerate")
 TO_DO: tuple[str, ...] = (
     "zu_framework.models",
     "zu_framework.problem",
-    "zu_framework.store",
     "zu_framework.testing",
 )
 
