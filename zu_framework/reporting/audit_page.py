@@ -76,13 +76,13 @@ def audit_page(found: Mapping[str, Any]) -> str:
 
 
 def audit_rows(found: Mapping[str, Any]) -> Markup:
-    """Fill the table of an audit, worst first: recovered share, references on a line from 0 to 100 %, seconds.
+    """Return the table of an audit, worst first: recovered share, references on a line from 0 to 100 %, seconds.
 
     Args:
         found: What `metrics.json` of an audit holds.
 
     Returns:
-        The table.
+        HTML.
     """
     rows = []
     for one in _ordered(found):
