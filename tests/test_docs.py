@@ -19,7 +19,7 @@ import typer
 from zu_framework.bench import load_bench
 from zu_framework.cli.app import app
 from zu_framework.config import load_config
-from zu_framework.engine.stage import resolve
+from zu_framework.engine.session import resolve
 from zu_framework.errors import UnknownName
 from zu_framework.registry.manager import installed_plugins
 

@@ -251,7 +251,6 @@ WORDS_TO_DO: tuple[str, ...] = (
     "zu_framework/engine",
     "zu_framework/hookspecs.py",
     "zu_framework/models",
-    "zu_framework/reporting",
     "zu_framework/store",
 )
 

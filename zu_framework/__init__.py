@@ -16,6 +16,8 @@ from zu_framework.errors import (
     DependentKeys,
     DependentRows,
     EmptyNullSpace,
+    ExitCode,
+    GuardError,
     ModelError,
     PluginError,
     RunFolderError,
@@ -44,8 +46,17 @@ from zu_framework.specs import (
 
 if TYPE_CHECKING:
     from zu_framework import linalg, models
-    from zu_framework.contracts import AuditContext, Collector, Remembered, RunContext, TargetBuilder
+    from zu_framework.contracts import (
+        AuditContext,
+        Collector,
+        Remembered,
+        RunContext,
+        RunObserver,
+        TargetBuilder,
+    )
+    from zu_framework.engine.check import check
     from zu_framework.engine.edit import Edit
+    from zu_framework.engine.evaluate import evaluate
     from zu_framework.engine.run import RunResult, run, unlearn
     from zu_framework.engine.solving import prepare, solve
     from zu_framework.evaluation import Scorer
@@ -79,6 +90,8 @@ _LAZY = {
     "revert": "zu_framework.store.checkpoints:revert",
     "export_lora": "zu_framework.store.checkpoints:export_lora",
     "Edit": "zu_framework.engine.edit:Edit",
+    "check": "zu_framework.engine.check:check",
+    "evaluate": "zu_framework.engine.evaluate:evaluate",
     "RunResult": "zu_framework.engine.run:RunResult",
     "run": "zu_framework.engine.run:run",
     "unlearn": "zu_framework.engine.run:unlearn",
@@ -90,6 +103,7 @@ _LAZY = {
     "Collector": "zu_framework.contracts:Collector",
     "Remembered": "zu_framework.contracts:Remembered",
     "RunContext": "zu_framework.contracts:RunContext",
+    "RunObserver": "zu_framework.contracts:RunObserver",
     "TargetBuilder": "zu_framework.contracts:TargetBuilder",
     **{
         name: f"zu_framework.problem:{name}"
@@ -134,7 +148,9 @@ __all__ = [
     "EditProblem",
     "EmptyNullSpace",
     "ExecutorSpec",
+    "ExitCode",
     "Finished",
+    "GuardError",
     "LanguageModel",
     "LocatorSpec",
     "Measurement",
@@ -154,6 +170,7 @@ __all__ = [
     "Request",
     "RunContext",
     "RunFolderError",
+    "RunObserver",
     "RunResult",
     "Score",
     "Scorer",
@@ -169,6 +186,8 @@ __all__ = [
     "ZuError",
     "__version__",
     "apply",
+    "check",
+    "evaluate",
     "export_lora",
     "hookimpl",
     "linalg",

@@ -472,7 +472,7 @@ class RunObserver(Protocol):
         """
 
     def saved(self, folder: Path, final: Path) -> None:
-        """Add to the run folder, where edit and metrics already lie.
+        """Add to the run folder, where edit and metrics already lie; one that raises counts as a part not saved.
 
         Args:
             folder: Where it is written.

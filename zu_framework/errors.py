@@ -1,7 +1,7 @@
-"""Errors that a user can act on: each message says what is wrong, where, and the way out.
+"""Errors that a user can act on, and the exit codes of every command.
 
-The command line prints the message of a `ZuError` without a traceback and exits with code 2; any other exception
-is a defect of ours (or of a plugin) and exits with code 1.
+Each message says what is wrong, where, and the way out. The command line prints the message of a `ZuError` without a
+traceback and exits with its `exit_code`.
 """
 
 from __future__ import annotations
@@ -9,10 +9,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from enum import IntEnum
+from typing import ClassVar
+
+
+class ExitCode(IntEnum):
+    """How a command ended; where several hold, the highest wins."""
+
+    DONE = 0
+    PART_FAILED = 1  # the edit is there, an optional part is not
+    INPUT = 2  # something that the user can mend: input, or environment
+    DAMAGED = 3  # the model is damaged, or the guard stopped the edit
+    AUDIT_LIMIT = 4  # an audit recovers more than was allowed
 
 
 class ZuError(Exception):
     """Something the user can mend: a config key, a file, a model, a choice of component."""
+
+    exit_code: ClassVar[ExitCode] = ExitCode.INPUT
 
 
 class ConfigError(ZuError):
@@ -56,6 +70,12 @@ class PeerError(ProcessError):
     """Another process of the run failed, and says why: this one ends with it, silently."""
 
 
+class GuardError(ZuError):
+    """The guard stopped an edit that would damage the model; what was written before is rolled back."""
+
+    exit_code = ExitCode.DAMAGED
+
+
 class SolverError(ZuError):
     """A solver refuses the problem it was given."""
 
@@ -74,6 +94,15 @@ class DependentKeys(SolverError):
 
 class EmptyNullSpace(SolverError):
     """No direction of the background is weak enough for the null-space rule that was asked for."""
+
+
+def described(cause: BaseException) -> str:
+    """Return type and message of an exception on one line, whatever its `str` does."""
+    try:
+        said = " ".join(str(cause).split())
+    except Exception as second:  # a stranger's exception may raise where it is asked what it is
+        said = f"its message raises {type(second).__name__}"
+    return f"{type(cause).__name__}: {said}".removesuffix(": ")
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str], listing: str) -> UnknownName:

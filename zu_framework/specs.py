@@ -159,16 +159,31 @@ class SolverSpec(Spec):
             orthogonal to the sensitive values (up to its declared slack).
         group_size: Requests per complete pass (collect, solve, write); None takes all at once.
         prepare: Its factor, where it has one.
+        full_rank: Why an update is not exactly `W + left @ right`, to be read after "solver NAME", and the way out:
+            "scales the whole weight: set solver.slack to 0". A function of the options where it depends on them; ""
+            where every update is.
     """
 
     needs: Needs = frozenset({"keys"})
     laws: frozenset[str] = frozenset()
     group_size: int | None = None
     prepare: Prepared | None = None
+    full_rank: str | Callable[[Any], str] = ""
     kind: ClassVar[str] = "solver"
     known_needs: ClassVar[frozenset[str]] = frozenset(
         {"keys", "bare_keys", "retain_keys", "sensitive", "key_moment", "value_moment"}
     )
+
+    def full_rank_under(self, options: Any) -> str:
+        """Return why an update under these options is not exactly low-rank.
+
+        Args:
+            options: The options dataclass of the registration.
+
+        Returns:
+            A clause to be read after "solver NAME"; "" where every update is low-rank.
+        """
+        return self.full_rank(options) if callable(self.full_rank) else self.full_rank
 
     def faults(self) -> Iterator[str]:
         """Yield what is wrong with this registration."""
@@ -192,11 +207,24 @@ class ModelSolverSpec(Spec):
 
     Args:
         group_size: As a site solver's; a model solver takes all requests at once.
+        full_rank: As a site solver's.
     """
 
     group_size: int | None = None
+    full_rank: str | Callable[[Any], str] = "trains whole weights"
     kind: ClassVar[str] = "solver"
     known_needs: ClassVar[frozenset[str]] = frozenset({"documents"})
+
+    def full_rank_under(self, options: Any) -> str:
+        """Return why an update under these options is not exactly low-rank.
+
+        Args:
+            options: The options dataclass of the registration.
+
+        Returns:
+            A clause to be read after "solver NAME"; "" where every update is low-rank.
+        """
+        return self.full_rank(options) if callable(self.full_rank) else self.full_rank
 
 
 @dataclass(frozen=True)

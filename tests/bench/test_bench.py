@@ -132,7 +132,7 @@ def test_a_failing_cell_is_shown_with_its_error_and_the_others_are_done(
         ({"solver": {"name": "memti"}}, "did you mean 'memit'"),
         ({"targte": {"steps": 2}}, "did you mean 'target'"),
         ({"locator": {"layers": [7]}}, "layer 7"),
-        ({"then": [{"locator": {"layers": [8]}}]}, "then.0.locator.layers names layer 8"),
+        ({"then": [{"locator": {"layers": [8]}}]}, "layer 8; this llama has layers 0 to 2 (in then.0)"),
         ({"seed": 3}, "cannot set `seed`"),
         ({"data": {"path": "nowhere.jsonl"}}, "nowhere.jsonl"),
     ],

@@ -18,8 +18,8 @@ from scipy.stats import spearmanr
 import zu_framework as zu
 from tests.benchmarks.commands import parser, table
 from zu_framework.config import load_config
-from zu_framework.engine.run import load_data
-from zu_framework.engine.stage import resolve
+from zu_framework.engine.inputs import read_data
+from zu_framework.engine.session import resolve
 from zu_framework.registry.manager import installed_plugins
 from zu_plugins.locators.attribution import attributed_effects
 from zu_plugins.locators.causal_trace import traced_effects
@@ -45,7 +45,9 @@ def main() -> None:
     if asked.counterfact:
         data = ["data.name=counterfact", f"data.path={asked.counterfact}"]
     config = load_config("demo", [*data, f"data.forget={asked.facts}", f"seed={asked.seed}"])
-    requests = load_data(config, resolve(config, installed_plugins())).forget
+    chosen = resolve(config, installed_plugins()).data
+    assert chosen is not None
+    requests = read_data(config, chosen, ()).forget
     lm = zu.LanguageModel.from_pretrained(asked.model, dtype="float32")
     options = TraceOptions(width=1, samples=asked.samples, facts=0)
     context = zu.RunContext(seed=asked.seed, batch_size=64)

@@ -15,7 +15,7 @@ from zu_framework import ConfigError, DataError, LanguageModel, ModelError, Unkn
 from zu_framework.config import load_config
 from zu_framework.engine import evaluate as module
 from zu_framework.engine.evaluate import Evaluation, evaluate, suites
-from zu_framework.engine.stage import resolve
+from zu_framework.engine.session import resolve
 from zu_framework.registry.manager import installed_plugins
 from zu_framework.testing import tiny_model
 

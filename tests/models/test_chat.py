@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zu_framework import LanguageModel, ModelError, Probe, ReadPrompt, Request, RunContext, Scorer, models
-from zu_framework.engine.run import check
+from zu_framework.engine.check import check
 from zu_framework.errors import ConfigError
 from zu_framework.testing import tiny_model, tiny_tokenizer
 

@@ -18,7 +18,8 @@ from torch import Tensor
 import zu_framework as zu
 from zu_framework import LanguageModel, ModelError, RunFolderError, Update
 from zu_framework.cli import main
-from zu_framework.engine.run import RunResult, check
+from zu_framework.engine.check import check
+from zu_framework.engine.run import RunResult
 from zu_framework.store.records import load_edit
 
 Settings = dict[str, Any]

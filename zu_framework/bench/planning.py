@@ -12,8 +12,7 @@ from typing import Any
 import zu_framework
 from zu_framework.bench.grid import Bench, Cell
 from zu_framework.config import Config
-from zu_framework.engine.run import check
-from zu_framework.engine.stage import resolve
+from zu_framework.engine.session import open_session, resolve
 from zu_framework.errors import ConfigError, ZuError
 from zu_framework.models.loading import local_path
 from zu_framework.registry.manager import Plugins
@@ -60,16 +59,11 @@ def plan(bench: Bench, plugins: Plugins) -> list[Planned]:
         try:
             whole = {k: v for k, v in cell.config.tree.items() if k not in ("seed", "output")}
             if _unseen(whole, resolved):
-                parts = resolve(cell.config, plugins)
-                for stage in parts.stages:
-                    for chosen in stage.chosen.values():
-                        chosen.load()
-                for metric in parts.metrics:
-                    metric.load()
+                resolve(cell.config, plugins).import_all()
                 _check_metrics(bench, cell)
             kept = ("model", "data", "locator", "collector", "background", "evaluate", "then")
             if _unseen({group: cell.config.tree.get(group) for group in kept}, looked_at):
-                check(cell.config, plugins=plugins)
+                open_session(cell.config, plugins=plugins)
         except ZuError as cause:
             raise type(cause)(f"bench cell {cell}: {cause}") from cause
     stamps: dict[str, Any] = {}

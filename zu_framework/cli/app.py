@@ -114,7 +114,7 @@ def bench(
 def check(config: Config, overrides: Overrides = None) -> None:
     """Check a config, its data and its model folder without loading weights."""
     from zu_framework.cli.tables import print_checked
-    from zu_framework.engine.run import check as check_config
+    from zu_framework.engine.check import check as check_config
 
     print_checked(check_config(config, overrides or ()))
 

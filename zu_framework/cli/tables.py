@@ -11,9 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from zu_framework.cli.terminal import command, stdout
+from zu_framework.engine.check import Checked
 from zu_framework.engine.evaluate import Evaluation
 from zu_framework.engine.results import RunResult
-from zu_framework.engine.run import Checked
 from zu_framework.evaluation import before_after_table
 
 

@@ -41,6 +41,12 @@ class CheckpointInfo:
     num_layers: int
     hidden_size: int
 
+    @classmethod
+    def of(cls, config: Any) -> CheckpointInfo:
+        """Return what a transformers config says."""
+        text = config.get_text_config()
+        return cls(str(config.model_type), int(text.num_hidden_layers), int(text.hidden_size))
+
 
 def check_folder(
     path: str, *, trust_remote_code: bool = False, revision: str | None = None
@@ -52,8 +58,7 @@ def check_folder(
     if folder.is_dir():
         _check_weights(folder)
         _check_tokenizer(folder)
-    text = config.get_text_config()
-    return CheckpointInfo(str(config.model_type), int(text.num_hidden_layers), int(text.hidden_size))
+    return CheckpointInfo.of(config)
 
 
 def load_checkpoint(

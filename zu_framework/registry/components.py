@@ -33,9 +33,16 @@ class Registered:
     distribution: str = ""
     version: str = ""
 
-    def load(self) -> Any:
-        """Import the implementation. Raises `PluginError` that names plugin, target and cause."""
-        return self._imported(self.spec.target)
+    def load(self, target: str = "") -> Any:
+        """Import the implementation.
+
+        Args:
+            target: Another `"module:attribute"` of the registration, such as a locator's check.
+
+        Raises:
+            PluginError: It names plugin, target and cause.
+        """
+        return self._imported(target or self.spec.target)
 
     def load_prepare(self) -> Prepare | None:
         """Import what computes the solver's factor; None for a component without one. Raises as `load` does."""

@@ -19,17 +19,28 @@ REPORT_FILE = "report.html"
 TILES = 6  # measurements that stand above all
 
 
-def write_run_page(folder: str | Path, *, lies: Path | None = None, plugins: Plugins | None = None) -> Path:
+def write_run_page(
+    folder: str | Path, *, location: Path | None = None, plugins: Plugins | None = None
+) -> Path:
     """Write report.html into a run folder, from what the folder holds alone; it is replaced whole or not at all.
 
-    lies: where the folder will lie once it is whole. Raises `RunFolderError` where it is no run folder, or read-only.
+    Args:
+        folder: The run folder.
+        location: Where it will lie once it is whole; default: where it is.
+        plugins: Whose sections are drawn; by default those of all that are installed.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        RunFolderError: It is no run folder, or read-only.
     """
     folder = Path(folder)
     plugins = plugins or installed_plugins()
     metrics = [r.spec for r in plugins.registry if isinstance(r.spec, MetricSpec)]
     run = read_run(
         folder,
-        lies=lies,
+        location=location,
         better={spec.name: spec.better for spec in metrics},
         summaries={spec.name: spec.summary for spec in metrics},
     )
@@ -46,7 +57,7 @@ def write_run_page(folder: str | Path, *, lies: Path | None = None, plugins: Plu
 
 
 def run_page(run: RunReport, plugins: Plugins) -> str:
-    """The page as one HTML text."""
+    """Return the page as one HTML text."""
     about = run.about
     facts, sites = about.get("requests", 0), len(run.sites)
     names = [name for name in dict.fromkeys((*run.before, *run.after))][:TILES]
@@ -67,7 +78,7 @@ def run_page(run: RunReport, plugins: Plugins) -> str:
 
 
 def run_sections(run: RunReport, plugins: Plugins) -> list[PageSection]:
-    """Each registered section of this run; one that fails says so in its place."""
+    """Return each registered section of this run; one that fails says so in its place."""
     registry = plugins.registry
     offers = registry.components.get(SectionSpec.kind, {})
     ordered = sorted(
@@ -82,17 +93,17 @@ def run_sections(run: RunReport, plugins: Plugins) -> list[PageSection]:
             body = registry.get(SectionSpec.kind, name).load()(run)
             if body is not None and not isinstance(body, str):
                 raise PluginError(
-                    f"report section {name!r} answered {type(body).__name__}: it must return Markup, text or None"
+                    f"report section {name!r} returned {type(body).__name__}: it must return Markup, text or None"
                 )
         except Exception as cause:  # a stranger's section may raise anything: the page outlives it
-            sections.append(PageSection(name, title, _told(cause, offers[name][0].plugin), failed=True))
+            sections.append(PageSection(name, title, _failed(cause, offers[name][0].plugin), failed=True))
             continue
         if body is not None:
             sections.append(PageSection(name, title, body))
     return sections
 
 
-def _told(cause: Exception, plugin: str) -> Markup:
+def _failed(cause: Exception, plugin: str) -> Markup:
     story = "".join(traceback.format_exception(cause))
     return fill("failed.html", error=f"{type(cause).__name__}: {cause}", plugin=plugin, story=story)
 

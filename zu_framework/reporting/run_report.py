@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 
 from zu_framework.errors import RunFolderError
 from zu_framework.problem import Measurement
-from zu_framework.reporting.kept import Analysis, read_analysis, read_facts
+from zu_framework.reporting.analysis import Analysis, read_analysis, read_facts
 from zu_framework.store.records import EDIT_FILE, UNDO_FILE
 
 METRICS_FILE = "metrics.json"
@@ -23,11 +23,22 @@ METRICS_FILE = "metrics.json"
 class RunReport:
     """What a section of the page may read of a run.
 
-    folder: where the run lies (or will lie, while it is being made), for commands; config: as resolved; before, after:
-    measurements by metric; about: of the edit (model, fingerprints, solver, versions ...); sites: what was reported at
-    each edited weight, a mapping a pass; records: module, layer, hashes and steps of each edited weight; completions:
-    those that the run printed; events: the log; facts: `facts.json`; analysis: `analysis.safetensors`, each None where
-    the run kept none. better: which way each metric is better, where known. undo: whether the originals were kept.
+    Args:
+        folder: Where the run lies, or will lie while it is being made; for commands.
+        config: As resolved.
+        before: Measurements of the untouched model, by metric.
+        after: Measurements of the edited model, by metric.
+        about: Of the edit: model, fingerprints, solver, versions ...
+        sites: What was reported at each edited weight, a mapping a pass.
+        records: Module, layer, hashes and steps of each edited weight.
+        completions: Those that the run printed.
+        events: The log.
+        facts: `facts.json`; None where the run has none.
+        analysis: `analysis.safetensors`; None where the run has none.
+        text_label: What a reader must know of the held-out text.
+        undo: Whether the original tensors lie in the folder.
+        better: The wanted direction of each metric, where known.
+        summaries: What each metric measures, where known.
     """
 
     folder: Path
@@ -55,13 +66,20 @@ class RunReport:
 def read_run(
     folder: Path,
     *,
-    lies: Path | None = None,
+    location: Path | None = None,
     better: Mapping[str, str] | None = None,
     summaries: Mapping[str, str] | None = None,
 ) -> RunReport:
-    """Read a run folder. lies: where it will lie once it is whole.
+    """Read a run folder.
 
-    Raises `RunFolderError`, naming the file, where the folder is none of a run or a file of it is damaged.
+    Args:
+        folder: Where it is.
+        location: Where it will lie once it is whole; default: where it is.
+        better: The wanted direction of each metric.
+        summaries: What each metric measures.
+
+    Raises:
+        RunFolderError: The folder is none of a run, or a file of it is damaged; the file is named.
     """
     if not folder.is_dir():
         raise RunFolderError(f"run folder {str(folder)!r} does not exist")
@@ -74,7 +92,7 @@ def read_run(
     except (KeyError, TypeError, ValueError, AttributeError) as cause:
         raise RunFolderError(f"{folder / METRICS_FILE} is not one of a run: {cause!r}") from cause
     return RunReport(
-        folder=lies or folder,
+        folder=location or folder,
         config=_yaml(folder / "config.yaml"),
         before=before,
         after=after,

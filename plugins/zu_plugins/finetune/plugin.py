@@ -9,6 +9,7 @@ from zu_plugins.finetune.options import (
     RetainedOptions,
     RmuOptions,
     SimnpoOptions,
+    TrainOptions,
     UndialOptions,
     WgaOptions,
     needs,
@@ -27,6 +28,11 @@ METHODS = (
 )
 
 
+def full_rank(options: TrainOptions) -> str:
+    """Why an update is not low-rank: whole weights are trained, unless LoRA factors are."""
+    return "" if options.lora_rank else "trains whole weights: set solver.lora_rank"
+
+
 @hookimpl
 def zu_register_solvers(register: Register[ModelSolverSpec]) -> None:
     """Offer one training loop, a loss each."""
@@ -38,5 +44,6 @@ def zu_register_solvers(register: Register[ModelSolverSpec]) -> None:
                 summary=summary,
                 options=options,
                 needs=needs,
+                full_rank=full_rank,
             )
         )

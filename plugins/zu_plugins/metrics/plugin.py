@@ -205,6 +205,7 @@ METRICS = (
         target="zu_plugins.metrics.perplexity:perplexity",
         summary="Perplexity on held-out text",
         better="lower",
+        needs=frozenset({"texts"}),
     ),
     MetricSpec(
         "lm_eval",

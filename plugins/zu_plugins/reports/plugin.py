@@ -1,8 +1,10 @@
-"""What this plugin offers: the sections of a run's page, from what was asked to how it is taken back."""
+"""What this plugin offers: the page of a run, and its sections from what was asked to how it is taken back."""
 
 from __future__ import annotations
 
-from zu_framework import Register, SectionSpec, hookimpl
+from typing import Any
+
+from zu_framework import Register, RunObserver, SectionSpec, hookimpl
 
 SECTIONS = (
     ("asked", "What was asked", "What was to be forgotten, of which model, by which components"),
@@ -29,3 +31,13 @@ def zu_register_report_sections(register: Register[SectionSpec]) -> None:
                 order=10 * number,
             )
         )
+
+
+@hookimpl
+def zu_observe_run(config: Any, plugins: Any) -> RunObserver | None:
+    """Draw the page, where `output.report` asks for one."""
+    if not config.output.report:
+        return None
+    from zu_framework.reporting import PageObserver
+
+    return PageObserver(config, plugins)

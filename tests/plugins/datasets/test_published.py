@@ -9,7 +9,7 @@ import pytest
 
 from tests.plugins.datasets import pieces
 from zu_framework import ConfigError, DataError, Probe, Request
-from zu_framework.engine.run import check
+from zu_framework.engine.check import check
 from zu_framework.registry.manager import installed_plugins
 from zu_plugins.datasets import counterfact, mmlu, mquake, muse, rwku, tofu, wmdp, zsre
 from zu_plugins.datasets.options import (
@@ -304,7 +304,7 @@ def test_data_without_subjects_are_met_at_the_door(tmp_path: Path) -> None:
         f"data.path={path}",
     ]
     with pytest.raises(
-        DataError, match="forget01.json, line 1: no subject, which collector 'subject-last' reads; use"
+        DataError, match="forget01.json, line 1: no subject, which collector 'subject-last' reads: use"
     ):
         check("zerounlearn-local", ["data.name=tofu", *overrides])
     assert check("questions", overrides).forget == 3  # the ready-made way
