@@ -18,7 +18,7 @@ from zu_framework.bench.planning import Planned, config_yaml, plan
 from zu_framework.bench.records import CellResult, read_results
 from zu_framework.config import Layer, escaped, lay_over, load_config, options_from, typed_config
 from zu_framework.engine.run import run
-from zu_framework.errors import PluginError, RunFolderError, ZuError
+from zu_framework.errors import ExitCode, PluginError, RunFolderError, ZuError
 from zu_framework.registry.manager import Plugins, installed_plugins
 from zu_framework.specs import ExecutorSpec, Finished
 from zu_framework.store.run_folder import write_json
@@ -37,18 +37,32 @@ class Ended:
 
 @dataclass(frozen=True)
 class BenchResult:
-    """A finished bench: its folder, each cell in the grid's order, and the names of the better direction by metric."""
+    """A finished bench.
+
+    Args:
+        folder: Where it lies.
+        cells: Each cell's result, in the grid's order.
+        better: The direction of each metric that a user who forgets wants.
+        skipped: Cells that were done already.
+        notes: What a reader should know.
+    """
 
     bench: Bench
     folder: Path
     cells: list[CellResult]
     better: Mapping[str, str]
     skipped: int
+    notes: tuple[str, ...] = ()
 
     @property
     def failed(self) -> list[CellResult]:
         """The cells without a result."""
         return [cell for cell in self.cells if cell.error]
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What `zu bench` exits with: the highest code of its cells."""
+        return ExitCode(max((cell.code for cell in self.cells), default=ExitCode.DONE))
 
 
 def run_bench(
@@ -74,6 +88,7 @@ def run_bench(
     with _held(bench.folder):
         for cell in planned:
             _write(cell.config, config_yaml(cell.cell.config))
+        aside = [place for cell in planned if (place := cell.put_aside())]
         waiting = [cell for cell in planned if not cell.done]
         started(bench, len(planned), len(planned) - len(waiting))
         jobs = [_job(cell) for cell in waiting]
@@ -85,7 +100,8 @@ def run_bench(
             ended(Ended(cell, number, len(waiting), seconds, error))
         cells = read_results(planned)
     better = {name: spec.better for name, spec in _metric_specs(bench, plugins).items()}
-    return BenchResult(bench, bench.folder, cells, better, len(planned) - len(waiting))
+    notes = tuple(f"a cell could not be read and was run again; it is now {place}" for place in aside)
+    return BenchResult(bench, bench.folder, cells, better, len(planned) - len(waiting), notes)
 
 
 def run_cell(job: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,12 +119,18 @@ def run_cell(job: Mapping[str, Any]) -> dict[str, Any]:
         gc.collect()
         return {"seconds": seconds}
     except ZuError as error:
-        return {"error": str(error), "kind": type(error).__name__, "traceback": ""}
+        return {
+            "error": str(error),
+            "kind": type(error).__name__,
+            "traceback": "",
+            "code": int(error.exit_code),
+        }
     except Exception as error:  # whatever a method raises is that cell's failure; the others go on
         return {
             "error": f"{type(error).__name__}: {error}",
             "kind": type(error).__name__,
             "traceback": traceback.format_exc(),
+            "code": int(ExitCode.DEFECT),
         }
 
 
@@ -124,10 +146,11 @@ def _job(cell: Planned) -> dict[str, Any]:
 def _note(cell: Planned, finished: Finished) -> str:
     """Keep a failure beside the cells, or forget an earlier one; answers the error, "" where there is none."""
     answer = finished.answer
+    said: dict[str, Any]
     if answer is None:
         said = {"error": finished.lost, "kind": "WorkerLost", "traceback": ""}
     elif "error" in answer:
-        said = {key: str(answer[key]) for key in ("error", "kind", "traceback")}
+        said = {key: answer.get(key) for key in ("error", "kind", "traceback", "code")}
     elif not cell.done:
         said = {
             "error": f"its folder {cell.folder} is not seen here: all machines must share the bench's folder",
@@ -139,7 +162,7 @@ def _note(cell: Planned, finished: Finished) -> str:
         return ""
     cell.failure.parent.mkdir(parents=True, exist_ok=True)
     write_json(cell.failure, said)
-    return said["error"]
+    return str(said["error"])
 
 
 def _each_once(finished: Iterator[Finished], count: int, executor: str) -> Iterator[Finished]:

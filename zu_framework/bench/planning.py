@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,26 @@ class Planned:
 
     @property
     def done(self) -> bool:
-        """Whether it ran to its end: run folders appear whole."""
-        return (self.folder / "metrics.json").is_file()
+        """Whether it ran to its end, and what it measured can be read."""
+        return {"before", "after", "edit"} <= set(read_json(self.folder / "metrics.json") or ())
+
+    def put_aside(self) -> Path | None:
+        """Move a run folder that cannot be read out of the way; return where it is now, None where there was none."""
+        if self.done or not self.folder.exists():
+            return None
+        (self.bench / "damaged").mkdir(exist_ok=True)
+        places = (self.bench / "damaged" / f"{self.name}-{number}" for number in count(1))
+        place = next(place for place in places if not place.exists())
+        return self.folder.rename(place)
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Return the object that a JSON file holds; None where there is no such file, or it is damaged."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def plan(bench: Bench, plugins: Plugins) -> list[Planned]:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from zu_framework.bench.grid import Cell
-from zu_framework.bench.planning import Planned
+from zu_framework.bench.planning import Planned, read_json
+from zu_framework.errors import ExitCode
 from zu_framework.problem import Measurement
 
 MEASURING = ("load", "measure", "save")  # phases that are no part of what a method costs
@@ -20,9 +21,18 @@ MEASURING = ("load", "measure", "save")  # phases that are no part of what a met
 
 @dataclass(frozen=True)
 class CellResult:
-    """One cell's result. error: why there is none. command: runs the cell alone, from where the bench was run.
+    """One cell's result.
 
-    seconds: by phase, as they passed; saved: what its parts found in the cache had taken, less the time to find it.
+    Args:
+        name: Of its run folder.
+        command: Runs the cell alone, from where the bench was run.
+        before, after: Measurements by metric.
+        seconds: By phase, as they passed.
+        saved: By phase, what parts that were found in the cache had taken, less the time to find them.
+        facts: How many were forgotten.
+        text_label: What a reader must know of the text behind per-token metrics.
+        error: Why there is no result; "" where there is one.
+        code: What `zu run` of this cell exits with, where it failed.
     """
 
     cell: Cell
@@ -35,6 +45,7 @@ class CellResult:
     facts: int = 0
     text_label: str = ""
     error: str = ""
+    code: int = 0
 
     def cost(self) -> dict[str, float]:
         """Seconds by phase that the method would take alone: statistics and measuring apart, found targets included."""
@@ -52,10 +63,10 @@ def read_results(planned: Sequence[Planned]) -> list[CellResult]:
 def _read(planned: Planned) -> CellResult:
     command = f"zu run {shlex.quote(str(planned.config))}"
     if not planned.done:
-        error = "it was not run"
-        if planned.failure.exists():
-            error = json.loads(planned.failure.read_text(encoding="utf-8"))["error"]
-        return CellResult(planned.cell, planned.name, command, error=error)
+        failure = read_json(planned.failure) or {}
+        code = int(failure.get("code") or ExitCode.INPUT)
+        error = str(failure.get("error", "it was not run"))
+        return CellResult(planned.cell, planned.name, command, error=error, code=code)
     kept = json.loads((planned.folder / "metrics.json").read_text(encoding="utf-8"))
     edit = kept["edit"]
     return CellResult(

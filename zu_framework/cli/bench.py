@@ -34,6 +34,8 @@ def bench(config: str, overrides: Sequence[str], console: Console | None = None)
         for row in table.rows:
             if row.note:
                 console.print(f"[yellow]note[/yellow]: {escape(row.method)}: {escape(row.note)}")
+    for note in result.notes:
+        console.print(f"[yellow]note[/yellow]: {escape(note)}", soft_wrap=True)
     console.print(f"[dim]{BOLD}[/dim]")
     _where(written, result, console)
     return result

@@ -57,6 +57,7 @@ def _places(result: RunResult, console: Console) -> None:
     elif result.config.output.report:
         again = escape(command("zu", "report", folder))
         console.print(f"the page could not be made; {again} says why", soft_wrap=True)
+    commands: list[tuple[str, tuple[object, ...]]]
     if result.config.output.model:
         commands = [("to revert:", ("zu", "revert", folder, folder / "model", "ORIGINAL_DIR"))]
     else:

@@ -43,6 +43,11 @@ def say(message: str) -> None:
     print(printable(message), file=sys.stderr, flush=True)
 
 
+def tell(result: str) -> None:
+    """Print one line of a result on stdout."""
+    print(printable(result))
+
+
 def command(*words: object) -> str:
     """Return a command as the shell takes it."""
     return shlex.join(map(str, words))

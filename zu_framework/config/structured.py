@@ -163,7 +163,7 @@ def _faults(value: Any) -> Iterator[str]:
         elif isinstance(one, str) and "\0" in one:
             yield "it holds a NUL character"
         elif isinstance(one, str) and any("\ud800" <= c <= "\udfff" for c in one):
-            yield "it is no Unicode text"
+            yield "it is no Unicode text in this locale"
 
 
 def _leaves(value: Any) -> Iterator[Any]:
