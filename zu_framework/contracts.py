@@ -339,12 +339,15 @@ class Dataset(Protocol):
     def __call__(self, options: Any, seed: int) -> DataSplit:
         """Return the facts to forget and, where there are some, to retain. Needs no model: `zu check` calls it.
 
+        Where the registration says `open_fields`, it is called with `declared=` besides: names of fields that metrics
+        read, which belong into `Request.extra`.
+
         Args:
             options: The options dataclass of the registration.
             seed: Decides every draw.
 
         Raises:
-            DataError: A record is broken: file, record number and field are named.
+            DataError: A record is broken: file, record number and field are named (`zu_framework.data` does).
         """
 
 

@@ -6,8 +6,20 @@ from dataclasses import dataclass, field
 
 from zu_framework.errors import ConfigError
 
-__all__ = ["NullSpaceOptions", "SensitiveOptions", "SolverOptions", "not_negative", "one_of", "positive"]
+__all__ = [
+    "ALL",
+    "Count",
+    "NullSpaceOptions",
+    "SensitiveOptions",
+    "SolverOptions",
+    "all_or_some",
+    "not_negative",
+    "one_of",
+    "positive",
+]
 
+ALL = "all"
+Count = int | str  # of an option that is a number above 0, or "all"
 PRECISIONS = ("float64", "float32", "auto")
 
 
@@ -54,6 +66,23 @@ def one_of(options: object, name: str, choices: tuple[str, ...]) -> None:
     """
     if getattr(options, name) not in choices:
         raise ConfigError(f"{name} {getattr(options, name)!r}: use {', '.join(choices)}", option=name)
+
+
+def all_or_some(options: object, *names: str) -> None:
+    """Refuse an option that is neither `all` nor a whole number above 0.
+
+    Args:
+        options: The options dataclass.
+        names: Of its fields, of type `Count`.
+
+    Raises:
+        ConfigError: One is neither; the message names it.
+    """
+    for name in names:
+        value = getattr(options, name)
+        if value != ALL and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+            hint = f"; {name}={ALL} takes them all" if value == 0 else ""
+            raise ConfigError(f"{name} must be {ALL} or a number above 0, got {value!r}{hint}")
 
 
 @dataclass

@@ -76,11 +76,9 @@ def main() -> None:
     shown = []
     for name, took in found.items():
         added = sum(f for kind, f in squares.items() if name.startswith(kind)) * (3 if "three" in name else 1)
-        shown.append((
-            name, f"{took.seconds:.2f}", f"{tokens / took.seconds:.0f}",
-            f"{took.seconds / found[plain].seconds:.2f}", f"{1 + added / passed:.2f}" if added else "",
-            f"{took.extra_mib:.0f} MiB",
-        ))  # fmt: skip
+        floor = f"{1 + added / passed:.2f}" if added else ""
+        rate, ratio = f"{tokens / took.seconds:.0f}", f"{took.seconds / found[plain].seconds:.2f}"
+        shown.append((name, f"{took.seconds:.2f}", rate, ratio, floor, f"{took.extra_mib:.0f} MiB"))
     print(
         table(
             ("what", "seconds", "tokens/s", "against the bare forward", "floor", "peak extra memory"), shown

@@ -43,17 +43,21 @@ def main() -> None:
     factor = zu.prepare("memit", at.background, at.weight, precision="float64")
     rows = [
         *contest(
-            at, "MEMIT", lambda: dense_memit(at, MEMIT_WEIGHT),
+            at,
+            "MEMIT",
+            lambda: dense_memit(at, MEMIT_WEIGHT),
             {
                 "`memit`, factor computed": lambda: memit(at),
                 "`memit`, factor given": lambda: memit(at, factor),
             },
         ),
         *contest(
-            at, "AlphaEdit", lambda: dense_alphaedit(at, L2),
+            at,
+            "AlphaEdit",
+            lambda: dense_alphaedit(at, L2),
             {"`alphaedit`, null space given": lambda: alphaedit(at)},
         ),
-    ]  # fmt: skip
+    ]
     print(f"{asked.outputs} x {asked.inputs}, n = {asked.requests}, null space {asked.null}; {machine()}\n")
     head = ("what", "processor seconds", "dense over it", "extra memory, MiB", "difference of the changes")
     print(table(head, rows))

@@ -30,9 +30,9 @@ import zu_framework as zu
 from tests.benchmarks.frontier import once
 from tests.benchmarks.frontier.cells import merged, plugins
 from tests.benchmarks.real_methods import Method, cost, methods
+from zu_framework.data import Record
 from zu_framework.evaluation import Scorer, read_texts
 from zu_plugins.datasets.counterfact import request_of
-from zu_plugins.datasets.records import Record
 
 HELD_OUT_EVERY = 10  # of the documents: these alone serve perplexity and KL
 HELD_OUT = 24
@@ -127,11 +127,12 @@ def measured(world: World, data: zu.DataSplit) -> Measured:
         "generalization": share([zu.Probe(text, r.answer) for r in data.forget for text in r.paraphrases]),
         "specificity": share([probe for r in data.forget for probe in r.neighbours]),
         "retained": share([zu.Probe(r.prompt, r.answer) for r in data.retain]),
-        "kl": float(apart.mean()), "kl95": float(apart.quantile(0.95)),
+        "kl": float(apart.mean()),
+        "kl95": float(apart.quantile(0.95)),
         "perplexity": math.exp(min((nll - nll_before) / tokens, 50)),
         "rank": float(torch.tensor([float(max(s.ranks)) for s in after]).median()),
         "ratio": float(torch.tensor(ratios).median()),
-    }  # fmt: skip
+    }
 
 
 def run_cell(world: World, cell: Cell, config: Mapping[str, Any]) -> Measured:

@@ -73,7 +73,7 @@ def contestants() -> list[Contestant]:
 def sequence(contestant: Contestant, edits: int, seed: int) -> list[dict[str, float]]:
     """Measurements before any edit and after those of `SHOWN`."""
     plugins = installed_plugins()
-    config = load_config("demo", ["data.forget=0", f"seed={seed}"])
+    config = load_config("demo", ["data.forget=all", f"seed={seed}"])
     chosen = resolve(config, plugins).data
     assert chosen is not None
     split = read_data(config, chosen, ())

@@ -41,9 +41,8 @@ def main() -> None:
     asked = arguments.parse_args()
     torch.set_num_threads(asked.threads)
     at = random_site(asked.outputs, asked.inputs, asked.requests, asked.null)
-    written = torch.empty_like(
-        at.weight
-    )  # each side writes W' here, as a run writes into the model's own weight
+    # each side writes W' here, as a run writes into the model's own weight
+    written = torch.empty_like(at.weight)
     print(f"{asked.outputs} x {asked.inputs}, n = {asked.requests}, null space {asked.null}; {machine()}\n")
     one_edit(at, written)
     counts = [int(count) for count in asked.many.split(",") if count]
@@ -78,6 +77,7 @@ def one_edit(at: RandomSite, written: Tensor) -> None:
     step, _ = full_matrix_adam(at, TARGET_WEIGHT, NORM_WEIGHT, lr=1e-3)
     adam = measured(step, 2)
 
+    all_steps = adam.seconds * ADAM_STEPS
     formula, steps = "dense closed form", f"one Adam step times {ADAM_STEPS} (extrapolated)"
     rows = [
         ("dense float64 closed form", dense, "", 1.0),
@@ -85,11 +85,8 @@ def one_edit(at: RandomSite, written: Tensor) -> None:
         (f"the same, `precision: auto` (chose {chosen})", refined, formula, dense.seconds / refined.seconds),
         ("`zerounlearn`, factor given", given, formula, dense.seconds / given.seconds),
         ("one Adam step of the published gradient variant", adam, "", None),
-        (
-            "`zerounlearn-gd`, exact, null space given", gradient, steps,
-            adam.seconds * ADAM_STEPS / gradient.seconds,
-        ),
-    ]  # fmt: skip
+        ("`zerounlearn-gd`, exact, null space given", gradient, steps, all_steps / gradient.seconds),
+    ]
     head = ("what", "seconds", "peak extra memory", "against", "ratio")
     shown = [
         (name, f"{took.seconds:.3f}", f"{took.extra_mib:.0f} MiB", against, f"{ratio:.0f}" if ratio else "")

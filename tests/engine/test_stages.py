@@ -95,8 +95,10 @@ def test_a_stage_is_laid_over_the_one_before_it() -> None:
     assert two.components["collector"].name == "prompt-last"
     assert [stage.components["locator"].options["layers"] for stage in config.stages] == [[1], [1], [2]]
     assert [stage.components["solver"].name for stage in config.stages] == [
-        "zerounlearn-local", "memit", "memit",
-    ]  # fmt: skip
+        "zerounlearn-local",
+        "memit",
+        "memit",
+    ]
 
 
 @pytest.mark.parametrize(

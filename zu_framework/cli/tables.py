@@ -42,7 +42,7 @@ def print_result(result: RunResult, console: Console | None = None) -> None:
     sites = result.edit.report["sites"]
     worst = max((step["rounding_loss"] for steps in sites.values() for step in steps), default=0.0)
     console.print(f"[dim]largest relative rounding loss of a written weight: {worst:.1e}[/dim]")
-    for note in _notes(sites):
+    for note in (*result.notes, *_notes(sites)):
         console.print(f"[yellow]note[/yellow]: {escape(note)}")
     _places(result, console)
 
@@ -110,7 +110,9 @@ def print_checked(checked: Checked, console: Console | None = None) -> None:
     console.print(
         f"model: {escape(checked.config.model.path)} ({escape(checked.model_type)}, {checked.num_layers} layers)"
     )
-    console.print(f"facts: {checked.forget} to forget, {checked.retain} to keep")
+    console.print(f"facts: {checked.forget} to forget, {checked.retain} to retain")
     console.print(
         "components: " + ", ".join(f"{group} {escape(name)}" for group, name in checked.components.items())
     )
+    for note in checked.notes:
+        console.print(f"[yellow]note[/yellow]: {escape(note)}")

@@ -22,6 +22,7 @@ class Checked:
         num_layers: Of the model.
         model_type: Of the model, as its config.json names it.
         components: The component of each config group, those of several stages joined by "then".
+        notes: What a user should know, a sentence each.
     """
 
     config: Config
@@ -30,6 +31,7 @@ class Checked:
     num_layers: int
     model_type: str
     components: Mapping[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
 
 def check(config: ConfigSource, overrides: Sequence[str] = (), *, plugins: Plugins | None = None) -> Checked:
@@ -58,4 +60,5 @@ def check(config: ConfigSource, overrides: Sequence[str] = (), *, plugins: Plugi
         session.checkpoint.num_layers,
         session.checkpoint.model_type,
         components,
+        session.split.notes,
     )

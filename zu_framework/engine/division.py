@@ -143,9 +143,8 @@ class Columns:
     def _everyone(self, facts: Any, tensors: Mapping[str, Tensor | None]) -> list[Message]:
         given = {name: tensor for name, tensor in tensors.items() if tensor is not None}
         shares = self._division.processes.exchange(facts, given, self._division.device)
-        return [
-            (told, held) for told, held in shares if held
-        ]  # a process without requests has nothing to add
+        # a process without requests has nothing to add
+        return [(told, held) for told, held in shares if held]
 
 
 def joined_representations(parts: Sequence[Message]) -> Representations:

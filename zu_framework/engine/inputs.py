@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from itertools import islice
 
 from zu_framework.config import Config
+from zu_framework.data import chat_notes
 from zu_framework.engine.stage import Chosen, Stage
 from zu_framework.errors import ConfigError, DataError, in_stage
 from zu_framework.evaluation import read_texts
@@ -19,19 +20,28 @@ HELD_OUT_EVERY = 10
 Documents = Callable[[], Iterable[str]]
 
 
-def read_data(config: Config, data: Chosen, stages: Sequence[Stage]) -> DataSplit:
+def read_data(
+    config: Config, data: Chosen, stages: Sequence[Stage], declared: frozenset[str] = frozenset()
+) -> DataSplit:
     """Return the data set's split, checked against what the stages read of its facts.
+
+    Args:
+        config: Its seed decides the draws; of prompts in a chat template a note may be due.
+        data: The data set.
+        stages: Of the run; none for an evaluation.
+        declared: Fields of a user's records that metrics read.
 
     Raises:
         DataError: A record is broken, nothing is to be forgotten, or a subject is read and not there.
         ConfigError: Facts to retain are read, and there are none.
     """
-    split: DataSplit = data.load()(data.options, config.seed)
+    more = {"declared": declared} if data.spec.open_fields else {}
+    split: DataSplit = data.load()(data.options, config.seed, **more)
     if not split.forget:
         raise DataError(f"data set {data.name!r} yields no fact to forget: raise data.forget")
     for stage in stages:
         stage.check_facts(split.forget, split.retain)
-    return split
+    return replace(split, notes=(*split.notes, *chat_notes(split.forget))) if config.model.chat else split
 
 
 def read_text(

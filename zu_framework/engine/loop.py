@@ -98,9 +98,8 @@ def _backgrounds(session: Session) -> dict[str, Background]:
     """Return the moments of general text at all stages' sites, by module, in the model as it is before any of them."""
     found: dict[str, Background] = {}
     for moments, sites in wanted_moments(session.stages).items():
-        assert (
-            session.documents is not None
-        )  # a stage that wants moments has been refused without a background
+        # a stage that wants moments has been refused without a background
+        assert session.documents is not None
         with session.journal.phase("background"):
             found |= background_moments(
                 session.lm,

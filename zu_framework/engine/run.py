@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from transformers import PreTrainedModel
 
 from zu_framework.config import STAGE_GROUPS, Config, load_config
 from zu_framework.contracts import Progress, no_progress
-from zu_framework.engine.checkpoint import architecture_finder
+from zu_framework.data import split_from
+from zu_framework.data.facts import Given
 from zu_framework.engine.edit import Edit
 from zu_framework.engine.inputs import opened_text
 from zu_framework.engine.loop import locate, make_edit
@@ -22,10 +23,9 @@ from zu_framework.engine.measuring import Measured, measured_side
 from zu_framework.engine.results import Completion, RunResult
 from zu_framework.engine.saving import save_run
 from zu_framework.engine.session import Session, open_run, resolve
-from zu_framework.errors import ConfigError, DataError, ModelError
+from zu_framework.errors import ConfigError, ModelError
 from zu_framework.models import CheckpointInfo, LanguageModel
-from zu_framework.problem import DataSplit, Probe, Request
-from zu_framework.registry.manager import Plugins, installed_plugins
+from zu_framework.registry import Plugins, architecture_finder, installed_plugins
 from zu_framework.store.ledger import Ledger
 
 COMPLETION_TOKENS = 12
@@ -78,17 +78,18 @@ def _result(session: Session, edit: Edit, before: Measured, after: Measured) -> 
         after.values,
         [Completion(request.prompt, request.answer, old, new) for request, old, new in said],
         cost={"before": before.cost, "after": after.cost} if before.cost else {},
+        notes=session.split.notes,
     )
 
 
 def unlearn(
     model: PreTrainedModel | LanguageModel,
     tokenizer: Any,
-    requests: Sequence[Request | Mapping[str, Any]],
+    requests: Given,
     config: str | Path | Mapping[str, Any] | Config = "zerounlearn-local",
     overrides: Sequence[str] = (),
     *,
-    retain: Sequence[Request | Mapping[str, Any]] = (),
+    retain: Given = (),
     earlier: Sequence[Edit] = (),
     plugins: Plugins | None = None,
     progress: Progress = no_progress,
@@ -100,17 +101,18 @@ def unlearn(
     Args:
         model: A transformers model, or one that is wrapped already. Training mode is given back, also after an error.
         tokenizer: Its fast tokenizer; not read of a wrapped model.
-        requests: `Request`s, or mappings with prompt, answer and, where there is one, subject.
+        requests: The facts to forget: `Request`s or mappings, as a file of facts has them; or the path of such a file.
         config: A ready-made name, a YAML file, or a mapping.
         overrides: Such as `["locator.layers=[9,10]", "background.path=wiki.txt"]`.
-        retain: Facts to retain, for solvers that solve for them or train on them.
+        retain: Facts to retain, likewise, for solvers that solve for them or train on them.
         earlier: Edits that the model carries, oldest first, whose keys a solver may retain. Reverted ones are passed
             over, the others go into the ledger that `edit.save` writes.
         plugins: Who offers components; by default all that are installed.
         progress: `progress(label, done, total)` is told of anything slow.
 
     Returns:
-        The edit, in the model. As a context manager it reverts when the block ends.
+        The edit, in the model; its `notes` say what to know of how the facts were read. As a context manager it
+        reverts when the block ends.
 
     Raises:
         ZuError: It says what to mend; the model is then as it was. `ModelError` where an edit of `earlier` was made on
@@ -121,10 +123,9 @@ def unlearn(
     config = replace(config, components={g: c for g, c in config.components.items() if g == "background"})
     session = resolve(config, plugins, STAGE_GROUPS)
     session.report_to(progress)
-    forget, retained = (_requests(given) for given in (requests, retain))
-    session.split = DataSplit(forget, retained)
+    split = session.split = split_from(requests, retain, declared=plugins.registry.record_fields)
     for stage in session.stages:
-        stage.check_facts(forget, retained)
+        stage.check_facts(split.forget, split.retain)
     with _mode_given_back(model.model if isinstance(model, LanguageModel) else model):
         lm = model
         if not isinstance(lm, LanguageModel):
@@ -134,7 +135,7 @@ def unlearn(
         session.earlier = _keys_of(carried, lm)
         session.ledger = carried[0].ledger if carried else Ledger()
         _check_in_memory(session)
-        return replace(make_edit(session, forget), earlier=carried)
+        return replace(make_edit(session, split.forget), earlier=carried, notes=split.notes)
 
 
 def _check_in_memory(session: Session) -> None:
@@ -176,21 +177,3 @@ def _mode_given_back(model: Any) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
-
-
-def _requests(given: Sequence[Request | Mapping[str, Any]]) -> tuple[Request, ...]:
-    return tuple(r if isinstance(r, Request) else _request(r, number) for number, r in enumerate(given))
-
-
-def _request(given: Mapping[str, Any], number: int) -> Request:
-    known = {field.name for field in fields(Request)} - {"source"}
-    unknown = sorted(set(given) - known)
-    if unknown or not {"prompt", "answer"} <= set(given):
-        what = f"unknown field {unknown[0]!r}" if unknown else "prompt and answer are needed"
-        raise DataError(f"request {number}: {what}; fields: {', '.join(sorted(known))}")
-    values = dict(given)
-    for name in ("paraphrases", "perturbed_answers", "choices", "aliases"):
-        values[name] = tuple(values.get(name, ()))
-    for name in ("neighbours", "implied"):
-        values[name] = tuple(p if isinstance(p, Probe) else Probe(**p) for p in values.get(name, ()))
-    return Request(**values, source=f"request {number}")

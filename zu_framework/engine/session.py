@@ -206,7 +206,8 @@ def read_inputs(session: Session) -> None:
     assert session.data is not None
     session.import_all()
     check_outputs(session.config, session.stages)
-    split = read_data(session.config, session.data, session.stages)
+    declared = session.plugins.registry.record_fields
+    split = read_data(session.config, session.data, session.stages, declared)
     session.documents, session.split = read_text(
         session.config, session.background, split, session.stages, session.metrics
     )
@@ -249,7 +250,9 @@ def open_run(
         with _place(session):
             journal, split = session.journal, session.split
             counts = {"forget": len(split.forget), "retain": len(split.retain)}
-            journal.record("start", config=session.config.name, seed=session.config.seed, **counts)
+            journal.record(
+                "start", config=session.config.name, seed=session.config.seed, **counts, notes=split.notes
+            )
             if processes.first:
                 session.observers = Observers(session.plugins, journal.record)
                 session.observers.begin(session.config)

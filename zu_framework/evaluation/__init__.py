@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from zu_framework.evaluation.audits import Finding, control_facts, finding, verdict
 from zu_framework.evaluation.intervals import interval, mean, ratio
+from zu_framework.evaluation.matching import fold, stands_in
 from zu_framework.evaluation.measure import Metric, measure, measure_with
 from zu_framework.evaluation.scorer import Cost, Scorer
 from zu_framework.evaluation.table import before_after_table, counted
@@ -18,11 +19,13 @@ __all__ = [
     "control_facts",
     "counted",
     "finding",
+    "fold",
     "interval",
     "mean",
     "measure",
     "measure_with",
     "ratio",
     "read_texts",
+    "stands_in",
     "verdict",
 ]

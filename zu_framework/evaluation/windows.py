@@ -8,7 +8,7 @@ from zu_framework.models import LanguageModel, Row, encode
 
 
 def text_windows(lm: LanguageModel, text: str, most: int) -> Iterator[Row]:
-    """Yield rows that together predict every token of a text but its first, each once.
+    """Cut a text into windows that together predict each of its tokens but the first, once.
 
     Where the tokenizer has a BOS each window starts with it; else windows share one token.
 
@@ -16,6 +16,9 @@ def text_windows(lm: LanguageModel, text: str, most: int) -> Iterator[Row]:
         lm: Says how the text is tokenized, and how much it takes.
         text: Of any length.
         most: Tokens that a window may have.
+
+    Yields:
+        A row a window.
     """
     ids = encode(lm.tokenizer, text).ids
     begins = ids[0] == lm.tokenizer.bos_token_id
@@ -25,10 +28,13 @@ def text_windows(lm: LanguageModel, text: str, most: int) -> Iterator[Row]:
 
 
 def longest_input(lm: LanguageModel) -> int:
-    """Return how many positions a model has; without a limit of its own, more than any text.
+    """Read how many positions a model has.
 
     Args:
         lm: Its config names the limit.
+
+    Returns:
+        The limit; without one, more than any text.
     """
     limit = getattr(lm.model.config.get_text_config(), "max_position_embeddings", None)
     return limit if isinstance(limit, int) and limit > 1 else 2**31

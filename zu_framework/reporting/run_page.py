@@ -74,7 +74,7 @@ def run_page(run: RunReport, plugins: Plugins) -> str:
         ),
         footer=f"Made by zu_framework {about.get('versions', {}).get('zu_framework', '')} from the run folder "
         f"{run.name}. One file; it loads nothing.",
-    )  # fmt: skip
+    )
 
 
 def run_sections(run: RunReport, plugins: Plugins) -> list[PageSection]:

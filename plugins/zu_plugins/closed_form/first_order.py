@@ -97,9 +97,13 @@ def lbfgs(
     with torch.enable_grad():
         first = torch.autograd.grad(total(unknown, None), unknown)[0]
     optimiser = torch.optim.LBFGS(
-        [unknown], max_iter=options.steps, max_eval=4 * options.steps, line_search_fn="strong_wolfe",
-        tolerance_grad=TOLERANCE * float(first.abs().max()), tolerance_change=0.0,
-    )  # fmt: skip
+        [unknown],
+        max_iter=options.steps,
+        max_eval=4 * options.steps,
+        line_search_fn="strong_wolfe",
+        tolerance_grad=TOLERANCE * float(first.abs().max()),
+        tolerance_change=0.0,
+    )
 
     def closure() -> float:
         with torch.enable_grad():

@@ -22,6 +22,15 @@ class ContinuationOptions:
 
 
 @dataclass
+class ContainsOptions(ContinuationOptions):
+    """How far a model is let speak before its answer must have come."""
+
+    max_new_tokens: int = field(
+        default=24, metadata={"help": "tokens that a continuation has at most; it may end before, by its EOS"}
+    )
+
+
+@dataclass
 class RougeOptions(ContinuationOptions):
     """How far a model is let answer."""
 

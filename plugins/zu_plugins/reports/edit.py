@@ -26,10 +26,15 @@ def section(run: RunReport) -> Markup:
         for note in step.get(part, {}).get("notes", ())
     ]
     return fill(
-        "edit.html", "zu_plugins.reports", rows=rows, notes=list(dict.fromkeys(notes)), plot=_plot(run),
-        missing=run.analysis is None, decomposed=len(spectra),
+        "edit.html",
+        "zu_plugins.reports",
+        rows=rows,
+        notes=list(dict.fromkeys(notes)),
+        plot=_plot(run),
+        missing=run.analysis is None,
+        decomposed=len(spectra),
         partly=any(not one["exact"] for one in spectra.values()),
-    )  # fmt: skip
+    )
 
 
 def _row(
@@ -50,7 +55,7 @@ def _row(
         "rounding": max((step.get("rounding_loss", 0.0) for step in passes), default=None),
         "hash_before": record.get("hash_before", ""),
         "hash_after": record.get("hash_after", ""),
-    }  # fmt: skip
+    }
 
 
 def _number(value: Any) -> bool:
@@ -73,9 +78,14 @@ def _plot(run: RunReport) -> Markup | None:
     with panel("Singular values") as (figure, axes):
         for at, (name, values) in enumerate(curves):
             axes.plot(
-                range(1, len(values) + 1), values.tolist(), color=SERIES[at % len(SERIES)],
-                marker=MARKERS[at % len(MARKERS)], markersize=4, linewidth=1.2, label=name,
-            )  # fmt: skip
+                range(1, len(values) + 1),
+                values.tolist(),
+                color=SERIES[at % len(SERIES)],
+                marker=MARKERS[at % len(MARKERS)],
+                markersize=4,
+                linewidth=1.2,
+                label=name,
+            )
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")  # the default is a formula

@@ -9,13 +9,17 @@ from zu_framework import Register, RunObserver, SectionSpec, hookimpl
 SECTIONS = (
     ("asked", "What was asked", "What was to be forgotten, of which model, by which components"),
     ("measured", "Before and after", "Every metric before and after, with its interval where it has one"),
-    ("facts", "Fact by fact", "Each fact's completion and the probability of its true answer, before and after"),
+    (
+        "facts",
+        "Fact by fact",
+        "Each fact's completion and the probability of its true answer, before and after",
+    ),
     ("edit", "The edit", "Rank, norm, singular values and residual of each edited weight"),
     ("representations", "Representations", "Site outputs on forget and retain prompts, before and after"),
     ("lens", "Layer by layer", "Logit lens of the true answer, before and after"),
     ("cost", "Cost", "Time and memory of each phase"),
     ("revert", "Keep or revert", "The commands that apply, revert, export and repeat the edit"),
-)  # fmt: skip
+)
 
 
 @hookimpl

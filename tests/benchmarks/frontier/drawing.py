@@ -122,10 +122,19 @@ def plot(records: Records, contestants: Mapping[str, Method], facts: int, path: 
             for column, damage in enumerate(("specificity", "retained", "perplexity")):
                 (x, dx), (y, dy) = (_spread([draw[what] for draw in found]) for what in (damage, forgotten))
                 mark = axes[row][column].errorbar(
-                    x, y, xerr=dx, yerr=dy, fmt=SHAPES[method.kind], color=colour, elinewidth=0.6, alpha=0.9,
-                    markersize=15 if method.kind == "ours" else 7, markerfacecolor=face,
-                    markeredgecolor=colour, zorder=3 if method.kind == "ours" else 2,
-                )  # fmt: skip
+                    x,
+                    y,
+                    xerr=dx,
+                    yerr=dy,
+                    fmt=SHAPES[method.kind],
+                    color=colour,
+                    elinewidth=0.6,
+                    alpha=0.9,
+                    markersize=15 if method.kind == "ours" else 7,
+                    markerfacecolor=face,
+                    markeredgecolor=colour,
+                    zorder=3 if method.kind == "ours" else 2,
+                )
                 if not row and not column:
                     drawn.append(mark)
                     labels.append(method.label)

@@ -176,9 +176,11 @@ def _two_stages(world: str, early: Config) -> dict[str, Method]:
         layers: tuple[int, ...], clamp: float, one: Config, two: Config, substitutes: int = 0
     ) -> Config:
         then = {
-            **_layers(*later), "collector": {**PROMPT_LAST, "substitutes": substitutes},
-            "target": {**PUBLISHED_TARGET, "clamp": 0.3}, "solver": two,
-        }  # fmt: skip
+            **_layers(*later),
+            "collector": {**PROMPT_LAST, "substitutes": substitutes},
+            "target": {**PUBLISHED_TARGET, "clamp": 0.3},
+            "solver": two,
+        }
         first = {**_layers(*layers), "target": {"clamp": clamp}, "solver": one}
         return {**merged(early, first), "then": [then]}
 

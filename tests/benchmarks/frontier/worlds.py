@@ -16,9 +16,9 @@ from typing import Any
 
 import zu_framework as zu
 from zu_framework import demo
+from zu_framework.data import Record
 from zu_framework.evaluation import read_texts
 from zu_plugins.datasets.counterfact import request_of
-from zu_plugins.datasets.records import Record
 
 HELD_OUT_EVERY = 10  # as in `zu run`: every tenth document serves perplexity and takes no part in the moments
 HELD_OUT = 12  # documents that perplexity is measured on

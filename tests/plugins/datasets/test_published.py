@@ -28,7 +28,7 @@ INSTRUCTION = "Please briefly answer the following question.\n"
 
 def test_counterfacts_new_target_is_the_alternative(tmp_path: Path) -> None:
     path = pieces.listed(tmp_path / "c.json", pieces.COUNTERFACT)
-    split = counterfact.load(CounterFactOptions(path=path, forget=0), 0)
+    split = counterfact.load(CounterFactOptions(path=path, forget="all"), 0)
     assert split.forget[0] == Request(
         "Quin2 lies in", "Place 2", "Quin2", 0, "2", None, ("Where Quin2 lies is",),
         (Probe("Other lies in", "Place 2"),),
@@ -38,7 +38,7 @@ def test_counterfacts_new_target_is_the_alternative(tmp_path: Path) -> None:
 
 def test_the_edit_schema_has_one_paraphrase_and_one_probe_of_its_own(tmp_path: Path) -> None:
     path = pieces.listed(tmp_path / "c.json", pieces.EDITS)
-    split = counterfact.load(CounterFactOptions(path=path, forget=0), 0)
+    split = counterfact.load(CounterFactOptions(path=path, forget="all"), 0)
     assert split.forget[0] == Request(
         "Quin2 of Quin2 lies in", "Place 2", "Quin2", 9, "2", None, ("Where Quin2 lies is",),
         (Probe("Other lies in", "Somewhere"),), f"{path}, record 3", "Elsewhere",
@@ -48,7 +48,7 @@ def test_the_edit_schema_has_one_paraphrase_and_one_probe_of_its_own(tmp_path: P
 
 def test_zsre_reads_the_locality_question_as_published(tmp_path: Path) -> None:
     path = pieces.listed(tmp_path / "z.json", pieces.ZSRE)
-    split = zsre.load(ZsreOptions(path=path, protocol="all", forget=0), 0)
+    split = zsre.load(ZsreOptions(path=path, protocol="all", forget="all"), 0)
     first, second, *_ = split.forget
     assert second == Request(
         "Who built Quin1?", "Bob", "Quin1", 10, "", None, ("Quin1's builder?",),
@@ -66,14 +66,14 @@ def test_zsre_leaves_the_neutral_text_to_the_models_tokenizer(tmp_path: Path) ->
     path = pieces.listed(tmp_path / "z.json", pieces.ZSRE)
     lm = tiny_model()
     assert all(
-        r.target is None for r in zsre.load(ZsreOptions(path=path, protocol="all", forget=0), 0).forget
+        r.target is None for r in zsre.load(ZsreOptions(path=path, protocol="all", forget="all"), 0).forget
     )
     assert Neutral(NeutralOptions(), RunContext())._text(lm) == lm.tokenizer.eos_token == "</s>"
 
 
 def test_mquake_makes_a_fact_of_each_edit_and_asks_what_follows_from_it(tmp_path: Path) -> None:
     path = pieces.listed(tmp_path / "m.json", pieces.MQUAKE)
-    sung, managed = mquake.load(MquakeOptions(path=path, protocol="all", forget=0), 0).forget
+    sung, managed = mquake.load(MquakeOptions(path=path, protocol="all", forget="all"), 0).forget
     assert sung == Request(
         "Hey was sung by", "Bea", "Hey", 0, "1-1", None, ("Tell of Hey?",), (),
         f"{path}, record 1, requested_rewrite[0]",
