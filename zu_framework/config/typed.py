@@ -26,7 +26,6 @@ from zu_framework.registry import Plugins, Registry, installed_plugins
 
 # in the order that a config is written out
 KNOWN = ("name", "seed", "model", *COMPONENT_GROUPS, "then", "evaluate", "output", "report")
-DTYPES = {"bf16": "bfloat16", "fp16": "float16", "half": "float16", "fp32": "float32", "float": "float32"}
 
 
 def load_config(
@@ -256,12 +255,8 @@ def _seed(values: Mapping[str, Any], layer: Layer) -> int:
 
 
 def _check_together(model: ModelConfig, layer: Layer) -> None:
-    """Raise `ConfigError` where the model's options contradict each other, or one has another spelling."""
+    """Raise `ConfigError` where the model's options contradict each other."""
     if model.system and not model.chat:
         raise ConfigError(
             f"{at_origin(layer.origins, 'model.system')}model.system is read with model.chat=true alone"
-        )
-    if model.dtype in DTYPES:
-        raise ConfigError(
-            f"{at_origin(layer.origins, 'model.dtype')}model.dtype {model.dtype!r}: write {DTYPES[model.dtype]}"
         )
