@@ -81,14 +81,14 @@ def configuration_page() -> str:
         spec = registry.get("metric", name).spec
         lines += [f"### metric: `{name}`", "", sentence(spec.summary), ""]
         lines += [*table(f"evaluate.options.{name}", spec.options), ""] if fields(spec.options) else []
+    lines += ["## Audits", "", "`audit.attacks` names them; what each does: [auditing](../audit.md).", ""]
+    for name in registry.names("audit"):
+        spec = registry.get("audit", name).spec
+        lines += [f"### audit: `{name}`", "", sentence(spec.summary), ""]
+        lines += [*table(f"audit.options.{name}", spec.options), ""]
     lines += ["## Ready-made configurations", "", *sources("", {**ready_made(), **ready_made_benches()})]
-    lines += [
-        "## Suites",
-        "",
-        "What `zu eval MODEL --suite NAME` measures.",
-        "",
-        *sources("suite: ", suites()),
-    ]
+    lines += ["## Suites", "", "What `zu eval MODEL --suite NAME` measures.", ""]
+    lines += sources("suite: ", suites())
     return "\n".join(lines)
 
 

@@ -13,7 +13,7 @@ import typer
 
 from zu_framework import __version__
 from zu_framework.cli.door import guarded
-from zu_framework.cli.terminal import ready, say, tell
+from zu_framework.cli.terminal import json_text, ready, say, tell
 
 app = typer.Typer(
     name="zu",
@@ -143,17 +143,63 @@ def evaluate(
 
 
 @app.command()
+def audit(
+    target: Annotated[
+        str, typer.Argument(metavar="RUN|MODEL", help="A run folder; or a model, with data.name=... given.")
+    ],
+    overrides: Overrides = None,
+    preset: Annotated[
+        str,
+        typer.Option("--preset", metavar="NAME", help="quick, full, or a YAML file with the group `audit`."),
+    ] = "quick",
+    base: Annotated[
+        str | None,
+        typer.Option("--base", metavar="MODEL", help="The untouched model; a run folder knows its own."),
+    ] = None,
+    fail_over: Annotated[
+        float | None,
+        typer.Option(
+            "--fail-over",
+            metavar="POINTS",
+            help="Exit 4 where an attack recovers more than this above chance.",
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> int:
+    """Attack an edited model in every way that is known, and say what comes back; nothing is edited.
+
+    Beside each number stand the untouched model, a retrained twin (evaluate.reference=MODEL), facts that nobody knows
+    and retained facts, all under the same attack. The same command goes on where an earlier one stopped.
+    """
+    from zu_framework.cli.audits import print_audit
+    from zu_framework.cli.progress import progress
+    from zu_framework.engine.audit import audit as audit_model
+    from zu_framework.engine.audit import audit_json
+    from zu_framework.reporting.audit_page import write_audit_page
+
+    given = [*(overrides or ()), *([] if fail_over is None else [f"audit.limit={fail_over}"])]
+    with progress() as report:
+        result = audit_model(target, preset, given, base=base, progress=report)
+    page = write_audit_page(result.folder)
+    if json:
+        print(json_text(audit_json(result)))
+    else:
+        print_audit(result, page)
+    return 0 if fail_over is None else result.exit_code
+
+
+@app.command()
 def plugins(
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """List every component with its plugin, version, summary, options and defaults; and plugins that failed."""
-    from zu_framework.cli.listing import plugins_json, print_plugins
+    from zu_framework.cli.listing import describe, print_plugins
     from zu_framework.registry.manager import installed_plugins
 
     with redirect_stdout(sys.stderr):  # what a plugin prints where it is imported is no part of the list
         found = installed_plugins()
     if json:
-        print(plugins_json(found))
+        print(json_text(describe(found)))
     else:
         print_plugins(found)
 
@@ -185,6 +231,12 @@ def revert(
         Path, typer.Argument(metavar="OUT_DIR", help="Where the checkpoint without it goes; must not exist.")
     ],
     trust_remote_code: TrustRemoteCode = False,
+    private: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="The folder that holds the run folders of later edits; default: beside RUN."
+        ),
+    ] = None,
 ) -> None:
     """Take a run's edit off a saved checkpoint.
 
@@ -193,7 +245,8 @@ def revert(
     """
     from zu_framework.store.checkpoints import revert as revert_edit
 
-    for note in revert_edit(run, model_dir, out_dir, trust_remote_code=trust_remote_code):
+    notes = revert_edit(run, model_dir, out_dir, trust_remote_code=trust_remote_code, private=private)
+    for note in notes:
         say(f"note: {note}")
     tell(f"checkpoint without this edit: {out_dir}")
 

@@ -43,11 +43,6 @@ def describe(plugins: Plugins) -> dict[str, Any]:
     return {"components": components, "failed": failures, "collisions": plugins.registry.collisions()}
 
 
-def plugins_json(plugins: Plugins) -> str:
-    """Return `describe` as JSON, ASCII alone."""
-    return json.dumps(describe(plugins), indent=2, default=str)
-
-
 def print_plugins(plugins: Plugins, console: Console | None = None) -> None:
     """One table a kind; broken plugins and collisions after them, with their story."""
     console = console or stdout()

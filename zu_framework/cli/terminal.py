@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shlex
 import sys
 import warnings
@@ -46,6 +47,11 @@ def say(message: str) -> None:
 def tell(result: str) -> None:
     """Print one line of a result on stdout."""
     print(printable(result))
+
+
+def json_text(value: Any) -> str:
+    """Return JSON that people can read, in ASCII: it steers no terminal, and every encoding holds it."""
+    return json.dumps(value, indent=2, default=str)
 
 
 def command(*words: object) -> str:
