@@ -12,7 +12,7 @@ from typing import Any, get_args, get_origin
 import typer
 
 from zu_framework import hookspecs
-from zu_framework.bench import BenchConfig, ready_made_benches
+from zu_framework.benches import BenchConfig, ready_made_benches
 from zu_framework.cli.app import app
 from zu_framework.config import COMPONENT_GROUPS, CORE_GROUPS, CORE_OPTIONS, STAGE_GROUPS, ready_made
 from zu_framework.engine.evaluate import suites

@@ -11,14 +11,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from zu_framework.bench.grid import Cell
-from zu_framework.bench.planning import Planned, read_json
+from zu_framework.benches.grid import Cell
+from zu_framework.benches.planning import Planned, read_metrics
 from zu_framework.errors import ExitCode
 from zu_framework.problem import Measurement
 from zu_framework.store.audits import read_audit
 
 WORST_ATTACK = "audit/worst"
-MEASURING = ("load", "measure", "save")  # phases that are no part of what a method costs
+MEASURING = ("load", "measure", "observe", "save")  # phases that are no part of what a method costs
 
 
 @dataclass(frozen=True)
@@ -26,15 +26,17 @@ class CellResult:
     """One cell's result.
 
     Args:
-        name: Of its run folder.
-        command: Runs the cell alone, from where the bench was run.
-        before, after: Measurements by metric.
+        cell: The run.
+        name: Of its folder.
+        command: Runs it alone, from where the bench was run.
+        before: Measurements of the untouched model, by metric.
+        after: Measurements of the edited model, by metric.
         seconds: By phase, as they passed.
-        saved: By phase, what parts that were found in the cache had taken, less the time to find them.
+        saved: What parts found in the cache had taken, less the time to find them.
         facts: How many were forgotten.
-        text_label: What a reader must know of the text behind per-token metrics.
-        error: Why there is no result; "" where there is one.
-        code: What `zu run` of this cell exits with, where it failed.
+        text_label: What a reader must know of the held-out text.
+        error: Why there is no result.
+        exit_code: Of a run that failed; 0 of one that is done.
     """
 
     cell: Cell
@@ -47,10 +49,13 @@ class CellResult:
     facts: int = 0
     text_label: str = ""
     error: str = ""
-    code: int = 0
+    exit_code: ExitCode = ExitCode.DONE
 
     def cost(self) -> dict[str, float]:
-        """Seconds by phase that the method would take alone: statistics and measuring apart, found targets included."""
+        """Return seconds by phase that the method would take alone, found targets included.
+
+        Statistics of general text and measuring are no part of it.
+        """
         spent = {name: took for name, took in self.seconds.items() if name not in (*MEASURING, "background")}
         for name, took in self.saved.items():
             spent[name] = spent.get(name, 0.0) + took
@@ -58,18 +63,19 @@ class CellResult:
 
 
 def read_results(planned: Sequence[Planned]) -> list[CellResult]:
-    """Each cell's result or failure, in the grid's order."""
+    """Return each cell's result or failure, in the grid's order."""
     return [_read(cell) for cell in planned]
 
 
 def _read(planned: Planned) -> CellResult:
     command = f"zu run {shlex.quote(str(planned.config))}"
-    if not planned.done:
-        failure = read_json(planned.failure) or {}
-        code = int(failure.get("code") or ExitCode.INPUT)
-        error = str(failure.get("error", "it was not run"))
-        return CellResult(planned.cell, planned.name, command, error=error, code=code)
-    kept = json.loads((planned.folder / "metrics.json").read_text(encoding="utf-8"))
+    kept = read_metrics(planned.folder)
+    if kept is None or not planned.done:
+        error, code = "it was not run", int(ExitCode.INPUT)
+        if planned.failure.exists():
+            failure = json.loads(planned.failure.read_text(encoding="utf-8"))
+            error, code = failure["error"], failure.get("exit_code", code)
+        return CellResult(planned.cell, planned.name, command, error=error, exit_code=ExitCode(code))
     edit = kept["edit"]
     return CellResult(
         planned.cell,
@@ -95,7 +101,7 @@ def _recovered(folder: Path) -> dict[str, Measurement]:
 
 
 def _measurements(kept: Mapping[str, Mapping[str, Any]]) -> dict[str, Measurement]:
-    """As `metrics.json` holds them: numbers that JSON has no word for are text there."""
+    """Return measurements from `metrics.json`, where numbers that JSON has no word for are text."""
     known = {entry.name for entry in fields(Measurement)}
     numbers = {"value", "numerator", "denominator", "low", "high"}
     found = {}
@@ -107,7 +113,7 @@ def _measurements(kept: Mapping[str, Mapping[str, Any]]) -> dict[str, Measuremen
 
 
 def rows(cells: Sequence[CellResult]) -> list[dict[str, Any]]:
-    """One row a cell: what it is, each metric before and after with its parts, seconds by phase, error, command."""
+    """Return one row a cell: what it is, each metric before and after with its parts, seconds, error, command."""
     metrics = list(dict.fromkeys(name for cell in cells for name in (*cell.before, *cell.after)))
     phases = list(dict.fromkeys(name for cell in cells for name in cell.seconds))
     found = []
