@@ -20,7 +20,9 @@ _SPACE = " \t\r\n"
 
 
 def read_documents(file: Path, field: str = "text") -> Iterator[str]:
-    """Stream the documents of a file, one a line, blank ones left out. Of a longer line the first 4 MiB are read.
+    """Stream the documents of a file, one a line, blank ones left out.
+
+    Of a line of more than 4 MiB the first 4 are read.
 
     Args:
         file: A .jsonl file, whose lines are objects that hold a text; any other is plain UTF-8 text.

@@ -33,6 +33,9 @@ def path_of(path: str, key: str) -> Path:
         path: As the user wrote it.
         key: The option that gave it, for messages.
 
+    Returns:
+        The path; whether something lies there is not asked.
+
     Raises:
         ConfigError: It is empty, holds a NUL, or names the home folder of a user who is not there.
     """
@@ -40,11 +43,11 @@ def path_of(path: str, key: str) -> Path:
         raise ConfigError(
             f"{key} is empty: give the file that holds the records, for example {key}=facts.jsonl"
         )
+    if "\0" in path:
+        raise ConfigError(f"{key} '{escaped(path)}' is no path: it holds a NUL")
     try:
-        if "\0" in path:
-            raise ValueError("it holds a NUL")
         return Path(path).expanduser()
-    except (RuntimeError, ValueError) as cause:
+    except RuntimeError as cause:
         raise ConfigError(f"{key} '{escaped(path)}' is no path: {cause}") from cause
 
 
