@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zu_framework import ConfigError
-from zu_framework.bench import load_bench
+from zu_framework.benches import load_bench
 from zu_framework.config import Config, load_config
 
 WRITTEN = [

@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from zu_framework.bench import Bench, BenchResult, Ended, run_bench, tables, write_outputs
-from zu_framework.bench.tables import BOLD, BenchTable
+from zu_framework.benches import Bench, BenchResult, Ended, tables
+from zu_framework.benches import bench as run_bench
+from zu_framework.benches.tables import BOLD, BenchTable
 
 
 def bench(config: str, overrides: Sequence[str], console: Console | None = None) -> BenchResult:
@@ -27,14 +28,13 @@ def bench(config: str, overrides: Sequence[str], console: Console | None = None)
         console.print(f"{place} {escape(str(one.planned.cell))}: {said}", highlight=False, soft_wrap=True)
 
     result = run_bench(config, overrides, started=started, ended=ended)
-    written = write_outputs(result)
     for table in tables(result.cells, result.better, result.bench.config):
         console.print(_rich(table))
         for row in table.rows:
             if row.note:
                 console.print(f"[yellow]note[/yellow]: {escape(row.method)}: {escape(row.note)}")
     console.print(f"[dim]{BOLD}[/dim]")
-    _where(written, result, console)
+    _where(result.written, result, console)
     return result
 
 

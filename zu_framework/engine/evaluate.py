@@ -18,10 +18,11 @@ from zu_framework.engine.results import finite, plain_measurements
 from zu_framework.engine.session import Session, read_inputs, resolve
 from zu_framework.errors import ConfigError, DataError, ExitCode, unknown_name
 from zu_framework.evaluation import Scorer
+from zu_framework.files import write_json
 from zu_framework.models import check_folder
 from zu_framework.problem import Measurement
 from zu_framework.registry.manager import Plugins, installed_plugins
-from zu_framework.store.run_folder import run_folder, write_json
+from zu_framework.store.run_folder import run_folder
 
 __all__ = ["Evaluation", "evaluate", "suites"]
 

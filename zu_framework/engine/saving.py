@@ -10,11 +10,14 @@ from pathlib import Path
 from zu_framework.engine.results import RunResult, metrics_json, resolved_yaml
 from zu_framework.engine.session import Session
 from zu_framework.errors import RunFolderError, ZuError, described
+from zu_framework.files import write_json
 from zu_framework.store.adapter import write_adapter
+from zu_framework.store.checkpoints import apply
 from zu_framework.store.intermediates import SITES, Intermediates
-from zu_framework.store.ledger import Ledger
 from zu_framework.store.records import load_edit
-from zu_framework.store.run_folder import write_json
+
+# what a full or read-only disk raises: torch and safetensors tell it in their own ways
+FAILURES = (ZuError, OSError, RuntimeError)
 
 
 def save_run(session: Session, result: RunResult) -> RunResult:
@@ -35,11 +38,7 @@ def save_run(session: Session, result: RunResult) -> RunResult:
         for name, write in _optional_parts(folder, result):
             try:
                 write()
-            except (
-                ZuError,
-                OSError,
-                RuntimeError,
-            ) as cause:  # safetensors tells a full disk as one of the three
+            except FAILURES as cause:
                 shutil.rmtree(folder / name, ignore_errors=True)
                 failed[name] = described(cause)
                 session.journal.record("part failed", part=name, error=failed[name])
@@ -78,8 +77,7 @@ def _optional_parts(folder: Path, result: RunResult) -> list[tuple[str, Callable
     """Return the parts that were asked for, each with what writes it."""
 
     def model() -> None:
-        result.edit.lm.save(folder / "model")
-        Ledger.read(folder).save(folder / "model")
+        apply(folder, result.config.model.path, folder / "model")
 
     parts: list[tuple[str, Callable[[], object]]] = []
     if result.config.output.model:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from zu_framework.config import COMPONENT_GROUPS, STAGE_GROUPS, Config, load_config, options_from
 from zu_framework.contracts import Progress, RunContext, compute_anew, no_progress
-from zu_framework.engine.checkpoint import check_checkpoint, ledger_of, load_model, reference_scorer
+from zu_framework.engine.checkpoint import carried_edits, check_checkpoint, load_model, reference_scorer
 from zu_framework.engine.guard import Guard
 from zu_framework.engine.inputs import Documents, check_outputs, read_data, read_text
 from zu_framework.engine.processes import Processes, current, joined
@@ -156,9 +156,12 @@ def resolve(config: Config, plugins: Plugins, groups: Sequence[str] = tuple(COMP
     if "data" in groups and "data" not in config.components:
         raise missing(config, "data", plugins)
     shared = {g: choose(c, plugins, config.origins) for g, c in config.components.items()}
+    journal = Journal()
     return Session(
         config,
         plugins,
+        journal=journal,
+        observers=Observers(plugins, journal.record),
         stages=resolve_stages(config, plugins) if set(STAGE_GROUPS) <= set(groups) else (),
         data=shared.get("data") if "data" in groups else None,
         background=shared.get("background"),
@@ -249,12 +252,12 @@ def open_run(
                 "start", config=session.config.name, seed=session.config.seed, **counts, notes=split.notes
             )
             if processes.first:
-                session.observers = Observers(session.plugins, journal.record)
                 session.observers.begin(session.config)
+            else:
+                session.observers = Observers()
             with journal.phase("load"):
                 session.model = load_model(session.config, session.plugins)
-            session.ledger = ledger_of(session.config, session.model)
-            session.earlier = session.ledger.earlier_keys()
+            session.ledger, session.earlier = carried_edits(session.config)
             if session.ledger.entries:
                 journal.record("ledger", edits=[entry.id for entry in session.ledger.entries])
             yield session
@@ -276,4 +279,24 @@ def _place(session: Session) -> Iterator[None]:
         if session.config.output.intermediates:
             session.intermediates = Intermediates(session.partial)
         session.journal.write_to(log)
-        yield
+        try:
+            yield
+        finally:
+            session.journal.continue_in(None)  # the log closes with the folder
+
+
+def finish(session: Session, result: Any) -> None:
+    """Tell the observers of a finished run; what goes wrong with them is appended to its log.
+
+    Args:
+        session: Its run folder is in place.
+        result: What the observers see.
+    """
+    if session.partial is None:
+        return
+    with (session.folder / "log.jsonl").open("a", encoding="utf-8") as log:
+        session.journal.continue_in(log)
+        try:
+            session.observers.finished(result)
+        finally:
+            session.journal.continue_in(None)
