@@ -226,6 +226,27 @@ class MmluOptions(Draws):
 
 
 @dataclass
+class WorldOptions(Draws):
+    """Plain facts of the world that a small real model knows; they come with the package."""
+
+    protocol: Literal["zerounlearn", "all"] = field(
+        default="all",
+        metadata={
+            "help": "all: forget facts come from all, retained ones from what they leave; zerounlearn: from the second "
+            "half, and from the first; each half holds every relation"
+        },
+    )
+    probes: Literal["all", "known"] = field(
+        default="all",
+        metadata={
+            "help": "known: without the paraphrases and neighbours that SmolLM2-135M-Instruct does not answer"
+        },
+    )
+    forget: Count = field(default=10, metadata={"help": FORGET})
+    retain: Count = field(default=ALL, metadata={"help": RETAIN})
+
+
+@dataclass
 class DemoOptions(Draws):
     """The demo world, under the protocol `zerounlearn`; with seed 0 the ten facts are those its twin never saw."""
 
