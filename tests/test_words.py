@@ -23,7 +23,6 @@ ANSWERS = re.compile(
 WORDS_TO_DO: tuple[str, ...] = (
     "plugins/zu_plugins/finetune",
     "zu_framework/models",
-    "zu_framework/store",
 )
 
 
