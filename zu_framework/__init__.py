@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         RunObserver,
         TargetBuilder,
     )
+    from zu_framework.engine.audit import AuditReport, audit
     from zu_framework.engine.check import check
     from zu_framework.engine.edit import Edit
     from zu_framework.engine.evaluate import evaluate
@@ -90,6 +91,7 @@ _LAZY = {
     name: module
     for module, names in {
         "zu_framework.contracts": "AuditContext Collector Remembered RunContext RunObserver TargetBuilder",
+        "zu_framework.engine.audit": "AuditReport audit",
         "zu_framework.engine.check": "check",
         "zu_framework.engine.edit": "Edit",
         "zu_framework.engine.evaluate": "evaluate",
@@ -111,6 +113,7 @@ __all__ = [
     "AuditContext",
     "AuditError",
     "AuditFacts",
+    "AuditReport",
     "AuditSpec",
     "Background",
     "BackgroundSpec",
@@ -165,6 +168,7 @@ __all__ = [
     "ZuError",
     "__version__",
     "apply",
+    "audit",
     "check",
     "evaluate",
     "export_lora",

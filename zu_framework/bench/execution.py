@@ -17,6 +17,7 @@ from zu_framework.bench.grid import Bench, load_bench
 from zu_framework.bench.planning import Planned, config_yaml, plan
 from zu_framework.bench.records import CellResult, read_results
 from zu_framework.config import Layer, escaped, lay_over, load_config, options_from, typed_config
+from zu_framework.engine.audit import audit
 from zu_framework.engine.run import run
 from zu_framework.errors import PluginError, RunFolderError, ZuError
 from zu_framework.files import write_json, write_text
@@ -84,7 +85,7 @@ def run_bench(
             seconds = float((one.answer or {}).get("seconds", 0.0))
             ended(Ended(cell, number, len(waiting), seconds, error))
         cells = read_results(planned)
-    better = {name: spec.better for name, spec in _metric_specs(bench, plugins).items()}
+    better = {name: spec.better for name, spec in _metric_specs(bench, plugins).items()} | {"audit": "lower"}
     return BenchResult(bench, bench.folder, cells, better, len(planned) - len(waiting))
 
 
@@ -97,10 +98,15 @@ def run_cell(job: Mapping[str, Any]) -> dict[str, Any]:
         os.chdir(job["directory"])
         alone = load_config(job["config"])
         place = Layer({"output": {"folder": escaped(job["folder"]), "name": job["name"]}})
-        result = run(typed_config(alone.name, lay_over(alone.layer, place)))
-        seconds = sum(result.seconds.values())
-        del result  # with the model
-        gc.collect()
+        seconds = 0.0
+        if not job.get("edited"):
+            result = run(typed_config(alone.name, lay_over(alone.layer, place)))
+            seconds = sum(result.seconds.values())
+            del result  # with the model
+            gc.collect()
+        if job.get("audits"):
+            attacked = audit(Path(job["folder"]) / job["name"], {"audit": {"attacks": list(job["audits"])}})
+            seconds += attacked.seconds
         return {"seconds": seconds}
     except ZuError as error:
         return {"error": str(error), "kind": type(error).__name__, "traceback": ""}
@@ -117,6 +123,8 @@ def _job(cell: Planned) -> dict[str, Any]:
         "config": str(cell.config.resolve()),
         "folder": str(cell.folder.parent.resolve()),
         "name": cell.name,
+        "edited": cell.edited,
+        "audits": list(cell.audits),
         "directory": os.getcwd(),
     }
 

@@ -44,6 +44,12 @@ class BenchConfig:
     metrics: list[str] = field(
         default_factory=list, metadata={"help": "columns of the table, in order; []: all that is measured"}
     )
+    audits: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "attacks made on every cell's edit; each adds its recovered shares as columns audit/VARIANT"
+        },
+    )
     forgetting: str = field(
         default="efficacy", metadata={"help": "metric that the trade-off plot shows across"}
     )

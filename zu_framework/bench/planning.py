@@ -13,9 +13,11 @@ import zu_framework
 from zu_framework.bench.grid import Bench, Cell
 from zu_framework.config import Config
 from zu_framework.engine.session import open_session, resolve
-from zu_framework.errors import ConfigError, ZuError
+from zu_framework.errors import ConfigError, RunFolderError, ZuError
 from zu_framework.models.loading import local_path
 from zu_framework.registry.manager import Plugins
+from zu_framework.specs import AuditSpec
+from zu_framework.store.audits import read_audit
 from zu_framework.store.digests import fingerprint
 
 
@@ -26,6 +28,7 @@ class Planned:
     cell: Cell
     name: str
     bench: Path
+    audits: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -44,7 +47,12 @@ class Planned:
 
     @property
     def done(self) -> bool:
-        """Whether it ran to its end: run folders appear whole."""
+        """Whether it ran to its end, its attacks too: run folders appear whole."""
+        return self.edited and (not self.audits or set(self.audits) <= attacks_made(self.folder))
+
+    @property
+    def edited(self) -> bool:
+        """Whether its run folder is there."""
         return (self.folder / "metrics.json").is_file()
 
 
@@ -67,7 +75,19 @@ def plan(bench: Bench, plugins: Plugins) -> list[Planned]:
         except ZuError as cause:
             raise type(cause)(f"bench cell {cell}: {cause}") from cause
     stamps: dict[str, Any] = {}
-    return [Planned(cell, _name(cell, stamps), bench.folder) for cell in bench.cells]
+    for name in bench.config.audits:
+        plugins.registry.get(AuditSpec.kind, name).load()
+    audits = tuple(bench.config.audits)
+    return [Planned(cell, _name(cell, stamps), bench.folder, audits) for cell in bench.cells]
+
+
+def attacks_made(folder: Path) -> set[str]:
+    """Return the attacks that a run folder's audit made or found impossible; none where it has no readable audit."""
+    try:
+        found = read_audit(folder / "audit")
+    except RunFolderError:
+        return set()
+    return set() if found is None else set(found.get("attacks", ()))
 
 
 def _unseen(tree: Mapping[str, Any], seen: set[str]) -> bool:
@@ -86,7 +106,7 @@ def _check_metrics(bench: Bench, cell: Cell) -> None:
     shown["retention"] = [bench.config.retention]
     for key, names in shown.items():
         for name in names:
-            if name.partition("/")[0] not in measured:
+            if name.partition("/")[0] not in (measured | ({"audit"} if bench.config.audits else set())):
                 raise ConfigError(
                     f"bench.{key} names {name!r}, which is not measured: evaluate.metrics has "
                     f"{', '.join(sorted(measured))}"

@@ -146,6 +146,53 @@ def evaluate(
 
 
 @app.command()
+def audit(
+    target: Annotated[
+        str, typer.Argument(metavar="RUN|MODEL", help="A run folder; or a model, with data.name=... given.")
+    ],
+    overrides: Overrides = None,
+    preset: Annotated[
+        str,
+        typer.Option("--preset", metavar="NAME", help="quick, full, or a YAML file with the group `audit`."),
+    ] = "quick",
+    base: Annotated[
+        str | None,
+        typer.Option("--base", metavar="MODEL", help="The untouched model; a run folder knows its own."),
+    ] = None,
+    fail_over: Annotated[
+        float | None,
+        typer.Option(
+            "--fail-over",
+            metavar="POINTS",
+            help="Exit 4 where an attack recovers more than this above chance.",
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Attack an edited model in every way that is known, and say what comes back; nothing is edited.
+
+    Beside each number stand the untouched model, a retrained twin (evaluate.reference=MODEL), facts that nobody knows
+    and retained facts, all under the same attack. The same command goes on where an earlier one stopped.
+    """
+    from zu_framework.cli.audits import print_audit
+    from zu_framework.cli.progress import progress
+    from zu_framework.engine.audit import audit as audit_model
+    from zu_framework.engine.audit import audit_json
+    from zu_framework.reporting.audit_page import write_audit_page
+
+    given = [*(overrides or ()), *([] if fail_over is None else [f"audit.limit={fail_over}"])]
+    with progress() as report:
+        result = audit_model(target, preset, given, base=base, progress=report)
+    page = write_audit_page(result.folder)
+    if json:
+        typer.echo(json_text(audit_json(result)))
+    else:
+        print_audit(result, page)
+    if fail_over is not None and result.exit_code:
+        raise typer.Exit(result.exit_code)
+
+
+@app.command()
 def plugins(
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
@@ -232,6 +279,13 @@ def report(
     typer.echo(f"report: {path}")
     if open:
         typer.launch(path.resolve().as_uri())
+
+
+def json_text(value: Any) -> str:
+    """Return JSON that people can read."""
+    import json
+
+    return json.dumps(value, indent=2, ensure_ascii=False, default=str)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

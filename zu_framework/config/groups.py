@@ -164,6 +164,27 @@ class ReportConfig:
 
 
 @dataclass
+class AuditConfig:
+    """How an edited model is attacked, and when the audit counts as failed."""
+
+    attacks: list[str] = field(
+        default_factory=list, metadata={"help": "names of audits, in the order they are made; [] makes none"}
+    )
+    options: dict[str, Any] = field(
+        default_factory=dict,
+        metadata={"help": "options of single audits: audit.options.NAME.OPTION, such as relearn.steps"},
+    )
+    forget: int = field(default=50, metadata={"help": "facts to forget that are asked at most", "least": 1})
+    retain: int = field(
+        default=20, metadata={"help": "facts to retain that are asked at most, evenly spaced", "least": 0}
+    )
+    limit: float = field(
+        default=10.0,
+        metadata={"help": "percentage points above chance up to which an attack counts as withstood"},
+    )
+
+
+@dataclass
 class LedgerConfig:
     """The edits that the model carries already."""
 
@@ -181,6 +202,7 @@ CORE_GROUPS: Mapping[str, type[Any]] = {
     "evaluate": EvaluateConfig,
     "output": OutputConfig,
     "report": ReportConfig,
+    "audit": AuditConfig,
     "ledger": LedgerConfig,
 }
 

@@ -25,7 +25,18 @@ from zu_framework.errors import ConfigError, did_you_mean, in_stage
 from zu_framework.registry import Plugins, Registry, installed_plugins
 
 # in the order that a config is written out
-KNOWN = ("name", "seed", "model", *COMPONENT_GROUPS, "then", "evaluate", "output", "report", "ledger")
+KNOWN = (
+    "name",
+    "seed",
+    "model",
+    *COMPONENT_GROUPS,
+    "then",
+    "evaluate",
+    "output",
+    "report",
+    "ledger",
+    "audit",
+)
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "half": "float16", "fp32": "float32", "float": "float32"}
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 import zu_framework
 from zu_framework.engine.writing import SiteEdit, Writer
-from zu_framework.errors import RunFolderError
+from zu_framework.errors import RunFolderError, described
 from zu_framework.files import writing
 from zu_framework.models import LanguageModel
 from zu_framework.problem import Request
@@ -144,7 +144,12 @@ class Edit:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.revert()
+        try:
+            self.revert()
+        except Exception as cause:  # never in place of what the block raised: said beside it
+            if value is None:
+                raise
+            value.add_note(f"besides, the edit could not be reverted: {described(cause)}")
 
 
 def _refuse_another(folder: Path, record: EditRecord) -> None:
@@ -155,13 +160,13 @@ def _refuse_another(folder: Path, record: EditRecord) -> None:
 
 
 def request_digest(requests: Sequence[Request]) -> str:
-    """xxh3-128 of what was asked: prompts, subjects, answers, targets, in order."""
+    """Return the xxh3-128 of what was asked: prompts, subjects, answers, targets, in order."""
     asked = [[r.prompt, r.subject, r.subject_start, r.answer, r.target] for r in requests]
     return xxhash.xxh3_128_hexdigest(json.dumps(asked, ensure_ascii=False).encode())
 
 
 def versions() -> Mapping[str, str]:
-    """What made the edit."""
+    """Return the versions of what made the edit."""
     return {
         "zu_framework": zu_framework.__version__,
         "torch": torch.__version__,

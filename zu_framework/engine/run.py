@@ -22,13 +22,11 @@ from zu_framework.engine.loop import locate, make_edit
 from zu_framework.engine.measuring import Measured, measured_side
 from zu_framework.engine.results import Completion, RunResult
 from zu_framework.engine.saving import save_run
-from zu_framework.engine.session import Session, open_run, resolve
+from zu_framework.engine.session import Session, finish, open_run, resolve
 from zu_framework.errors import ConfigError, ModelError
 from zu_framework.models import CheckpointInfo, LanguageModel
 from zu_framework.registry import Plugins, architecture_finder, installed_plugins
 from zu_framework.store.ledger import Ledger
-
-COMPLETION_TOKENS = 12
 
 __all__ = ["RunResult", "run", "unlearn"]
 
@@ -64,7 +62,7 @@ def run(
         edit = make_edit(session, session.split.forget)
         after = measured_side(session, reference, edit)
         result = save_run(session, _result(session, edit, before, after))
-    session.observers.finished(result)
+    finish(session, result)
     return replace(result, notes=tuple(dict.fromkeys((*result.notes, *session.observers.notes))))
 
 

@@ -16,6 +16,9 @@ from zu_framework.store.checkpoints import apply
 from zu_framework.store.intermediates import SITES, Intermediates
 from zu_framework.store.records import load_edit
 
+# what a full or read-only disk raises: torch and safetensors tell it in their own ways
+FAILURES = (ZuError, OSError, RuntimeError)
+
 
 def save_run(session: Session, result: RunResult) -> RunResult:
     """Write a run folder; nothing in a process that writes none.
@@ -35,11 +38,7 @@ def save_run(session: Session, result: RunResult) -> RunResult:
         for name, write in _optional_parts(folder, result):
             try:
                 write()
-            except (
-                ZuError,
-                OSError,
-                RuntimeError,
-            ) as cause:  # safetensors tells a full disk as one of the three
+            except FAILURES as cause:
                 shutil.rmtree(folder / name, ignore_errors=True)
                 failed[name] = described(cause)
                 session.journal.record("part failed", part=name, error=failed[name])

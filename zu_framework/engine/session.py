@@ -156,9 +156,12 @@ def resolve(config: Config, plugins: Plugins, groups: Sequence[str] = tuple(COMP
     if "data" in groups and "data" not in config.components:
         raise missing(config, "data", plugins)
     shared = {g: choose(c, plugins, config.origins) for g, c in config.components.items()}
+    journal = Journal()
     return Session(
         config,
         plugins,
+        journal=journal,
+        observers=Observers(plugins, journal.record),
         stages=resolve_stages(config, plugins) if set(STAGE_GROUPS) <= set(groups) else (),
         data=shared.get("data") if "data" in groups else None,
         background=shared.get("background"),
@@ -249,8 +252,9 @@ def open_run(
                 "start", config=session.config.name, seed=session.config.seed, **counts, notes=split.notes
             )
             if processes.first:
-                session.observers = Observers(session.plugins, journal.record)
                 session.observers.begin(session.config)
+            else:
+                session.observers = Observers()
             with journal.phase("load"):
                 session.model = load_model(session.config, session.plugins)
             session.ledger, session.earlier = carried_edits(session.config)
@@ -275,4 +279,24 @@ def _place(session: Session) -> Iterator[None]:
         if session.config.output.intermediates:
             session.intermediates = Intermediates(session.partial)
         session.journal.write_to(log)
-        yield
+        try:
+            yield
+        finally:
+            session.journal.continue_in(None)  # the log closes with the folder
+
+
+def finish(session: Session, result: Any) -> None:
+    """Tell the observers of a finished run; what goes wrong with them is appended to its log.
+
+    Args:
+        session: Its run folder is in place.
+        result: What the observers see.
+    """
+    if session.partial is None:
+        return
+    with (session.folder / "log.jsonl").open("a", encoding="utf-8") as log:
+        session.journal.continue_in(log)
+        try:
+            session.observers.finished(result)
+        finally:
+            session.journal.continue_in(None)

@@ -13,6 +13,7 @@ import yaml
 from zu_framework.errors import RunFolderError
 from zu_framework.problem import Measurement
 from zu_framework.reporting.analysis import Analysis, read_analysis, read_facts
+from zu_framework.store.audits import read_audit
 from zu_framework.store.fields import Fields
 from zu_framework.store.records import EDIT_FILE, UNDO_FILE
 from zu_framework.store.tensor_files import described
@@ -36,6 +37,7 @@ class RunReport:
         events: The log.
         facts: `facts.json`; None where the run has none.
         analysis: `analysis.safetensors`; None where the run has none.
+        audit: `audit/metrics.json`; None where the run was not audited.
         text_label: What a reader must know of the held-out text.
         undo: Whether the original tensors lie in the folder.
         better: The wanted direction of each metric, where known.
@@ -53,6 +55,7 @@ class RunReport:
     events: list[Mapping[str, Any]]
     facts: Mapping[str, Any] | None
     analysis: Analysis | None
+    audit: Mapping[str, Any] | None = None
     text_label: str = ""
     undo: bool = True
     better: Mapping[str, str] = field(default_factory=dict)
@@ -104,6 +107,7 @@ def read_run(
         events=_log(folder / "log.jsonl"),
         facts=read_facts(folder),
         analysis=read_analysis(folder),
+        audit=read_audit(folder / "audit"),
         text_label=str(metrics.get("perplexity_text", "")),
         undo=(folder / UNDO_FILE).is_file(),
         better=better or {},

@@ -38,6 +38,10 @@ class Journal:
         for event in self.events:
             stream.write(json.dumps(event) + "\n")
 
+    def continue_in(self, stream: TextIO | None) -> None:
+        """Write the events from now on to this stream; None keeps them in memory alone."""
+        self._stream = stream
+
     def record(self, event: str, **data: Any) -> None:
         """Keep one event with its time in seconds since the start."""
         entry = {"event": event, "at": round(time.perf_counter() - self._start, 4), **data}
