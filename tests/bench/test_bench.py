@@ -78,6 +78,40 @@ def test_every_cell_is_a_run_folder_and_the_table_holds_its_numbers(
     }
 
 
+def cut_off(folder: Path) -> None:
+    path = folder / "metrics.json"
+    path.write_text(path.read_text()[:50])
+
+
+def be_a_list(folder: Path) -> None:
+    (folder / "metrics.json").write_text("[]")
+
+
+def lose_a_number(folder: Path) -> None:
+    path = folder / "metrics.json"
+    kept = json.loads(path.read_text())
+    del kept["edit"]["requests"]
+    path.write_text(json.dumps(kept))
+
+
+@pytest.mark.parametrize("damage", [cut_off, be_a_list, lose_a_number])
+def test_a_damaged_cell_is_named_and_the_others_are_shown(
+    written: Write, capsys: pytest.CaptureFixture[str], damage: Callable[[Path], None]
+) -> None:
+    source = written(seeds=1)
+    assert zu(capsys, "bench", source)[0] == 0
+    cell = Path("benches/small/cells", rows()[0]["cell"])
+    damage(cell)
+    code, out, err = zu(capsys, "bench", source)
+    assert code == 2 and "Traceback" not in out + err
+    found = rows()
+    assert (
+        f"{cell} is damaged" in found[0]["error"]
+        and "remove it, and run the bench again" in found[0]["error"]
+    )
+    assert [row["status"] for row in found] == ["failed", "done"]
+
+
 def test_a_second_call_runs_nothing_and_a_new_seed_only_its_cells(
     written: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -166,6 +200,9 @@ def test_a_mistake_in_the_last_method_is_met_before_the_first_cell(
         ({"bench": {"retention": "utility"}}, [], "bench.retention names 'utility', which is not measured"),
         ({"output": {"folder": "x"}}, [], "a bench has bench.folder"),
         ({"executor": "clouds"}, [], "unknown executor 'clouds'"),
+        ({"bench": {"name": "../../escaped"}}, [], "small.yaml, line "),
+        ({}, ["bench.name=../escaped"], "no path separators"),
+        ({}, ["bench.name=/tmp/escaped"], "no path separators"),
         ({}, ["methods.MEMTI.solver.relative_ridge=1"], "did you mean 'MEMIT'"),
         ({}, ["methods=[MEMIT, ROME]"], "unknown method 'ROME'"),
         ({}, ["executor.wrokers=2"], "executor"),

@@ -15,7 +15,7 @@ import zu_framework as zu
 from tests.store.edits import DTYPES, contents, differing, random_edit, rewrite, run_on, stored
 from zu_framework import LanguageModel, ModelError, RunFolderError
 from zu_framework.problem import Site
-from zu_framework.store.records import load_edit
+from zu_framework.store.run_edit import load_edit
 from zu_framework.store.shards import Checkpoint
 from zu_framework.testing import tiny_model
 from zu_framework.testing.models import FAMILIES

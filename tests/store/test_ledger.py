@@ -22,7 +22,7 @@ from zu_framework.engine.check import check
 from zu_framework.engine.run import RunResult
 from zu_framework.store.ledger import Ledger
 from zu_framework.store.private import PrivatePart
-from zu_framework.store.records import load_edit
+from zu_framework.store.run_edit import load_edit
 
 Settings = dict[str, Any]
 Edited = Callable[..., RunResult]

@@ -13,6 +13,7 @@ from typing import Any
 
 from zu_framework.bench.grid import Cell
 from zu_framework.bench.planning import Planned
+from zu_framework.errors import ZuError, described
 from zu_framework.problem import Measurement
 from zu_framework.store.audits import read_audit
 
@@ -53,11 +54,22 @@ def read_results(planned: Sequence[Planned]) -> list[CellResult]:
 
 def _read(planned: Planned) -> CellResult:
     command = f"zu run {shlex.quote(str(planned.config))}"
-    if not planned.done:
-        error = "it was not run"
-        if planned.failure.exists():
-            error = json.loads(planned.failure.read_text(encoding="utf-8"))["error"]
+    damaged = (ZuError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+    try:
+        return _done(planned, command) if planned.done else _not_done(planned, command)
+    except damaged as cause:
+        error = f"{planned.folder} is damaged ({described(cause)}): remove it, and run the bench again"
         return CellResult(planned.cell, planned.name, command, error=error)
+
+
+def _not_done(planned: Planned, command: str) -> CellResult:
+    error = "it was not run"
+    if planned.failure.exists():
+        error = json.loads(planned.failure.read_text(encoding="utf-8"))["error"]
+    return CellResult(planned.cell, planned.name, command, error=error)
+
+
+def _done(planned: Planned, command: str) -> CellResult:
     kept = json.loads((planned.folder / "metrics.json").read_text(encoding="utf-8"))
     edit = kept["edit"]
     return CellResult(

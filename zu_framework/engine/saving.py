@@ -14,7 +14,7 @@ from zu_framework.files import write_json
 from zu_framework.store.adapter import write_adapter
 from zu_framework.store.checkpoints import apply
 from zu_framework.store.intermediates import SITES, Intermediates
-from zu_framework.store.records import load_edit
+from zu_framework.store.run_edit import load_edit
 
 # what a full or read-only disk raises: torch and safetensors tell it in their own ways
 FAILURES = (ZuError, OSError, RuntimeError)

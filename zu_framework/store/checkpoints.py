@@ -18,7 +18,8 @@ from zu_framework.store.ledger import Ledger
 from zu_framework.store.matching import check_before, places
 from zu_framework.store.originals import keep_originals, kept_originals
 from zu_framework.store.private import PrivatePart
-from zu_framework.store.records import EditRecord, load_edit
+from zu_framework.store.records import EditRecord
+from zu_framework.store.run_edit import load_edit
 from zu_framework.store.shards import Checkpoint
 from zu_framework.store.sources import source_folder
 from zu_framework.store.taking_out import check_original, put_back, take_out

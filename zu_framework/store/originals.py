@@ -11,7 +11,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from zu_framework.store.records import UNDO_FILE, EditRecord
+from zu_framework.store.records import EditRecord
+from zu_framework.store.run_edit import UNDO_FILE
 from zu_framework.store.shards import Checkpoint
 from zu_framework.store.tensor_files import check_description, described, load_tensors, save_tensors
 
