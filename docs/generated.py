@@ -112,6 +112,11 @@ def configuration_page() -> str:
         lines += [f"### metric: `{name}`", "", f"{spec.summary[0].upper()}{spec.summary[1:]}.", ""]
         if fields(spec.options):
             lines += [*table(f"evaluate.options.{name}", spec.options), ""]
+    lines += ["## Audits", "", "`audit.attacks` names them; what each does: [auditing](../audit.md).", ""]
+    for name in registry.names("audit"):
+        spec = registry.get("audit", name).spec
+        lines += [f"### audit: `{name}`", "", f"{spec.summary[0].upper()}{spec.summary[1:]}.", ""]
+        lines += [*table(f"audit.options.{name}", spec.options), ""]
     lines += ["## Ready-made configurations", ""]
     for name, path in {**ready_made(), **ready_made_benches()}.items():
         lines += [f"### `{name}`", "", "```yaml", path.read_text(encoding="utf-8").rstrip(), "```", ""]

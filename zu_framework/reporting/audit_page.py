@@ -73,6 +73,9 @@ def audit_rows(found: Mapping[str, Any]) -> Markup:
 
     Args:
         found: What `metrics.json` of an audit holds.
+
+    Returns:
+        HTML.
     """
     rows = []
     for one in _ordered(found):
