@@ -235,8 +235,8 @@ def _site(entry: Fields, tensors: Mapping[str, Tensor]) -> SiteRecord:
 
 def _step(entry: Fields, parts: Mapping[str, Tensor | None]) -> Update:
     try:
-        return Update(
-            left=parts["left"], right=parts["right"], dense=parts["dense"], scale=entry.number("scale")
-        )
+        # copies: algebra on the file's own, unaligned memory may differ in the last bit from the run's
+        left, right = (None if part is None else part.clone() for part in (parts["left"], parts["right"]))
+        return Update(left=left, right=right, dense=parts["dense"], scale=entry.number("scale"))
     except SolverError as cause:
         raise entry.wrong("", f"is no update: {cause}") from cause
