@@ -41,7 +41,7 @@ def edited(settings: Settings, facts: Path, tmp_path: Path) -> Edited:
         path.write_text("\n".join(lines[which]))
         mine = {
             **settings,
-            "data": {"name": "jsonl", "path": str(path), "forget": 0},
+            "data": {"name": "jsonl", "path": str(path), "forget": "all"},
             "locator": {"name": "fixed", "layers": list(layers)},
             "collector": {"name": "subject-last", "contexts": "none"},
             "target": {"name": "neutral", "steps": 3},
