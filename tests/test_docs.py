@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import typer
 
-from zu_framework.bench import load_bench
+from zu_framework.benches import load_bench
 from zu_framework.cli.app import app
 from zu_framework.config import load_config
 from zu_framework.engine.session import resolve

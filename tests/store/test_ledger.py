@@ -257,7 +257,7 @@ def test_edits_in_memory_protect_each_other_and_are_listed_together(
     assert len(ledger(tmp_path / "again")) == 2
     other = LanguageModel.wrap(type(lm.model)(lm.model.config), lm.tokenizer)
     with pytest.raises(ModelError, match="made on another model"):
-        zu.unlearn(other, lm.tokenizer, [], settings, earlier=[first])
+        zu.unlearn(other, lm.tokenizer, list(first.requests), settings, earlier=[first])
 
 
 def test_a_checkpoint_without_its_ledger_gets_it_from_the_run(edited: Edited, tmp_path: Path) -> None:

@@ -11,22 +11,33 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from zu_framework.bench.grid import Cell
-from zu_framework.bench.planning import Planned
-from zu_framework.errors import ZuError, described
+from zu_framework.benches.grid import Cell
+from zu_framework.benches.planning import Planned, read_metrics
+from zu_framework.errors import ExitCode
 from zu_framework.files import whole_file
 from zu_framework.problem import Measurement
 from zu_framework.store.audits import read_audit
 
 WORST_ATTACK = "audit/worst"
-MEASURING = ("load", "measure", "save")  # phases that are no part of what a method costs
+MEASURING = ("load", "measure", "observe", "save")  # phases that are no part of what a method costs
 
 
 @dataclass(frozen=True)
 class CellResult:
-    """One cell's result. error: why there is none. command: runs the cell alone, from where the bench was run.
+    """One cell's result.
 
-    seconds: by phase, as they passed; saved: what its parts found in the cache had taken, less the time to find it.
+    Args:
+        cell: The run.
+        name: Of its folder.
+        command: Runs it alone, from where the bench was run.
+        before: Measurements of the untouched model, by metric.
+        after: Measurements of the edited model, by metric.
+        seconds: By phase, as they passed.
+        saved: What parts found in the cache had taken, less the time to find them.
+        facts: How many were forgotten.
+        text_label: What a reader must know of the held-out text.
+        error: Why there is no result.
+        exit_code: Of a run that failed; 0 of one that is done.
     """
 
     cell: Cell
@@ -39,9 +50,13 @@ class CellResult:
     facts: int = 0
     text_label: str = ""
     error: str = ""
+    exit_code: ExitCode = ExitCode.DONE
 
     def cost(self) -> dict[str, float]:
-        """Seconds by phase that the method would take alone: statistics and measuring apart, found targets included."""
+        """Return seconds by phase that the method would take alone, found targets included.
+
+        Statistics of general text and measuring are no part of it.
+        """
         spent = {name: took for name, took in self.seconds.items() if name not in (*MEASURING, "background")}
         for name, took in self.saved.items():
             spent[name] = spent.get(name, 0.0) + took
@@ -49,29 +64,19 @@ class CellResult:
 
 
 def read_results(planned: Sequence[Planned]) -> list[CellResult]:
-    """Each cell's result or failure, in the grid's order."""
+    """Return each cell's result or failure, in the grid's order."""
     return [_read(cell) for cell in planned]
 
 
 def _read(planned: Planned) -> CellResult:
     command = f"zu run {shlex.quote(str(planned.config))}"
-    damaged = (ZuError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
-    try:
-        return _done(planned, command) if planned.done else _not_done(planned, command)
-    except damaged as cause:
-        error = f"{planned.folder} is damaged ({described(cause)}): remove it, and run the bench again"
-        return CellResult(planned.cell, planned.name, command, error=error)
-
-
-def _not_done(planned: Planned, command: str) -> CellResult:
-    error = "it was not run"
-    if planned.failure.exists():
-        error = json.loads(planned.failure.read_text(encoding="utf-8"))["error"]
-    return CellResult(planned.cell, planned.name, command, error=error)
-
-
-def _done(planned: Planned, command: str) -> CellResult:
-    kept = json.loads((planned.folder / "metrics.json").read_text(encoding="utf-8"))
+    kept = read_metrics(planned.folder)
+    if kept is None or not planned.done:
+        error, code = "it was not run", int(ExitCode.INPUT)
+        if planned.failure.exists():
+            failure = json.loads(planned.failure.read_text(encoding="utf-8"))
+            error, code = failure["error"], failure.get("exit_code", code)
+        return CellResult(planned.cell, planned.name, command, error=error, exit_code=ExitCode(code))
     edit = kept["edit"]
     return CellResult(
         planned.cell,
@@ -97,7 +102,7 @@ def _recovered(folder: Path) -> dict[str, Measurement]:
 
 
 def _measurements(kept: Mapping[str, Mapping[str, Any]]) -> dict[str, Measurement]:
-    """As `metrics.json` holds them: numbers that JSON has no word for are text there."""
+    """Return measurements from `metrics.json`, where numbers that JSON has no word for are text."""
     known = {entry.name for entry in fields(Measurement)}
     numbers = {"value", "numerator", "denominator", "low", "high"}
     found = {}
@@ -109,7 +114,7 @@ def _measurements(kept: Mapping[str, Mapping[str, Any]]) -> dict[str, Measuremen
 
 
 def rows(cells: Sequence[CellResult]) -> list[dict[str, Any]]:
-    """One row a cell: what it is, each metric before and after with its parts, seconds by phase, error, command."""
+    """Return one row a cell: what it is, each metric before and after with its parts, seconds, error, command."""
     metrics = list(dict.fromkeys(name for cell in cells for name in (*cell.before, *cell.after)))
     phases = list(dict.fromkeys(name for cell in cells for name in cell.seconds))
     found = []

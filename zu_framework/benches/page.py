@@ -10,14 +10,14 @@ from typing import Any
 from markupsafe import Markup
 
 import zu_framework
-from zu_framework.bench.execution import BenchResult
-from zu_framework.bench.plots import Scale, cost, measuring_seconds, statistics_seconds, tradeoff
-from zu_framework.bench.records import WORST_ATTACK, CellResult
-from zu_framework.bench.tables import BOLD, UNTOUCHED, BenchTable, blocks, metric_of, tables
+from zu_framework.benches.execution import BenchResult
+from zu_framework.benches.plots import Scale, cost, measuring_seconds, statistics_seconds, tradeoff
+from zu_framework.benches.records import WORST_ATTACK, CellResult
+from zu_framework.benches.tables import BOLD, UNTOUCHED, BenchTable, blocks, metric_of, tables
 from zu_framework.files import write_text
 from zu_framework.reporting import PageSection, fill, page
 
-PACKAGE = "zu_framework.bench"
+PACKAGE = "zu_framework.benches"
 
 
 def write_page(result: BenchResult) -> Path:
@@ -28,7 +28,7 @@ def write_page(result: BenchResult) -> Path:
 
 
 def bench_page(result: BenchResult) -> str:
-    """The page as text."""
+    """Return the page as text."""
     config = result.bench.config
     found = tables(result.cells, result.better, config)
     by_block = list(blocks(result.cells).values())
