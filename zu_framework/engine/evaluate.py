@@ -96,7 +96,7 @@ def evaluate(
     plugins = plugins or installed_plugins()
     config, notes = suite_config(model, suite, overrides, plugins)
     session = resolve(config, plugins, ("data",))
-    session.progress = progress
+    session.report_to(progress)
     paths = {"before": base, "after": model} if base is not None else {"after": model}
     check_reference(config)
     for path in paths.values():
@@ -148,7 +148,7 @@ def suite_config(
         raise unknown_name("suite", str(suite), known, f"suites: {', '.join(known)}; or give a YAML file")
     if any(o.partition("=")[0].strip() in ("model", "model.path") for o in overrides):
         raise ConfigError("zu eval takes the model as its first argument, not as model.path")
-    config = load_config(path, [*overrides, f"model.path={_quoted(model)}"])
+    config = load_config(path, [*overrides, f"model.path={_quoted(model)}"], plugins=plugins)
     extra = sorted(config.stages[0].components) or ["then"] * (len(config.stages) > 1)
     if extra:
         raise ConfigError(

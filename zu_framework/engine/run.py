@@ -117,10 +117,10 @@ def unlearn(
             another model.
     """
     plugins = plugins or installed_plugins()
-    config = load_config(config, overrides)
+    config = load_config(config, overrides, plugins=plugins)
     config = replace(config, components={g: c for g, c in config.components.items() if g == "background"})
     session = resolve(config, plugins, STAGE_GROUPS)
-    session.progress = progress
+    session.report_to(progress)
     split = session.split = split_from(requests, retain, declared=plugins.registry.record_fields)
     for stage in session.stages:
         stage.check_facts(split.forget, split.retain)

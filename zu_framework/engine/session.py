@@ -88,6 +88,11 @@ class Session:
         assert self.model is not None, "the session has no model"
         return self.model
 
+    def report_to(self, progress: Progress) -> None:
+        """Tell whoever watches of each phase as it begins, and of anything slow."""
+        self.progress = progress
+        self.journal.on_phase = lambda name: progress(name, 0, 0)
+
     def metric_functions(self) -> dict[str, Callable[..., Any]]:
         """Return the metrics by name, each with its options bound: `metric(scorer, data)`."""
         return {
@@ -224,8 +229,8 @@ def open_session(
         ZuError: It says what to mend; nothing was written.
     """
     plugins = plugins or installed_plugins()
-    session = resolve(load_config(config, overrides), plugins)
-    session.progress = progress
+    session = resolve(load_config(config, overrides, plugins=plugins), plugins)
+    session.report_to(progress)
     read_inputs(session)
     session.checkpoint = check_checkpoint(session.config)
     for stage in session.stages:

@@ -224,11 +224,8 @@ def _removed_where_abandoned(folder: Path) -> bool:
         lock.acquire(timeout=0)
     except FileNotFoundError:
         return True
-    except (
-        Timeout,
-        OSError,
-        NotImplementedError,
-    ):  # held, or a file system without locks: not ours to remove
+    # held, or a file system without locks: not ours to remove
+    except (Timeout, OSError, NotImplementedError):
         return False
     Partial(folder, lock).remove()
     return not folder.exists()
