@@ -104,7 +104,7 @@ def evaluate(
     read_inputs(session)
     sides: dict[str, Measured] = {}
     about: dict[str, dict[str, str]] = {}
-    with run_folder(config) as (partial, final), (partial / "log.jsonl").open("w", encoding="utf-8") as log:
+    with run_folder(config) as place, (place.partial / "log.jsonl").open("w", encoding="utf-8") as log:
         journal = session.journal
         journal.write_to(log)
         journal.record("start", suite=str(suite), models=paths, forget=len(session.split.forget), notes=notes)
@@ -117,7 +117,7 @@ def evaluate(
                 f"{', '.join(config.evaluate.metrics)}"
             )
         result = Evaluation(
-            folder=final,
+            folder=place.final,
             config=config,
             suite=str(suite),
             before=sides["before"].values if base is not None else {},
@@ -128,9 +128,10 @@ def evaluate(
             seconds=dict(journal.seconds),
             cost={side: found.cost for side, found in sides.items()},
         )
-        _write(partial, result)
+        _write(place.partial, result)
         journal.record("done", seconds=journal.seconds)
-    return result
+    moved = [place.note] if place.note else []
+    return replace(result, folder=place.final, notes=[*result.notes, *moved])
 
 
 def suite_config(

@@ -62,6 +62,8 @@ def run(
         edit = make_edit(session, session.split.forget)
         after = measured_side(session, reference, edit)
         result = save_run(session, _result(session, edit, before, after))
+    moved = [session.moved] if session.moved else []
+    result = replace(result, folder=session.folder, notes=(*result.notes, *moved))
     finish(session, result)
     return replace(result, notes=tuple(dict.fromkeys((*result.notes, *session.observers.notes))))
 

@@ -14,7 +14,7 @@ from zu_framework.errors import DataError
 from zu_framework.linalg import MomentAccumulator
 from zu_framework.models import LanguageModel, Row, beginning_of, encode_all, stream_inputs
 from zu_framework.problem import Background, Site
-from zu_framework.store.cache import TensorCache
+from zu_framework.store.cache import TensorCache, limit_bytes
 from zu_framework.store.digests import fingerprint
 
 FORMAT = 2  # of the cache; raise it when what is computed changes
@@ -82,6 +82,7 @@ def background_moments(
         missing = [entry for entry in keys if entry not in found]
         if missing:
             job = _Pass(lm, sites, missing, batch_tokens, max_tokens, count, processes)
+            cache.make_room(limit_bytes())
             tokens = job.run(documents, cache, fingerprint({"entries": [keys[m] for m in missing]}), progress)
             for entry in missing:
                 tensor = job.result(entry)

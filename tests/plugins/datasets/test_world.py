@@ -30,6 +30,7 @@ def test_each_has_a_subject_three_paraphrases_and_five_neighbours() -> None:
         assert request.subject is not None and request.answer not in request.prompt.split()
         assert len({request.prompt, *request.paraphrases}) == 4
         assert all(request.subject in text for text in request.paraphrases)
+        assert all(probe.answer not in probe.prompt.split() for probe in request.neighbours)
         assert len({probe.prompt for probe in request.neighbours}) == 5
         assert all(probe.answer != request.answer for probe in request.neighbours)
         assert request.prompt[-1].isalpha() and request.alternative != request.answer
