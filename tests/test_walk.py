@@ -69,7 +69,7 @@ def test_an_edit_goes_through_twelve_rooms_each_entered_once(rooms: dict[str, tu
     engine = {name: places for name, (_, places) in rooms.items() if name.startswith("zu_framework.engine.")}
     assert len(engine) <= 17, sorted(engine)
     assert sum(engine.values()) <= 70, engine
-    for room in ("run", "statistics", "problems", "solving", "guard", "writing", "saving"):
+    for room in ("run", "problems", "solving", "guard", "writing", "saving"):
         assert engine[f"zu_framework.engine.{room}"] == 1, room
     # nothing of the core enters the pages: the observer does
     assert set(rooms["zu_framework.reporting.observer"][0]) <= {

@@ -275,8 +275,8 @@ def test_options_are_typed_by_the_dataclass_of_the_component(plugin: Plugin) -> 
 
 def test_listing_the_installed_plugins_imports_no_torch() -> None:
     code = (
-        "import sys\nfrom zu_framework.cli.listing import plugins_json\n"
-        "from zu_framework.registry.manager import load_plugins\nprint(plugins_json(load_plugins()))\n"
+        "import sys\nfrom zu_framework.cli.listing import describe\nfrom zu_framework.cli.terminal import json_text\n"
+        "from zu_framework.registry.manager import load_plugins\nprint(json_text(describe(load_plugins())))\n"
         "assert 'torch' not in sys.modules and 'transformers' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)

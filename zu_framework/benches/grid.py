@@ -29,6 +29,7 @@ from zu_framework.config import (
     typed_config,
 )
 from zu_framework.errors import ConfigError, unknown_name
+from zu_framework.files import FOLDER_NAME
 from zu_framework.registry import Plugins
 
 
@@ -57,6 +58,13 @@ class BenchConfig:
     retention: str = field(
         default="specificity", metadata={"help": "metric that the trade-off plot shows upwards"}
     )
+
+    def __post_init__(self) -> None:
+        if self.name is not None and not FOLDER_NAME.fullmatch(self.name):
+            raise ConfigError(
+                f"name {self.name!r}: use letters, digits, '.', '-' and '_' (no path separators); bench.folder says "
+                "where it lies"
+            )
 
 
 # model, data set and number of facts

@@ -12,6 +12,7 @@ from zu_framework.benches.grid import Bench
 from zu_framework.benches.page import write_page
 from zu_framework.benches.records import rows, write_rows
 from zu_framework.benches.tables import latex, markdown, tables
+from zu_framework.files import write_text
 from zu_framework.registry import Plugins
 
 
@@ -59,6 +60,6 @@ def write_outputs(result: BenchResult) -> list[Path]:
     title = config.title or result.bench.name
     written = write_rows(result.folder, rows(result.cells))
     for name, text in (("table.md", markdown(found, title)), ("table.tex", latex(found, title))):
-        (result.folder / name).write_text(text, encoding="utf-8")
+        write_text(result.folder / name, text)
         written.append(result.folder / name)
     return [*written, write_page(result)]

@@ -14,6 +14,7 @@ from zu_framework.benches.execution import BenchResult
 from zu_framework.benches.plots import Scale, cost, measuring_seconds, statistics_seconds, tradeoff
 from zu_framework.benches.records import WORST_ATTACK, CellResult
 from zu_framework.benches.tables import BOLD, UNTOUCHED, BenchTable, blocks, metric_of, tables
+from zu_framework.files import write_text
 from zu_framework.reporting import PageSection, fill, page
 
 PACKAGE = "zu_framework.benches"
@@ -22,7 +23,7 @@ PACKAGE = "zu_framework.benches"
 def write_page(result: BenchResult) -> Path:
     """Write report.html into the bench's folder: one file, nothing fetched, all that data hold escaped."""
     path = result.folder / "report.html"
-    path.write_text(bench_page(result), encoding="utf-8")
+    write_text(path, bench_page(result))
     return path
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from zu_framework.benches.grid import Cell
 from zu_framework.benches.planning import Planned, read_metrics
 from zu_framework.errors import ExitCode
+from zu_framework.files import whole_file
 from zu_framework.problem import Measurement
 from zu_framework.store.audits import read_audit
 
@@ -145,7 +146,7 @@ def rows(cells: Sequence[CellResult]) -> list[dict[str, Any]]:
 def write_rows(folder: Path, table: Sequence[Mapping[str, Any]]) -> list[Path]:
     """Write results.csv, and results.parquet where pandas and pyarrow are installed; return their paths."""
     written = [folder / "results.csv"]
-    with written[0].open("w", encoding="utf-8", newline="") as file:
+    with whole_file(written[0]) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(table[0]))
         writer.writeheader()
         writer.writerows(table)
@@ -154,6 +155,7 @@ def write_rows(folder: Path, table: Sequence[Mapping[str, Any]]) -> list[Path]:
     if find_spec("pandas") and find_spec("pyarrow"):
         import pandas
 
-        pandas.DataFrame([dict(row) for row in table]).to_parquet(parquet, index=False)
+        with whole_file(parquet) as partial:
+            pandas.DataFrame([dict(row) for row in table]).to_parquet(partial, index=False)
         written.append(parquet)
     return written

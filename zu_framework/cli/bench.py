@@ -12,11 +12,12 @@ from rich.table import Table
 from zu_framework.benches import Bench, BenchResult, Ended, tables
 from zu_framework.benches import bench as run_bench
 from zu_framework.benches.tables import BOLD, BenchTable
+from zu_framework.cli.terminal import stdout
 
 
 def bench(config: str, overrides: Sequence[str], console: Console | None = None) -> BenchResult:
     """Run a bench, write its tables and page, print them."""
-    console = console or Console()
+    console = console or stdout()
 
     def started(bench: Bench, total: int, done: int) -> None:
         waiting = f"{total - done} to run" if done else "every config is checked"
@@ -44,7 +45,7 @@ def _rich(table: BenchTable) -> Table:
     for column in table.columns:
         shown.add_column(escape(column.title), justify="right", overflow="fold")
     for row in table.rows:
-        cells = [f"[bold]{entry.text}[/bold]" if entry.bold else entry.text for entry in row.entries]
+        cells = [f"[bold]{escape(e.text)}[/bold]" if e.bold else escape(e.text) for e in row.entries]
         shown.add_row(escape(row.method), *cells)
     return shown
 
