@@ -76,9 +76,8 @@ def _environment(error: BaseException) -> str:
     if isinstance(error, OSError):
         paths = ", ".join(str(path) for path in (error.filename, error.filename2) if path is not None)
         return f"{f'{paths}: ' if paths else ''}{error.strerror or text}{_way_out(text)}"
-    if (
-        "(os error " in text
-    ):  # of safetensors and tokenizers, which raise their own kinds for the system's errors
+    # of safetensors and tokenizers, which raise their own kinds for the system's errors
+    if "(os error " in text:
         return f"{text}{_way_out(text)}"
     return ""
 

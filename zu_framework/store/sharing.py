@@ -32,9 +32,8 @@ def shared_results(journal: Journal) -> Remember:
             found = cache.load(key)
             if found is not None:
                 tensors, about = found
-                waited = (
-                    time.perf_counter() - begin
-                )  # for whoever computed it just now, too: in the phase already
+                # for whoever computed it just now, too: in the phase already
+                waited = time.perf_counter() - begin
                 journal.saved[kind] = journal.saved.get(kind, 0.0) + float(about["seconds"]) - waited
                 journal.record("found", kind=kind, key=key, seconds=about["seconds"])
                 return Remembered(tensors, about["facts"])
