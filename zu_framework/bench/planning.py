@@ -15,7 +15,7 @@ from zu_framework.config import Config
 from zu_framework.engine.run import check
 from zu_framework.engine.stage import resolve
 from zu_framework.errors import ConfigError, ZuError
-from zu_framework.models.loading import local_path
+from zu_framework.models.places import local_path
 from zu_framework.registry.manager import Plugins
 from zu_framework.store.digests import fingerprint
 

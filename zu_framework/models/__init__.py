@@ -2,11 +2,12 @@
 
 from zu_framework.models.answers import Said, continuations, logits_at
 from zu_framework.models.architecture import find_architecture
+from zu_framework.models.borrowing import borrowed
 from zu_framework.models.chat import Chat, encode_answer, encode_prompt
+from zu_framework.models.checkpoints import CheckpointInfo, check_folder, load_tokenizer
 from zu_framework.models.greedy import greedy_tokens
 from zu_framework.models.language_model import LanguageModel
 from zu_framework.models.lending import lent
-from zu_framework.models.loading import CheckpointInfo, check_folder, load_tokenizer
 from zu_framework.models.readout import Readout, find_readout
 from zu_framework.models.replay import Replay, capture, entry_of, replay_bytes
 from zu_framework.models.steering import attention_projections, embeddings_of, replaced
@@ -27,6 +28,7 @@ __all__ = [
     "answer_ids",
     "attention_projections",
     "batch",
+    "borrowed",
     "capture",
     "check_folder",
     "continuations",

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from zu_framework.models.architecture import first, is_linear, linear_shape
+from zu_framework.models.modules import first, is_linear, linear_shape
 from zu_framework.models.tokens import Batch, Row, batch
 from zu_framework.models.tracing import add_at
 

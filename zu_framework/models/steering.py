@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from zu_framework.errors import ModelError
-from zu_framework.models.architecture import first, is_linear, linear_shape
+from zu_framework.models.modules import first, is_linear, linear_shape
 
 if TYPE_CHECKING:
     from zu_framework.models.language_model import LanguageModel

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from zu_framework.models.architecture import first
 from zu_framework.models.chat import encode_prompt
+from zu_framework.models.modules import first
 from zu_framework.models.tokens import Row, batch, token_at
 from zu_framework.problem import ReadPrompt, Site
 
