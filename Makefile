@@ -17,7 +17,7 @@ help:
 	@echo "            make types    mypy --strict"
 	@echo "            make imports  import-linter: imports go one way"
 	@echo "            make tests    pytest"
-	@echo "make bench  every phase against its plain reference, small sizes (FULL=1: those of docs/benchmarks.md)"
+	@echo "make bench  every phase against its plain reference, small sizes (FULL=1: those of docs/results/)"
 	@echo "make docs   build the documentation into site/"
 	@echo "make clean  remove $(VENV), caches and builds"
 

@@ -1,1 +1,1 @@
-"""Measured comparisons, run by hand: `python -m tests.benchmarks`. Results: docs/benchmarks.md."""
+"""Measured comparisons, run by hand: `python -m tests.benchmarks`. Results: docs/results/."""

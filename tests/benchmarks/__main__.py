@@ -1,7 +1,7 @@
 """Every phase's benchmark, one after the other: `python -m tests.benchmarks [PHASE ...] [--full] [--device cuda]`.
 
 Each phase is a module of this package and runs in a process of its own, so that no peak of memory is another's. By
-default sizes are small (minutes in all); `--full` takes the sizes that docs/benchmarks.md keeps.
+default sizes are small (minutes in all); `--full` takes the sizes of docs/results/.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("phases", nargs="*", metavar="PHASE", help=f"of {', '.join(PHASES)}; default: all")
-    parser.add_argument("--full", action="store_true", help="the sizes of docs/benchmarks.md, many minutes")
+    parser.add_argument("--full", action="store_true", help="the sizes of docs/results/, many minutes")
     parser.add_argument("--device", default="cpu", help="cpu or cuda, for the phases that run a model")
     chosen = parser.parse_args()
     unknown = [phase for phase in chosen.phases if phase not in PHASES]

@@ -16,7 +16,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from tests.evaluation.bigram import WORDS, bigram, probability, tokenizer
 from zu_framework import DataError, Probe
-from zu_framework.evaluation import Scorer, scorer
+from zu_framework.evaluation import Scorer, scorer, token_scores
 
 SENTENCE = st.lists(st.sampled_from(WORDS[1:]), min_size=1, max_size=12)
 
@@ -202,7 +202,7 @@ def test_what_is_expected_does_not_depend_on_how_many_tokens_are_scored_at_once(
 ) -> None:
     probes = many_probes(10)
     expected = Scorer(language_model(llama)).score(probes)
-    monkeypatch.setattr(scorer, "TOKENS_AT_ONCE", 3)
+    monkeypatch.setattr(token_scores, "TOKENS_AT_ONCE", 3)
     for one, other in zip(Scorer(language_model(llama)).score(probes), expected, strict=True):
         assert one.hits == other.hits and len(one.hits) == one.tokens
         assert one.expected == pytest.approx(other.expected, abs=1e-5)

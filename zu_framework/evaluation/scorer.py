@@ -12,18 +12,18 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 import torch
 from torch import Tensor
 
 from zu_framework.errors import DataError
+from zu_framework.evaluation.predictions import Predictions, spread_places
+from zu_framework.evaluation.token_scores import joined, scores_of
+from zu_framework.evaluation.windows import longest_input, text_windows
 from zu_framework.models import (
     LanguageModel,
     Row,
-    Said,
     continuations,
-    encode,
     encode_answer,
     encode_prompt,
     greedy_tokens,
@@ -33,7 +33,6 @@ from zu_framework.problem import Probe, Score
 Progress = Callable[[str, int, int], None]
 
 LOGITS_AT_ONCE = 2**27  # numbers: half a gigabyte in float32, whatever the vocabulary
-TOKENS_AT_ONCE = 256  # rows of logits that are turned into probabilities at a time
 
 
 def no_progress(label: str, done: int, total: int) -> None:
@@ -70,6 +69,7 @@ class Scorer:
         max_tokens: Length of the windows that long texts are cut into.
         progress: `progress(label, done, total)` is called as probes are scored.
         reference: The scorer of a model retrained without the forget facts, for the metrics that compare with one.
+        untouched: The scorer that measured the model before the edit, which knows what it was asked for then.
     """
 
     def __init__(
@@ -80,6 +80,7 @@ class Scorer:
         max_tokens: int = 256,
         progress: Progress = no_progress,
         reference: Scorer | None = None,
+        untouched: Scorer | None = None,
     ) -> None:
         self._load = lm if callable(lm) else None
         self._lm: LanguageModel | None = None if callable(lm) else lm
@@ -87,9 +88,11 @@ class Scorer:
         self.max_tokens = max_tokens
         self.progress = progress
         self.reference = reference
+        self.untouched = untouched
         self.cost = Cost()
         self._scores: dict[Probe, Score] = {}
         self._texts: dict[str, Score] = {}
+        self._predictions: dict[tuple[str, ...], Predictions] = {}
         self._said: dict[str, tuple[list[int], str, int]] = {}
 
     @property
@@ -120,7 +123,7 @@ class Scorer:
         """
         new = [probe for probe in dict.fromkeys(probes) if probe not in self._scores]
         rows = [self._probe_row(probe) for probe in new]
-        for index, score in self._forward(rows, "scoring answers"):
+        for index, score, _ in self._forward(rows, "scoring answers"):
             self._scores[new[index]] = score
         self.cost.probes += len(new)
         return [self._scores[probe] for probe in probes]
@@ -138,20 +141,28 @@ class Scorer:
         Returns:
             One score a text, in order.
         """
-        new = [text for text in dict.fromkeys(texts) if text not in self._texts]
-        rows: list[Row] = []
-        owner: list[int] = []
-        for index, text in enumerate(new):
-            windows = list(self._text_rows(text))
-            rows += windows
-            owner += [index] * len(windows)
-        parts: dict[int, dict[int, Score]] = {index: {} for index in range(len(new))}
-        for number, score in self._forward(rows, "scoring text"):
-            parts[owner[number]][number] = score
-        for index, text in enumerate(new):
-            self._texts[text] = _joined([score for _, score in sorted(parts[index].items())])
-        self.cost.texts += len(new)
+        self._read([text for text in dict.fromkeys(texts) if text not in self._texts])
         return [self._texts[text] for text in texts]
+
+    def predict(self, texts: Sequence[str]) -> None:
+        """Score texts, and keep what this model predicts in them: a later model's scorer compares with it.
+
+        Args:
+            texts: As for `score_texts`. Of long lists evenly spaced tokens are kept (see `Predictions`).
+        """
+        if tuple(texts) not in self._predictions:
+            self._read(texts, self._kept_predictions(texts))
+
+    def divergence(self, texts: Sequence[str]) -> list[list[float]] | None:
+        """Return KL(untouched || this model) in nats at each token that the untouched model's scorer kept, by text.
+
+        The texts are scored on the way. None without an untouched model, or where it was not asked to `predict` them.
+
+        Args:
+            texts: Those that the untouched model's scorer was asked for.
+        """
+        before = None if self.untouched is None else self.untouched._predictions.get(tuple(texts))
+        return None if before is None else self._read(texts, before, compare=True)
 
     def perplexity(self, texts: Sequence[str]) -> tuple[float, int]:
         """Sum the negative log-likelihood of texts.
@@ -205,7 +216,7 @@ class Scorer:
 
     @property
     def _longest(self) -> int:
-        return _longest_input(self.lm)
+        return longest_input(self.lm)
 
     def _short(self, prompt: str, limit: int) -> bool:
         said, _, asked = self._said[prompt]
@@ -231,31 +242,62 @@ class Scorer:
             "shorten it, or leave it out"
         )
 
-    def _text_rows(self, text: str) -> Iterator[Row]:
-        ids = encode(self.lm.tokenizer, text).ids
-        begins = ids[0] == self.lm.tokenizer.bos_token_id
-        step = min(self.max_tokens, self._longest) - 1
-        for start in range(0, len(ids) - 1, step):
-            yield Row([ids[0 if begins else start]], 0, ids[start + 1 : start + 1 + step])
+    def _kept_predictions(self, texts: Sequence[str]) -> Predictions:
+        lengths = [
+            len(row.continuation) for text in texts for row in text_windows(self.lm, text, self.max_tokens)
+        ]
+        kept = Predictions(spread_places(lengths, self._vocabulary))
+        self._predictions[tuple(texts)] = kept
+        return kept
 
-    def _forward(self, rows: Sequence[Row], label: str) -> Iterator[tuple[int, Score]]:
-        """Index and score of each row, shortest rows first."""
+    def _read(
+        self, texts: Sequence[str], predictions: Predictions | None = None, *, compare: bool = False
+    ) -> list[list[float]]:
+        """Score texts, and keep their predictions or compare with those kept; returns divergences by text."""
+        rows: list[Row] = []
+        owner: list[int] = []
+        for index, text in enumerate(texts):
+            windows = list(text_windows(self.lm, text, self.max_tokens))
+            rows += windows
+            owner += [index] * len(windows)
+        parts: dict[int, dict[int, Score]] = {index: {} for index in range(len(texts))}
+        apart: list[list[float]] = [[] for _ in texts]
+        for number, score, logits in self._forward(rows, "scoring text"):
+            parts[owner[number]][number] = score
+            if predictions is not None and compare:
+                apart[owner[number]] += predictions.divergence(number, logits)
+            elif predictions is not None:
+                predictions.keep(number, logits)
+        for index, text in enumerate(texts):
+            self.cost.texts += text not in self._texts
+            self._texts[text] = joined([score for _, score in sorted(parts[index].items())])
+        return apart
+
+    def _forward(self, rows: Sequence[Row], label: str) -> Iterator[tuple[int, Score, Tensor]]:
+        """Index and score of each row, and the logits (t, v) that predict its continuation; short rows first."""
         done = 0
         for indices in self._batches(rows):
             begun = time.perf_counter()
             chosen = [rows[index] for index in indices]
-            scores = self._score(chosen)
+            with torch.no_grad():
+                said = continuations(self.lm, chosen)
+            counts = [len(row.continuation) for row in chosen]
+            scores = scores_of(said.logits, said.tokens, counts)
             self.cost.tokens += sum(len(row.ids) + len(row.continuation) for row in chosen)
-            self.cost.seconds += time.perf_counter() - begun
-            yield from zip(indices, scores, strict=True)
+            yield from zip(indices, scores, said.logits.split(counts), strict=True)
+            self.cost.seconds += time.perf_counter() - begun  # what is made of the logits is part of it
             done += len(indices)
             self.progress(label, done, len(rows))
+
+    @property
+    def _vocabulary(self) -> int:
+        return int(self.lm.model.get_output_embeddings().weight.shape[0])
 
     def _batches(self, rows: Sequence[Row]) -> Iterator[list[int]]:
         """Rows of like length together, as many as the batch size and the memory for logits allow."""
         if not rows:
             return
-        vocabulary = self.lm.model.get_output_embeddings().weight.shape[0]
+        vocabulary = self._vocabulary
         lengths = [len(row.ids) + len(row.continuation) for row in rows]
         together: list[int] = []
         for index in sorted(range(len(rows)), key=lambda index: (lengths[index], len(rows[index].ids))):
@@ -265,64 +307,3 @@ class Scorer:
                 together = []
             together.append(index)
         yield together
-
-    @torch.no_grad()
-    def _score(self, rows: Sequence[Row]) -> list[Score]:
-        numbers = _token_numbers(continuations(self.lm, rows))
-        counts = [len(row.continuation) for row in rows]
-        parts = [column.split_with_sizes(counts) for column in numbers]
-        return [
-            Score(
-                exact=bool(hits.all()),
-                log_probability=float(found.sum()),
-                tokens=len(found),
-                hits=tuple(hits.tolist()),
-                token_log_probabilities=tuple(found.tolist()),
-                expected=tuple(expected.tolist()),
-                deviations=tuple(deviations.tolist()),
-            )
-            for hits, found, expected, deviations in zip(*parts, strict=True)
-        ]
-
-
-def _token_numbers(said: Said) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Of each token (m,), on the CPU: argmax, log-probability, and that number's mean and deviation, in float64.
-
-    Where the logits are not finite the token is no argmax and has no probability.
-    """
-    columns: list[tuple[Tensor, ...]] = []
-    for logits, wanted in zip(
-        torch.split(said.logits, TOKENS_AT_ONCE), torch.split(said.tokens, TOKENS_AT_ONCE), strict=True
-    ):
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        each = logits - logits.logsumexp(1, keepdim=True)  # (m, v)
-        found = each.gather(1, wanted[:, None])[:, 0]
-        sound = found.isfinite()  # NaN has an argmax too
-        chance = each.exp()
-        possible = chance > 0  # elsewhere 0 log 0 is 0
-        expected = torch.where(possible, chance * each, 0).sum(1)
-        deviations = torch.where(possible, chance * (each - expected[:, None]) ** 2, 0).sum(1).sqrt()
-        columns.append(((logits.argmax(1) == wanted) & sound, found, expected, deviations))
-    hits, found, expected, deviations = (torch.cat(parts).cpu() for parts in zip(*columns, strict=True))
-    found = found.double()
-    found = found.masked_fill(~found.isfinite(), -math.inf)
-    return hits, found, expected.double().nan_to_num(0.0), deviations.double().nan_to_num(0.0)
-
-
-def _joined(windows: Sequence[Score]) -> Score:
-    """The score of a text, of those of its windows."""
-    return Score(
-        exact=all(window.exact for window in windows),
-        log_probability=math.fsum(window.log_probability for window in windows),
-        tokens=sum(window.tokens for window in windows),
-        hits=tuple(chain.from_iterable(window.hits for window in windows)),
-        token_log_probabilities=tuple(chain.from_iterable(w.token_log_probabilities for w in windows)),
-        expected=tuple(chain.from_iterable(window.expected for window in windows)),
-        deviations=tuple(chain.from_iterable(window.deviations for window in windows)),
-    )
-
-
-def _longest_input(lm: LanguageModel) -> int:
-    """Positions that the model has; without a limit of its own, more than any text."""
-    limit = getattr(lm.model.config.get_text_config(), "max_position_embeddings", None)
-    return limit if isinstance(limit, int) and limit > 1 else 2**31

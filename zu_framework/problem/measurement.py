@@ -28,7 +28,8 @@ class Score:
     """What the model thinks of an answer or a text: every token the argmax, summed log-probability, number of tokens.
 
     Of each token: hits: whether it is the argmax; token_log_probabilities, in nats; expected, deviations: mean and
-    standard deviation of the log-probability of a token drawn from what the model predicts there.
+    standard deviation of the log-probability of a token drawn from what the model predicts there; ranks: one more than
+    the number of tokens that the model finds likelier.
     """
 
     exact: bool
@@ -38,6 +39,7 @@ class Score:
     token_log_probabilities: tuple[float, ...] = ()
     expected: tuple[float, ...] = ()
     deviations: tuple[float, ...] = ()
+    ranks: tuple[int, ...] = ()
 
     @property
     def per_token(self) -> float:

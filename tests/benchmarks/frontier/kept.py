@@ -16,6 +16,11 @@ from zu_plugins.targets.options import NeutralOptions
 _optimised: dict[Any, Any] = {}
 
 
+def forget() -> None:
+    """Optimise again what is asked for from here on."""
+    _optimised.clear()
+
+
 class Kept(Neutral):
     """`neutral`, each state optimised once a process."""
 

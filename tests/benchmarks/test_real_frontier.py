@@ -1,0 +1,48 @@
+"""The frontier on a real model, played on the embedded one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks.real_frontier import Records, main
+from tests.benchmarks.real_methods import methods
+from zu_framework import demo
+
+FACTS = 40
+
+
+@pytest.fixture
+def arguments(tmp_path: Path) -> list[str]:
+    facts, text = tmp_path / "facts.json", tmp_path / "text.txt"
+    facts.write_text(json.dumps([dict(record) for record in demo.records()][:FACTS]), encoding="utf-8")
+    text.write_text("\n".join(demo.background_texts()), encoding="utf-8")
+    return [
+        str(tmp_path / "out"), "--model", str(demo.model_path()), "--text", str(text), "--facts", str(facts),
+        "--layers", "0", "1", "--sizes", "4", "--draws", "0", "--heldout", "3", "--long", "10", "--documents", "60",
+        "--methods", "memit", "ours",
+    ]  # fmt: skip
+
+
+def test_settings_are_chosen_on_one_half_and_reported_on_the_other_and_nothing_runs_twice(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main([*arguments, "--stage", "choose", "--shard", "0/2"])
+    main([*arguments, "--stage", "choose", "--shard", "0/1"])  # what the other shard would have run
+    found = Records(tmp_path / "out", methods((0, 1))).found
+    assert len(found) == 8 and all(stage == "choose" for stage, *_ in found)
+    main([*arguments, "--stage", "report"])
+    records = Records(tmp_path / "out", methods((0, 1)))
+    reported = {cell: m for cell, m in records.found.items() if cell[0] == "report"}
+    assert {cell[3]: cell[4] for cell in reported} == {m: records.chosen(m) for m in ("memit", "ours")}
+    for measured in reported.values():
+        assert measured["kl"] > 0 and measured["seconds"] > 0
+        assert 0 <= measured["efficacy"] <= 100 and 0 <= measured["retained"] <= 100
+    capsys.readouterr()
+    main([*arguments, "--stage", "report"])
+    assert capsys.readouterr().out == ""
+    main([str(tmp_path / "out"), "--table"])
+    printed = capsys.readouterr().out
+    assert "4 facts" in printed and "MEMIT" in printed and "(chosen)" in printed

@@ -1,0 +1,34 @@
+"""Long text in windows that a model can take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from zu_framework.models import LanguageModel, Row, encode
+
+
+def text_windows(lm: LanguageModel, text: str, most: int) -> Iterator[Row]:
+    """Yield rows that together predict every token of a text but its first, each once.
+
+    Where the tokenizer has a BOS each window starts with it; else windows share one token.
+
+    Args:
+        lm: Says how the text is tokenized, and how much it takes.
+        text: Of any length.
+        most: Tokens that a window may have.
+    """
+    ids = encode(lm.tokenizer, text).ids
+    begins = ids[0] == lm.tokenizer.bos_token_id
+    step = min(most, longest_input(lm)) - 1
+    for start in range(0, len(ids) - 1, step):
+        yield Row([ids[0 if begins else start]], 0, ids[start + 1 : start + 1 + step])
+
+
+def longest_input(lm: LanguageModel) -> int:
+    """Return how many positions a model has; without a limit of its own, more than any text.
+
+    Args:
+        lm: Its config names the limit.
+    """
+    limit = getattr(lm.model.config.get_text_config(), "max_position_embeddings", None)
+    return limit if isinstance(limit, int) and limit > 1 else 2**31
