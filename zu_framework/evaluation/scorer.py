@@ -156,10 +156,13 @@ class Scorer:
     def divergence(self, texts: Sequence[str]) -> list[list[float]] | None:
         """Return KL(untouched || this model) in nats at each token that the untouched model's scorer kept, by text.
 
-        The texts are scored on the way. None without an untouched model, or where it was not asked to `predict` them.
+        The texts are scored on the way.
 
         Args:
             texts: Those that the untouched model's scorer was asked for.
+
+        Returns:
+            A list a text; None without an untouched model, or where it was not asked to `predict` the texts.
         """
         before = None if self.untouched is None else self.untouched._predictions.get(tuple(texts))
         return None if before is None else self._read(texts, before, compare=True)

@@ -101,7 +101,7 @@ def _uncompile(module: nn.Module, stack: ExitStack) -> None:
     for name, child in list(module._modules.items()):
         if child is not None and _is_wrapper(child):
             stack.callback(module._modules.__setitem__, name, child)
-            module._modules[name] = child._orig_mod
+            module._modules[name] = child.get_submodule("_orig_mod")
     compiled = module._compiled_call_impl
     if compiled is not None:
         stack.callback(setattr, module, "_compiled_call_impl", compiled)
@@ -154,7 +154,7 @@ def check_tokenizer(tokenizer: Any) -> None:
     if getattr(tokenizer, "is_fast", False):
         return
     kind = type(tokenizer).__name__
-    if tokenizer is None or isinstance(tokenizer, str | nn.Module) or not callable(tokenizer):
+    if isinstance(tokenizer, nn.Module) or not hasattr(tokenizer, "is_fast"):
         raise ModelError(
             f"tokenizer is a {kind}: give the model's fast tokenizer, `AutoTokenizer.from_pretrained(...)`"
         )
@@ -164,6 +164,8 @@ def check_tokenizer(tokenizer: Any) -> None:
 def check_vocabulary(tokenizer: Any, rows: int, where: str) -> None:
     """Compare a tokenizer with the embedding that its tokens are looked up in.
 
+    Special tokens that no text holds (padding, what a tokenizer's class adds) may lie beyond it.
+
     Args:
         tokenizer: Fast; added tokens count.
         rows: Of the embedding.
@@ -172,11 +174,17 @@ def check_vocabulary(tokenizer: Any, rows: int, where: str) -> None:
     Raises:
         ModelError: A token has no row; the first is named.
     """
-    beyond = sorted((number, token) for token, number in tokenizer.get_vocab().items() if number >= rows)
+    read = {tokenizer.bos_token_id, tokenizer.eos_token_id}
+    special = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special} - read
+    beyond = sorted(
+        (number, token)
+        for token, number in tokenizer.get_vocab().items()
+        if number >= rows and number not in special
+    )
     if beyond:
         number, token = beyond[0]
         raise ModelError(
-            f"{where} is {rows}, and the tokenizer has {len(beyond)} tokens beyond it, {token!r} ({number}) "
-            "first: they belong to two models, or a token was added (`model.resize_token_embeddings(len(tokenizer))`, "
-            "then save both)"
+            f"{where} is {rows}, and the tokenizer has {len(beyond)} tokens beyond it, {token!r} ({number}) first: "
+            "they belong to two models, or a token was added (`model.resize_token_embeddings(len(tokenizer))`, then "
+            "save both)"
         )

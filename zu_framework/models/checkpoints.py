@@ -241,8 +241,9 @@ def _json_kind(value: Any) -> str:
     """What a JSON value is, in words."""
     if value is None or isinstance(value, bool):
         return json.dumps(value)
-    kind = {dict: "object", list: "list", str: "string"}.get(type(value), "number")
-    return f"{'a ' if value else 'an empty '}{kind}".replace("a object", "an object")
+    kinds: dict[type, str] = {dict: "object", list: "list", str: "string"}
+    kind = kinds.get(type(value), "number")
+    return f"{'a' if value else 'an empty'} {kind}".replace("a object", "an object")
 
 
 def _expected(folder: Path, config: Any) -> tuple[dict[str, Any], str]:

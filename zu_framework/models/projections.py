@@ -136,7 +136,7 @@ def _experts(part: _Part, hidden: int) -> str | None:
     """The name of routed experts in a part of a layer."""
     for name, module in part.module.named_modules(prefix=part.name):
         if _EXPERTS.search(name.rpartition(".")[2]):
-            return name
+            return str(name)
         if isinstance(module, nn.ModuleList | nn.ModuleDict) and len(module) > 1:
             writing = [
                 any(linear_shape(m)[0] == hidden for m in entry.modules() if is_linear(m))

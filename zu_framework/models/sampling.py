@@ -40,7 +40,7 @@ def sampled_tokens(
             f"model type {lm.model_type!r} has no `generate`, and no context can be sampled: use given or no contexts"
         )
     ends = end_tokens(lm)
-    settings = GenerationConfig(
+    settings = GenerationConfig(  # type: ignore[no-untyped-call]
         do_sample=True,
         top_k=top_k,
         max_new_tokens=limit,
@@ -67,7 +67,7 @@ def sampled_tokens(
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
     """Draws follow from the seed meanwhile; afterwards the global generators are where they were."""
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices):
         torch.manual_seed(seed)
         yield
