@@ -46,7 +46,6 @@ TO_DO: tuple[str, ...] = (
     "zu_framework.specs",
     "zu_framework.store",
     "zu_framework.testing",
-    "zu_plugins.closed_form",
     "zu_plugins.collectors",
     "zu_plugins.datasets",
     "zu_plugins.finetune",

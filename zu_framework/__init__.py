@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from zu_framework.errors import (
+    AuditError,
     ConfigError,
     DataError,
     DependentKeys,
@@ -24,6 +25,7 @@ from zu_framework.errors import (
 )
 from zu_framework.hookspecs import hookimpl
 from zu_framework.specs import (
+    AuditSpec,
     BackgroundSpec,
     CollectorSpec,
     DatasetSpec,
@@ -33,6 +35,7 @@ from zu_framework.specs import (
     MetricSpec,
     ModelSolverSpec,
     NoOptions,
+    Prepared,
     Register,
     SectionSpec,
     SolverSpec,
@@ -41,18 +44,20 @@ from zu_framework.specs import (
 
 if TYPE_CHECKING:
     from zu_framework import linalg, models
-    from zu_framework.contracts import Remembered, RunContext
+    from zu_framework.contracts import AuditContext, Collector, Remembered, RunContext, TargetBuilder
     from zu_framework.engine.edit import Edit
     from zu_framework.engine.run import RunResult, run, unlearn
-    from zu_framework.engine.solving import solve
+    from zu_framework.engine.solving import prepare, solve
     from zu_framework.evaluation import Scorer
     from zu_framework.models import LanguageModel
     from zu_framework.problem import (
         Architecture,
+        AuditFacts,
         Background,
         DataSplit,
         EditProblem,
         Measurement,
+        Outcome,
         Probe,
         ReadPlan,
         ReadPrompt,
@@ -77,19 +82,25 @@ _LAZY = {
     "RunResult": "zu_framework.engine.run:RunResult",
     "run": "zu_framework.engine.run:run",
     "unlearn": "zu_framework.engine.run:unlearn",
+    "prepare": "zu_framework.engine.solving:prepare",
     "solve": "zu_framework.engine.solving:solve",
     "Scorer": "zu_framework.evaluation:Scorer",
     "LanguageModel": "zu_framework.models:LanguageModel",
+    "AuditContext": "zu_framework.contracts:AuditContext",
+    "Collector": "zu_framework.contracts:Collector",
     "Remembered": "zu_framework.contracts:Remembered",
     "RunContext": "zu_framework.contracts:RunContext",
+    "TargetBuilder": "zu_framework.contracts:TargetBuilder",
     **{
         name: f"zu_framework.problem:{name}"
         for name in (
             "Architecture",
+            "AuditFacts",
             "Background",
             "DataSplit",
             "EditProblem",
             "Measurement",
+            "Outcome",
             "Probe",
             "ReadPlan",
             "ReadPrompt",
@@ -105,8 +116,13 @@ _LAZY = {
 
 __all__ = [
     "Architecture",
+    "AuditContext",
+    "AuditError",
+    "AuditFacts",
+    "AuditSpec",
     "Background",
     "BackgroundSpec",
+    "Collector",
     "CollectorSpec",
     "ConfigError",
     "DataError",
@@ -126,7 +142,9 @@ __all__ = [
     "ModelError",
     "ModelSolverSpec",
     "NoOptions",
+    "Outcome",
     "PluginError",
+    "Prepared",
     "Probe",
     "ReadPlan",
     "ReadPrompt",
@@ -143,6 +161,7 @@ __all__ = [
     "Site",
     "SolverError",
     "SolverSpec",
+    "TargetBuilder",
     "TargetSpec",
     "TargetStates",
     "UnknownName",
@@ -154,6 +173,7 @@ __all__ = [
     "hookimpl",
     "linalg",
     "models",
+    "prepare",
     "revert",
     "run",
     "solve",

@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from zu_framework.evaluation import Scorer
     from zu_framework.models import CheckpointInfo, LanguageModel
     from zu_framework.problem import (
+        AuditFacts,
         Background,
         DataSplit,
         EditProblem,
         Measurement,
+        Outcome,
         ReadPlan,
         Representations,
         Request,
@@ -323,6 +325,54 @@ class Metric(Protocol):
             scorer: Scores each probe once, however many metrics ask for it. `scorer.reference` is there where the
                 registration needs "reference".
             data: The data set's split, with the held-out texts.
+        """
+
+
+@dataclass(frozen=True)
+class AuditContext:
+    """What an attack may know of the audit.
+
+    Args:
+        seed: Every random draw follows from it.
+        batch_size: Rows that a forward pass may hold.
+        progress: `progress(label, done, total)` reports anything slow.
+        base: The untouched model, where there is one; the same model where that one is attacked.
+        twin: A model retrained without the facts, where there is one.
+        sites: The edited sites, where they are known; else empty.
+        documents: Streams general text afresh on each call; None where there is none.
+    """
+
+    seed: int = 0
+    batch_size: int = 32
+    progress: Progress = no_progress
+    base: LanguageModel | None = None
+    twin: LanguageModel | None = None
+    sites: tuple[Site, ...] = ()
+    documents: Callable[[], Iterable[str]] | None = None
+
+
+class Audit(Protocol):
+    """Attacks one model: tries to get facts out that an edit removed."""
+
+    def __call__(
+        self, lm: LanguageModel, facts: AuditFacts, options: Any, context: AuditContext
+    ) -> Mapping[str, Outcome]:
+        """Return what each variant of the attack got out, by the variant's name; leave the model as it was, to the bit.
+
+        The core calls it for the edited model, and once more for every reference model, with the same facts and seed.
+
+        Args:
+            lm: The model under attack. Its weights may be changed only inside `zu_framework.models.altered`.
+            facts: The facts that are asked, by group: forget, retain, control.
+            options: The options dataclass of the registration.
+            context: The reference models, and general text.
+
+        Returns:
+            For each variant an outcome that holds, for each group, one number a fact: 1.0 answered, 0.0 not, a share
+            where that is what is estimated, None where the fact is not asked.
+
+        Raises:
+            AuditError: The attack cannot be made on this model or these facts; the message says why.
         """
 
 

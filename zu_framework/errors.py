@@ -51,6 +51,10 @@ class SolverError(ZuError):
     """A solver refuses the problem it was given."""
 
 
+class AuditError(ZuError):
+    """An attack cannot be made on this model or these facts."""
+
+
 class DependentRows(SolverError):
     """The output moment is singular: the rows of W are dependent (or W has more outputs than inputs)."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from zu_framework.specs import (
+    AuditSpec,
     BackgroundSpec,
     CollectorSpec,
     DatasetSpec,
@@ -110,6 +111,15 @@ def zu_register_report_sections(register: Register[SectionSpec]) -> None:
 
     Runs once, when components are first listed; import nothing heavy.
     Contract of the implementation: `zu_framework.contracts.ReportSection`.
+    """
+
+
+@hookspec
+def zu_register_audits(register: Register[AuditSpec]) -> None:
+    """Offer attacks on an edited model: call `register` once an attack.
+
+    Runs once, when components are first listed; import nothing heavy.
+    Contract of the implementation: `zu_framework.contracts.Audit`.
     """
 
 

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar
 Need = Literal[
     "keys", "bare_keys", "retain_keys", "sensitive",
     "key_moment", "value_moment", "mean_value",
-    "documents", "texts", "reference", "subject",
+    "documents", "texts", "reference", "subject", "base",
 ]  # fmt: skip
 MOMENTS: frozenset[str] = frozenset({"key_moment", "value_moment", "mean_value"})
 
@@ -251,6 +251,17 @@ class SectionSpec(Spec):
         yield from super().faults()
         if not isinstance(self.order, int):
             yield f"order is a whole number, got {self.order!r}"
+
+
+@dataclass(frozen=True)
+class AuditSpec(Spec):
+    """Registers an `Audit`.
+
+    It needs "documents" where it reads general text, "base" where it cannot do without the untouched model.
+    """
+
+    kind: ClassVar[str] = "audit"
+    known_needs: ClassVar[frozenset[str]] = frozenset({"documents", "base"})
 
 
 SpecT_contra = TypeVar("SpecT_contra", bound=Spec, contravariant=True)

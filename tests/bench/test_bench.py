@@ -163,7 +163,7 @@ def test_a_mistake_in_the_last_method_is_met_before_the_first_cell(
         ({"bench": {"retention": "utility"}}, [], "bench.retention names 'utility', which is not measured"),
         ({"output": {"folder": "x"}}, [], "a bench has bench.folder"),
         ({"executor": "clouds"}, [], "unknown executor 'clouds'"),
-        ({}, ["methods.MEMTI.solver.ridge=1"], "did you mean 'MEMIT'"),
+        ({}, ["methods.MEMTI.solver.relative_ridge=1"], "did you mean 'MEMIT'"),
         ({}, ["methods=[MEMIT, ROME]"], "unknown method 'ROME'"),
         ({}, ["executor.wrokers=2"], "executor"),
     ],

@@ -20,14 +20,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 import zu_framework as zu
-from zu_framework.linalg import NullSpace, null_space_key
-from zu_plugins.closed_form.alphaedit import PUBLISHED_THRESHOLD
-from zu_plugins.closed_form.editor_options import AlphaEditOptions
+from zu_framework.linalg import NullSpace
 
 MEMIT_WEIGHT, L2 = 15000.0, 10.0
 FLOOR, WEAK = (
@@ -46,7 +45,8 @@ class Site:
     key_moment: Tensor
     null: Tensor
 
-    def problem(self, background: zu.Background) -> zu.EditProblem:
+    def problem(self) -> zu.EditProblem:
+        background = zu.Background(self.key_moment)
         return zu.EditProblem(self.weight, self.keys, self.weight @ self.keys, self.targets, None, background)
 
 
@@ -120,41 +120,35 @@ def main() -> None:
     torch.set_num_threads(asked.threads)
     warm = site(64, 128, 4, 16)  # imports and thread pools are warm from here on
     at = site(asked.outputs, asked.inputs, asked.requests, asked.null)
-    options = AlphaEditOptions(null_rank=asked.null)
 
-    def background(of: Site) -> zu.Background:
-        return zu.Background.from_moments(of.key_moment)
-
-    def memit(of: Site, kept: zu.Background) -> Tensor:
-        problem = of.problem(kept)
-        return zu.solve("memit", problem, background_weight=MEMIT_WEIGHT, precision="float64").apply(
-            of.weight
+    def memit(of: Site, factor: Any = None) -> Tensor:
+        update = zu.solve(
+            "memit", of.problem(), factor=factor, background_weight=MEMIT_WEIGHT, precision="float64"
         )
+        return update.apply(of.weight)
 
-    def alphaedit(of: Site, kept: zu.Background) -> Tensor:
-        problem = of.problem(kept)
-        key = null_space_key(options, PUBLISHED_THRESHOLD, torch.float64)
-        problem.background.cached(key, lambda: NullSpace(of.null, 0.0), of_weight=False)
-        rank = of.null.shape[1]
-        return zu.solve("alphaedit", problem, null_rank=rank, l2=L2, precision="float64").apply(of.weight)
+    def alphaedit(of: Site) -> Tensor:
+        space = NullSpace(of.null, 0.0)
+        update = zu.solve("alphaedit", of.problem(), factor=space, l2=L2, precision="float64")
+        return update.apply(of.weight)
 
-    memit(warm, background(warm))
+    memit(warm)
     dense_memit(warm)
     rows, ours, theirs = [], torch.zeros_like(at.weight), torch.zeros_like(at.weight)
-    kept = background(at)
+    factor = zu.prepare("memit", zu.Background(at.key_moment), at.weight, precision="float64")
     contests: list[tuple[str, Callable[[], Tensor], list[tuple[str, Callable[[], Tensor]]]]] = [
         (
             "MEMIT",
             lambda: dense_memit(at),
             [
-                ("`memit`, factor not cached", lambda: memit(at, kept)),
-                ("`memit`, factor cached", lambda: memit(at, kept)),
+                ("`memit`, factor computed", lambda: memit(at)),
+                ("`memit`, factor given", lambda: memit(at, factor)),
             ],
         ),
         (
             "AlphaEdit",
             lambda: dense_alphaedit(at),
-            [("`alphaedit`, null space given", lambda: alphaedit(at, kept))],
+            [("`alphaedit`, null space given", lambda: alphaedit(at))],
         ),
     ]
     for name, dense, contestants in contests:

@@ -47,7 +47,7 @@ class Method:
                 "locator": {"name": "fixed", "layers": list(self.later)},
                 "collector": {"name": "prompt-last", "contexts": "generated", "substitutes": 3},
                 "target": {"clamp": 0.3, "steps": 25},
-                "solver": {"background_weight": 10 * weight, "protect_weight": 10000, "zero_weight": 0},
+                "solver": {"background_weight": 10 * weight, "retain_weight": 10000, "zero_weight": 0},
             }
             chosen += [f"then={json.dumps([then])}"]
         return chosen
@@ -73,7 +73,8 @@ def methods(base: float, later: tuple[int, ...]) -> tuple[Method, ...]:
         Method(
             "key space, groups of 25, weight grows with sqrt n", (*key, "solver.group_size=25"), base, grows=True
         ),
-        Method("`memit`", ("solver.name=memit", "solver.ridge=1e-6"), base / 50),  # the same trade: forget_weight is 50
+        # the same trade: forget_weight is 50
+        Method("`memit`", ("solver.name=memit", "solver.relative_ridge=1e-6"), base / 50),
     )  # fmt: skip
 
 

@@ -54,7 +54,7 @@ def contestants() -> list[Contestant]:
         "solver.null_energy=0.05",
         "solver.l2=1",
     ]  # the published rules find no direction in so small a model
-    keep = ["solver.protect_weight=10000", "collector.substitutes=10", "solver.zero_weight=0"]
+    keep = ["solver.retain_weight=10000", "collector.substitutes=10", "solver.zero_weight=0"]
     later = {
         "locator": {"layers": [1, 2]},
         "collector": {

@@ -13,16 +13,15 @@ import argparse
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 import zu_framework as zu
 from tests.benchmarks.measuring import Measured, machine, measured
-from zu_framework.linalg import NullSpace, null_space_key
-from zu_plugins.closed_form.gradient import PUBLISHED_THRESHOLD
-from zu_plugins.closed_form.options import GradientOptions
+from zu_framework.linalg import NullSpace
 
 LB, LF, LR, SLACK = 15000.0, 50.0, 1.0, 0.01
 SETTINGS = {"background_weight": LB, "forget_weight": LF, "ridge": LR}
@@ -42,8 +41,14 @@ class Site:
     value_moment: Tensor
     null: Tensor
 
-    def problem(self, background: zu.Background) -> zu.EditProblem:
-        return zu.EditProblem(self.weight, self.keys, self.values, self.targets, self.sensitive, background)
+    @property
+    def background(self) -> zu.Background:
+        return zu.Background(self.key_moment, self.value_moment)
+
+    def problem(self) -> zu.EditProblem:
+        return zu.EditProblem(
+            self.weight, self.keys, self.values, self.targets, self.sensitive, self.background
+        )
 
 
 def site(outputs: int, inputs: int, requests: int, null: int) -> Site:
@@ -120,10 +125,10 @@ def adam_loss(at: Site, steps: int) -> float:
 
 
 def many(at: Site, counts: list[int], solver: str, written: Tensor) -> list[tuple[int, Measured]]:
-    """An edit of n facts with the factor cached, V and W' included, for each n; keys, targets and S are given."""
+    """An edit of n facts with the factor given, V and W' included, for each n; keys, targets and S are given."""
     made = torch.Generator().manual_seed(1)
     outputs, inputs = at.weight.shape
-    background = zu.Background.from_moments(at.key_moment, at.value_moment)
+    factor = zu.prepare(solver, at.background, at.weight, **SETTINGS)
     rows = []
     # sensitive values of rank 64: more directions would leave nothing of a site, and no projection is made here
     few = torch.randn(outputs, 64, generator=made)
@@ -134,11 +139,11 @@ def many(at: Site, counts: list[int], solver: str, written: Tensor) -> list[tupl
 
         def run(keys: Tensor = keys, targets: Tensor = targets, sensitive: Tensor = sensitive) -> Tensor:
             values = at.weight @ keys
-            problem = zu.EditProblem(at.weight, keys, values, targets, sensitive, background)
-            return zu.solve(solver, problem, **SETTINGS).apply(at.weight, out=written)
+            problem = zu.EditProblem(at.weight, keys, values, targets, sensitive, at.background)
+            return zu.solve(solver, problem, factor=factor, **SETTINGS).apply(at.weight, out=written)
 
         rows.append((count, measured(run)))
-    return rows[1:]  # the first computed the factor
+    return rows[1:]  # the first warmed up
 
 
 def main() -> None:
@@ -158,36 +163,26 @@ def main() -> None:
         at.weight
     )  # where each side writes W', as a run writes into the model's own weight
 
-    def closed_form(background: zu.Background, precision: str = "float64") -> Tensor:
-        update = zu.solve("zerounlearn", at.problem(background), slack=SLACK, precision=precision, **SETTINGS)
+    def closed_form(factor: Any = None, precision: str = "float64") -> Tensor:
+        update = zu.solve(
+            "zerounlearn", at.problem(), factor=factor, slack=SLACK, precision=precision, **SETTINGS
+        )
         precisions.append(update.report["precision"])
         return update.apply(at.weight, out=written)
 
-    def fresh() -> zu.Background:
-        return zu.Background.from_moments(at.key_moment, at.value_moment)
-
     precisions: list[str] = []
-    kept = fresh()
-    ours = closed_form(kept).clone()  # imports, thread pools and the cached factor are warm from here on
+    factor = zu.prepare("zerounlearn", at.background, at.weight, **SETTINGS)
+    ours = closed_form(factor).clone()  # imports and thread pools are warm from here on
     dense = measured(lambda: written.copy_(dense_closed_form(at)))
     error = float((ours.double() - written.double()).norm() / written.double().norm())
-    uncached = measured(lambda: closed_form(fresh()), 3)
-    cached = measured(lambda: closed_form(kept), 7)
-    refined = measured(lambda: closed_form(fresh(), "auto"), 3)
+    computed = measured(closed_form, 3)
+    given = measured(lambda: closed_form(factor), 7)
+    refined = measured(lambda: closed_form(precision="auto"), 3)
     chosen = precisions[-1]
 
-    options = GradientOptions(null_rank=asked.null)
-    background = fresh()
-    problem = at.problem(background)
-    problem.background.cached(
-        null_space_key(options, PUBLISHED_THRESHOLD, torch.float64),
-        lambda: NullSpace(at.null, 0.0),
-        of_weight=False,
-    )
-
     def exact() -> Tensor:
-        again = replace(problem, background=background)
-        return zu.solve("zerounlearn-gd", again, null_rank=asked.null).apply(at.weight, out=written)
+        space = NullSpace(at.null, 0.0)
+        return zu.solve("zerounlearn-gd", at.problem(), factor=space).apply(at.weight, out=written)
 
     gradient = measured(exact, 5)
     adam = measured(adam_step(at), 2)
@@ -197,7 +192,7 @@ def main() -> None:
         moment = torch.eye(seed_size[1]).double() - small.null @ small.null.T
         small_problem = zu.EditProblem(
             small.weight.double(), small.keys.double(), small.values.double(), small.targets.double(),
-            small.sensitive.double(), zu.Background.from_moments(moment),
+            small.sensitive.double(), zu.Background(moment),
         )  # fmt: skip
         report = zu.solve("zerounlearn-gd", small_problem, null_threshold=0.5).report
         least.append((report["loss_total"], adam_loss(small, ADAM_STEPS)))
@@ -209,9 +204,9 @@ def main() -> None:
     print("| what | seconds | peak extra memory | against | ratio |\n| --- | --- | --- | --- | --- |")
     print(f"| dense float64 closed form | {dense.seconds:.2f} | {dense.extra_mib:.0f} MiB | | 1 |")
     for name, took in (
-        ("factor not cached", uncached),
-        (f"factor not cached, `precision: auto` (chose {chosen})", refined),
-        ("factor cached", cached),
+        ("factor computed", computed),
+        (f"factor computed, `precision: auto` (chose {chosen})", refined),
+        ("factor given", given),
     ):
         print(
             f"| `zerounlearn`, {name} | {took.seconds:.3f} | {took.extra_mib:.0f} MiB | dense closed form | "

@@ -24,7 +24,7 @@ def protecting(settings: dict[str, Any], weight: float) -> dict[str, Any]:
     return {
         **settings,
         "locator": {"name": "fixed", "layers": [1]},
-        "solver": {**solver, "protect_weight": weight},
+        "solver": {**solver, "retain_weight": weight},
     }
 
 
@@ -74,6 +74,6 @@ def test_protection_without_facts_to_keep_is_refused_and_the_model_stays(
     lm: LanguageModel, settings: dict[str, Any]
 ) -> None:
     before = lm.weight(lm.site(1)).clone()
-    with pytest.raises(zu.ConfigError, match=r"there are none: give them \(data.retain.*protect_weight"):
+    with pytest.raises(zu.ConfigError, match=r"there are none: give them \(data.retain.*retain_weight"):
         zu.unlearn(lm, None, FORGET, protecting(settings, 1.0))
     assert torch.equal(before, lm.weight(lm.site(1)))

@@ -159,7 +159,7 @@ def test_an_error_says_which_stage_it_is_about(settings: Settings, lm: LanguageM
     for stage, said in (
         ({"target": {"clmp": 1}}, r"target\.clmp.*\(in then\.0\)"),
         ({"locator": {"layers": []}}, r"layers is empty.*\(in then\.0\)"),
-        ({"solver": {"protect_weight": 5}}, r"there are none.*\(in then\.0\)"),
+        ({"solver": {"retain_weight": 5}}, r"there are none.*\(in then\.0\)"),
     ):
         before = weights(lm)
         with pytest.raises(ConfigError, match=said):
@@ -176,9 +176,9 @@ def test_moments_are_those_of_the_untouched_model_and_read_in_one_sweep(
     sweeps: list[int] = []
     solve, sweep = loop.solve_with, loop.background_moments
 
-    def watched(spec: Any, solver: Any, problem: EditProblem, options: Any) -> Update:
-        seen.setdefault(len(seen), []).append(problem.background.value_moment.clone())
-        return solve(spec, solver, problem, options)
+    def watched(solver: Registered, problem: EditProblem, options: Any, factor: Any) -> Update:
+        seen.setdefault(len(seen), []).append(problem.value_moment.clone())
+        return solve(solver, problem, options, factor)
 
     def counted(*given: Any, **named: Any) -> Any:
         sweeps.append(len(given[1]))
@@ -203,10 +203,9 @@ def test_a_stage_after_a_trained_one_reads_the_weight_as_training_left_it(
     seen: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
     solve = loop.solve_with
 
-    def watched(spec: Any, solver: Any, problem: EditProblem, options: Any) -> Update:
-        known = problem.background
-        seen.append((problem.weight.double().clone(), known.key_moment, known.value_moment))
-        return solve(spec, solver, problem, options)
+    def watched(solver: Registered, problem: EditProblem, options: Any, factor: Any) -> Update:
+        seen.append((problem.weight.double().clone(), problem.key_moment, problem.value_moment))
+        return solve(solver, problem, options, factor)
 
     monkeypatch.setattr(loop, "solve_with", watched)
     trained = {"name": "ga", "train": "all", "steps": 2, "lr": 0.01}

@@ -106,7 +106,7 @@ def test_a_whole_edit_towards_words(golden: Any, lm: LanguageModel, name: str, s
         assert relative(found.keys, tensors[f"{at}/keys"]) < 1e-5
         states = builder.at_site(state, lm, site, index, found)
         assert relative(states.targets - found.values, tensors[f"{at}/residual"]) < 1e-4
-        moment = zu.Background.from_moments(tensors[f"{at}/key_moment"])
+        moment = zu.Background(tensors[f"{at}/key_moment"])
         problem = zu.EditProblem(lm.weight(site), found.keys, found.values, states.targets, None, moment)
         update = zu.solve(solver, problem)
         assert relative(update.delta(problem.weight), tensors[f"{at}/delta"]) < 1e-3
@@ -125,7 +125,7 @@ def test_rome_towards_words(golden: Any, lm: LanguageModel) -> None:
     found = collector.collect(lm, plan, site)
     states = builder.at_site(builder.prepare(lm, plan, [site]), lm, site, 0, found)
     inverse = tensors[f"stats/{site.module}/inv_cov"].double()
-    background = zu.Background.from_moments(torch.linalg.inv((inverse + inverse.T) / 2))
+    background = zu.Background(torch.linalg.inv((inverse + inverse.T) / 2))
     for request in range(6):
         at, one = f"z{request:03d}", slice(request, request + 1)
         assert relative(found.bare_keys[:, request], tensors[f"{at}/cur_input"]) < 1e-5

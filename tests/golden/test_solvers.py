@@ -27,7 +27,7 @@ def problem_of(tensors: dict[str, Tensor], layer: int, dtype: torch.dtype) -> zu
         values=weight @ keys,
         targets=at["targets"],
         sensitive=at["sensitive"],
-        background=zu.Background.from_moments(at["key_moment"]),
+        background=zu.Background(at["key_moment"]),
     )
 
 
@@ -103,7 +103,7 @@ def test_the_gradient_variant_reaches_the_optimum(golden: Any, layer: int) -> No
         given.values,
         given.targets,
         given.sensitive,
-        zu.Background.from_moments(moment),
+        zu.Background(moment),
     )
     zero, target, norm, total = tensors[f"layer{layer}/adam_500_loss_terms"].tolist()
     assert total == pytest.approx(zero + 100 * target + 0.1 * norm, rel=1e-6)
@@ -139,7 +139,7 @@ def editing(tensors: dict[str, Tensor], layer: int, moment: Tensor) -> tuple[zu.
     """The recorded inputs of an editor at one site, in float64, and the change that it recorded."""
     at = {k.partition("/")[2]: t.double() for k, t in tensors.items() if k.startswith(f"layer{layer}/")}
     values = at["weight_before"] @ at["keys"]
-    background = zu.Background.from_moments(moment)
+    background = zu.Background(moment)
     problem = zu.EditProblem(
         at["weight_before"], at["keys"], values, values + at["residual"], None, background
     )

@@ -80,22 +80,30 @@ def test_shapes_that_do_not_fit_are_named() -> None:
         replace(given, keys=given.keys[:, :0])
 
 
-def test_a_background_makes_the_value_moment_of_the_key_moment() -> None:
+def test_the_value_moment_follows_from_the_key_moment_and_the_weight() -> None:
     given = problem()
-    background = Background.from_moments(given.background.key_moment)
-    bound = replace(given, background=background).background
-    expected = given.weight @ given.background.key_moment @ given.weight.T
-    assert torch.allclose(bound.value_moment, expected)
-    with pytest.raises(SolverError, match="holds no mean_value"):
-        _ = bound.mean_value
+    alone = replace(given, background=Background(given.key_moment))
+    expected = given.weight @ given.key_moment @ given.weight.T
+    assert torch.allclose(alone.value_moment, expected)
+    given.weight.mul_(2)  # nothing was kept of the weight as it was
+    assert torch.allclose(alone.value_moment, 4 * expected)
+    measured = replace(given, background=Background(given.key_moment, torch.eye(12).double()))
+    assert torch.equal(measured.value_moment, torch.eye(12).double())
 
 
-def test_a_weight_written_in_place_does_not_meet_its_old_factors() -> None:
-    given = problem()
-    first = given.background.value_moment
-    given.weight.mul_(2)
-    again = replace(given, values=given.weight @ given.keys)
-    assert torch.allclose(again.background.value_moment, 4 * first)
+def test_a_background_hands_out_what_was_asked_for_alone() -> None:
+    moment = problem().key_moment
+    whole = Background(moment, moment, moment[0], count=7, digests={"key_moment": "a", "value_moment": "b"})
+    outputs = whole.only(frozenset({"keys", "value_moment"}))
+    assert (
+        outputs.given == {"value_moment"} and outputs.digests == {"value_moment": "b"} and outputs.count == 7
+    )
+    # without a measured value moment, the key moment that it follows from
+    assert Background(moment, mean_value=moment[0]).only(frozenset({"value_moment"})).given == {"key_moment"}
+    assert Background().only(frozenset({"value_moment"})).given == frozenset()
+    for name in ("key_moment", "value_moment", "mean_value"):
+        with pytest.raises(SolverError, match=f"holds no {name}"):
+            Background().require(name)
 
 
 def test_a_subject_that_is_not_in_the_prompt_is_refused() -> None:

@@ -1,8 +1,8 @@
 """A bench's config: a run config, and the lists that its grid spans; each cell is a run config of its own.
 
 `models`, `datasets` and `methods` are lists of `{label: ..., <groups of a run config>}`, laid over what stands beside
-them; `seeds` and `forget` are numbers. An override addresses an entry by its label: `methods.MEMIT.solver.ridge=0.1`;
-`methods=[MEMIT, ROME]` chooses among the entries.
+them; `seeds` and `forget` are numbers. An override addresses an entry by its label:
+`methods.MEMIT.solver.relative_ridge=0.1`; `methods=[MEMIT, ROME]` chooses among the entries.
 """
 
 from __future__ import annotations

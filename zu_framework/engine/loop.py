@@ -36,6 +36,7 @@ from zu_framework.problem import (
 )
 from zu_framework.registry.manager import Plugins
 from zu_framework.store.digests import fingerprint
+from zu_framework.store.factors import Factors
 from zu_framework.store.journal import Journal
 from zu_framework.store.records import save_tensors
 from zu_framework.store.sharing import shared_results
@@ -72,6 +73,7 @@ class Pipeline:
     retain: tuple[Request, ...] = ()
     earlier: Mapping[str, Tensor] = field(default_factory=dict)
     processes: Processes = field(default_factory=current)
+    factors: Factors = field(default_factory=Factors)
 
     def edit(self, requests: Sequence[Request], sites: Sequence[list[Site]] | None = None) -> Edit:
         """Forget these requests, at each stage's sites, located already or else now.
@@ -214,9 +216,7 @@ class Pipeline:
         """The bare prompts of the facts to keep, and of what the collector adds, where the solver protects them."""
         if "retain_keys" not in self.parts.needs:
             return None
-        more = getattr(collector, "protected", None)
-        kept = self.retain if more is None else more(requests, self.retain)
-        plan: ReadPlan = collector.plan(self.lm, kept)
+        plan: ReadPlan = collector.plan(self.lm, collector.retained(requests, self.retain))
         return replace(plan, prompts=tuple(row[:1] for row in plan.prompts), weights=(1.0,))
 
     def _backgrounds(self, sites: Sequence[list[Site]]) -> dict[str, Background]:
@@ -285,7 +285,7 @@ class Pipeline:
             with self.journal.phase("targets"):
                 states = divided.at_site(site, index)
             weight = self.lm.weight(site)
-            background = context.backgrounds.get(site.module, Background())
+            background = context.backgrounds.get(site.module, Background()).only(self.parts.needs)
             problem = EditProblem(
                 # the algebra reads one precision throughout; bf16 and f16 weights are exact in float32
                 weight=weight if weight.dtype in (torch.float32, torch.float64) else weight.float(),
@@ -303,7 +303,14 @@ class Pipeline:
             with self.journal.phase("solve"):
                 found = []
                 if self.processes.first:
-                    found.append((site, solve_with(solver.spec, solver.load(), problem, solver.options)))
+                    factor = self.factors.of(
+                        solver.registered,
+                        solver.options,
+                        background,
+                        problem.weight,
+                        written=site.name in writer.edits,
+                    )
+                    found.append((site, solve_with(solver.registered, problem, solver.options, factor)))
                 [(_, update)] = told_updates(self.processes, found, weight.device)
             if self.processes.first:
                 self.plugins.hook.zu_site_solved(site=site, problem=problem, update=update)

@@ -1,46 +1,109 @@
-"""A solver alone, by name: no model, no files."""
+"""A solver alone, by name or as a function: no model, no files."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import is_dataclass
+from types import SimpleNamespace
+from typing import Any, get_type_hints
+
+from torch import Tensor
 
 from zu_framework.config import options_from
+from zu_framework.config.typed import structured
 from zu_framework.contracts import RunContext
-from zu_framework.errors import SolverError
+from zu_framework.errors import ConfigError, SolverError
 from zu_framework.models import LanguageModel
-from zu_framework.problem import EditProblem, Request, Site, Update
-from zu_framework.registry.manager import Plugins, installed_plugins
-from zu_framework.specs import ModelSolverSpec, SolverSpec
+from zu_framework.problem import Background, EditProblem, Request, Site, Update
+from zu_framework.registry import Plugins, Registered, installed_plugins
+from zu_framework.specs import MOMENTS, ModelSolverSpec, SolverSpec
 
 
-def solve(name: str, problem: EditProblem, *, plugins: Plugins | None = None, **options: Any) -> Update:
-    """Solve one site with the solver of that name: `zu.solve("zerounlearn", problem, forget_weight=50.0)`.
+def solve(
+    solver: str | Callable[..., Update],
+    problem: EditProblem,
+    *,
+    factor: Any = None,
+    plugins: Plugins | None = None,
+    **options: Any,
+) -> Update:
+    """Solve one site: `zu.solve("zerounlearn", problem, forget_weight=50.0)`.
 
-    Raises `UnknownName`, `ConfigError` for an unknown or mistyped option, `SolverError` where the solver refuses.
+    Args:
+        solver: The name of a site solver, or a function of `(problem)`, `(problem, options)` or
+            `(problem, options, factor)`. A function gets its options as the dataclass that its parameter is annotated
+            with, else as attributes of a plain object.
+        problem: The site. Nothing of it is written to.
+        factor: What `zu.prepare` returned for the site's background, weight and these options; computed where it is
+            None.
+        plugins: Where the name is looked up; the installed plugins where it is None.
+        options: Of the solver.
+
+    Returns:
+        The update, of the shape of the site's weight, with the solver's report.
+
+    Raises:
+        UnknownName: No solver of that name.
+        ConfigError: An option is unknown or has a wrong value.
+        SolverError: The problem lacks what the solver needs, or cannot be solved as asked.
     """
-    registered = (plugins or installed_plugins()).registry.get("solver", name)
-    if not isinstance(registered.spec, SolverSpec):
-        raise SolverError(f"solver {name!r} needs a model, not a site's problem: use zu.run or zu.unlearn")
-    chosen = options_from(registered.spec, options, where="solver")
-    return solve_with(registered.spec, registered.load(), problem, chosen)
+    if not isinstance(solver, str):
+        return _solve_with_function(solver, problem, options, factor)
+    registered, chosen = _site_solver(solver, options, plugins)
+    if factor is None:
+        factor = _prepared(registered, problem.background, problem.weight, chosen)
+    return solve_with(registered, problem, chosen, factor)
 
 
-def solve_with(spec: Any, implementation: Any, problem: EditProblem, options: Any) -> Update:
-    """Check that the problem carries what the solver declared, call it, and check what it returns."""
+def prepare(
+    solver: str,
+    background: Background,
+    weight: Tensor,
+    *,
+    plugins: Plugins | None = None,
+    **options: Any,
+) -> Any:
+    """Compute what every edit of a site is solved with, once: `zu.solve(..., factor=zu.prepare(...))`.
+
+    Args:
+        solver: The name of a site solver.
+        background: Moments of general text at the site.
+        weight: W (o, i).
+        plugins: Where the name is looked up; the installed plugins where it is None.
+        options: Of the solver, as they will be given to `zu.solve`.
+
+    Returns:
+        The factor; None for a solver that has none.
+
+    Raises:
+        UnknownName: No solver of that name.
+        ConfigError: An option is unknown or has a wrong value.
+        SolverError: The background lacks a moment, or it is singular.
+    """
+    registered, chosen = _site_solver(solver, options, plugins)
+    return _prepared(registered, background, weight, chosen)
+
+
+def solve_with(solver: Registered, problem: EditProblem, options: Any, factor: Any = None) -> Update:
+    """Call a site solver and check its answer.
+
+    Args:
+        solver: Its registration.
+        problem: The site.
+        options: The options dataclass of the registration.
+        factor: What its `prepare` returned, where it has one.
+
+    Raises:
+        SolverError: The problem lacks what the solver declared, or the answer is no update of the weight's shape.
+    """
+    spec = solver.spec
     assert isinstance(spec, SolverSpec)
-    needs = spec.needs_of(options)
-    for need in ("sensitive", "bare_keys", "retain_keys"):
-        if need in needs and getattr(problem, need) is None:
+    for need in sorted(spec.needs_of(options) & {"sensitive", "bare_keys", "retain_keys"}):
+        if getattr(problem, need) is None:
             raise SolverError(f"solver {spec.name!r} needs `{need}`, which this problem does not carry")
-    update = implementation(problem, options)
-    if not isinstance(update, Update):
-        raise SolverError(f"solver {spec.name!r} returned {type(update).__name__}, expected an Update")
-    outputs, inputs = problem.weight.shape
-    shape = update.shape
-    if shape != (outputs, inputs):
-        raise SolverError(f"solver {spec.name!r} returned an update of shape {shape} for W {outputs, inputs}")
-    return update
+    given = () if spec.prepare is None else (factor,)
+    return _checked(solver.load()(problem, options, *given), problem, f"solver {spec.name!r}")
 
 
 def solve_model(
@@ -52,21 +115,80 @@ def solve_model(
     options: Any,
     context: RunContext,
 ) -> list[tuple[Site, Update]]:
-    """Call a model solver and check what it answers: an update of the right shape for each parameter, named once."""
+    """Call a model solver and check what it returns: an update of the right shape for each parameter, named once."""
     assert isinstance(spec, ModelSolverSpec)
-    answered = list(implementation(lm, requests, sites, options, context))
-    seen: set[str] = set()
-    for site, update in answered:
+    returned = list(implementation(lm, requests, sites, options, context))
+    named: set[str] = set()
+    for site, update in returned:
         if not isinstance(site, Site) or not isinstance(update, Update):
-            raise SolverError(f"solver {spec.name!r} answered {site!r}: {update!r}, expected (Site, Update)")
-        if site.name in seen:
+            raise SolverError(f"solver {spec.name!r} returned {site!r}: {update!r}, expected (Site, Update)")
+        if site.name in named:
             raise SolverError(
-                f"solver {spec.name!r} answered two updates of {site.name!r}: fold them into one"
+                f"solver {spec.name!r} returned two updates of {site.name!r}: fold them into one"
             )
-        seen.add(site.name)
+        named.add(site.name)
         wanted = tuple(lm.weight(site).shape)
         if update.shape != wanted:
             raise SolverError(
                 f"solver {spec.name!r} returned an update of shape {update.shape} for W {wanted}"
             )
-    return answered
+    return returned
+
+
+def _site_solver(name: str, options: Mapping[str, Any], plugins: Plugins | None) -> tuple[Registered, Any]:
+    registered = (plugins or installed_plugins()).registry.get("solver", name)
+    if not isinstance(registered.spec, SolverSpec):
+        raise SolverError(f"solver {name!r} needs a model, not a site's problem: use zu.run or zu.unlearn")
+    return registered, options_from(registered.spec, options, where="solver")
+
+
+def _prepared(solver: Registered, background: Background, weight: Tensor, options: Any) -> Any:
+    """What the solver's `prepare` returns for the moments that it declared, which must be there."""
+    function = solver.load_prepare()
+    if function is None:
+        return None
+    needs = solver.spec.needs_of(options)
+    for moment in sorted(needs & MOMENTS - background.only(needs).given - {"value_moment"}):
+        raise SolverError(
+            f"solver {solver.spec.name!r} needs `{moment}`, which this background does not hold"
+        )
+    return function(background.only(needs), weight, options)
+
+
+def _solve_with_function(
+    function: Callable[..., Update], problem: EditProblem, options: Mapping[str, Any], factor: Any
+) -> Update:
+    name = f"solver {getattr(function, '__name__', function)!r}"
+    taken = [
+        p.name
+        for p in inspect.signature(function).parameters.values()
+        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+    if options and len(taken) < 2:
+        raise ConfigError(f"{name} takes the problem alone; options were given: {', '.join(sorted(options))}")
+    given: list[Any] = [problem]
+    if len(taken) > 1:
+        kind = _hints(function).get(taken[1])
+        if isinstance(kind, type) and is_dataclass(kind):
+            given.append(structured(kind, options, "solver", name, {}))
+        else:
+            given.append(SimpleNamespace(**options))
+    if len(taken) > 2:
+        given.append(factor)
+    return _checked(function(*given), problem, name)
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return get_type_hints(function)
+    except NameError:  # an annotation that is there for type checkers alone
+        return {}
+
+
+def _checked(update: Any, problem: EditProblem, name: str) -> Update:
+    if not isinstance(update, Update):
+        raise SolverError(f"{name} returned {type(update).__name__}, expected an Update")
+    shape = tuple(problem.weight.shape)
+    if update.shape != shape:
+        raise SolverError(f"{name} returned an update of shape {update.shape} for W {shape}")
+    return update

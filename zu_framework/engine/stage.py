@@ -97,7 +97,11 @@ class Parts:
             return frozenset()
         target = self["target"].spec
         assert isinstance(target, TargetSpec)
-        wanted = (self.needs | target.needs) & {"key_moment", "value_moment", "mean_value"}
+        wanted = (self.needs | target.needs_of(self["target"].options)) & {
+            "key_moment",
+            "value_moment",
+            "mean_value",
+        }
         if again and "value_moment" in wanted:
             wanted = (wanted - {"value_moment"}) | {"key_moment"}
         return frozenset(wanted)
@@ -128,7 +132,7 @@ def require_retain(parts: Parts, retain: Sequence[Any]) -> None:
             with in_stage(number):
                 raise ConfigError(
                     f"solver {stage['solver'].spec.name!r} protects facts to keep under these options, and there are "
-                    "none: give them (data.retain, or `retain` of zu.unlearn), or set its protect_weight to 0"
+                    "none: give them (data.retain, or `retain` of zu.unlearn), or set its retain_weight to 0"
                 )
 
 
@@ -177,7 +181,7 @@ def _metric(name: str, config: Config, plugins: Plugins) -> Chosen:
     if not isinstance(given, Mapping):
         raise ConfigError(f"evaluate.options.{name} is a mapping of options, got {given!r}")
     options = options_from(registered.spec, given, where=f"evaluate.options.{name}", origins=config.origins)
-    if "reference" in registered.spec.needs and config.evaluate.reference is None:
+    if "reference" in registered.spec.needs_of(options) and config.evaluate.reference is None:
         raise ConfigError(
             f"metric {name!r} compares with a model that was retrained without the forget facts: give it by "
             "evaluate.reference=FOLDER, or leave the metric out of evaluate.metrics"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any
 
 import xxhash
 from torch import Tensor
@@ -17,7 +16,6 @@ from zu_framework.models import LanguageModel, Row, encode_all, stream_inputs
 from zu_framework.problem import Background, Site
 from zu_framework.store.cache import TensorCache
 from zu_framework.store.digests import fingerprint
-from zu_framework.store.factors import FactorStore
 
 FORMAT = 2  # of the cache; raise it when what is computed changes
 BATCH_TOKENS = 8192  # of a forward pass: products are then wide enough for a CPU and for a GPU
@@ -92,12 +90,11 @@ def background_moments(
                 found[entry] = tensor, tokens
     backgrounds = {}
     for site in sites:
-        sources: dict[str, Any] = {
-            moment: lambda tensor=found[site.module, moment][0]: tensor for moment in moments
-        }
-        tokens = max(found[site.module, moment][1] for moment in moments)
-        store = FactorStore({m: keys[site.module, m] for m in moments}, cache.parent)
-        backgrounds[site.module] = Background(**sources, count=tokens, store=store)
+        backgrounds[site.module] = Background(
+            **{moment: found[site.module, moment][0] for moment in moments},
+            count=max(found[site.module, moment][1] for moment in moments),
+            digests={moment: keys[site.module, moment] for moment in moments},
+        )
     return backgrounds
 
 

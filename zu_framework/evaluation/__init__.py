@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from zu_framework.evaluation.audits import Finding, control_facts, finding, verdict
 from zu_framework.evaluation.intervals import interval, mean, ratio
 from zu_framework.evaluation.measure import Metric, measure, measure_with
 from zu_framework.evaluation.scorer import Cost, Scorer
@@ -10,14 +11,18 @@ from zu_framework.evaluation.texts import read_texts
 
 __all__ = [
     "Cost",
+    "Finding",
     "Metric",
     "Scorer",
     "before_after_table",
+    "control_facts",
     "counted",
+    "finding",
     "interval",
     "mean",
     "measure",
     "measure_with",
     "ratio",
     "read_texts",
+    "verdict",
 ]

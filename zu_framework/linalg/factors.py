@@ -131,7 +131,8 @@ def factor(moment: Tensor, dtype: torch.dtype = torch.float64, *, refined: bool 
         raise DependentRows(
             f"a moment of size {moment.shape[0]} is singular to {dtype}: condition {condition:.1e}"
         )
-    return Factor(lower, None, condition)
+    # row by row, as it is read from a file: solutions are then the same to the bit
+    return Factor(lower.contiguous(), None, condition)
 
 
 def factor_on_range(

@@ -7,7 +7,7 @@ from zu_framework.models.chat import Chat, encode_answer, encode_prompt
 from zu_framework.models.checkpoints import CheckpointInfo, check_folder, load_tokenizer
 from zu_framework.models.greedy import greedy_tokens
 from zu_framework.models.language_model import LanguageModel
-from zu_framework.models.lending import lent
+from zu_framework.models.lending import altered, lent
 from zu_framework.models.readout import Readout, find_readout
 from zu_framework.models.replay import Replay, capture, entry_of, replay_bytes
 from zu_framework.models.steering import attention_projections, embeddings_of, replaced
@@ -25,6 +25,7 @@ __all__ = [
     "Row",
     "Said",
     "add_at",
+    "altered",
     "answer_ids",
     "attention_projections",
     "batch",

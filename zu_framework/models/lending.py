@@ -39,3 +39,25 @@ def lent(lm: LanguageModel, sites: Sequence[Site]) -> Iterator[list[torch.nn.Par
             parameter.requires_grad_(flag)
             parameter.grad = gradient
         lm.model.train(training)
+
+
+@contextmanager
+def altered(lm: LanguageModel, names: Sequence[str]) -> Iterator[list[torch.nn.Parameter]]:
+    """Lend parameters by name to code that overwrites them; put them back bit for bit when the block ends.
+
+    Args:
+        lm: The model.
+        names: As `named_parameters` has them; a tied parameter stands there once.
+
+    Yields:
+        The parameters, in the order of `names`, to be written in place without gradients.
+    """
+    parameters = [lm.model.get_parameter(name) for name in names]
+    originals = [p.detach().to("cpu", copy=True) for p in parameters]
+    try:
+        with torch.no_grad():
+            yield parameters
+    finally:
+        with torch.no_grad():
+            for parameter, original in zip(parameters, originals, strict=True):
+                parameter.copy_(original)

@@ -4,7 +4,8 @@ Shapes are in the notation of the documentation: a site's weight W is (o, i), n 
 are requests.
 """
 
-from zu_framework.problem.background import Background, FactorKeeper
+from zu_framework.problem.audit import GROUPS, AuditFacts, Outcome
+from zu_framework.problem.background import Background
 from zu_framework.problem.measurement import Measurement, Score
 from zu_framework.problem.problem import EditProblem
 from zu_framework.problem.reading import ReadPlan, ReadPrompt, Representations, TargetStates
@@ -13,12 +14,14 @@ from zu_framework.problem.sites import Architecture, Site
 from zu_framework.problem.update import Update
 
 __all__ = [
+    "GROUPS",
     "Architecture",
+    "AuditFacts",
     "Background",
     "DataSplit",
     "EditProblem",
-    "FactorKeeper",
     "Measurement",
+    "Outcome",
     "Probe",
     "ReadPlan",
     "ReadPrompt",

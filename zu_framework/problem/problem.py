@@ -13,12 +13,21 @@ from zu_framework.problem.background import Background
 
 @dataclass(frozen=True)
 class EditProblem:
-    """Everything a solver sees of one site.
+    """Everything a solver sees of one site. Outputs of all kinds are without the bias.
 
-    weight (o, i); keys (i, n); values (o, n) = weight @ keys; targets (o, n); sensitive (o, n) or None;
-    earlier_keys (i, m) of edits already in the model; bare_keys (i, n); retain_keys (i, m) of facts to keep.
-    Outputs, targets, sensitive values and the value moment are all without the bias. Raises `SolverError` where
-    shapes, dtypes or finiteness are off.
+    Args:
+        weight: W (o, i), float32 or float64.
+        keys: K (i, n), what the site reads for each request.
+        values: V (o, n) = W K.
+        targets: T (o, n), what the site should give instead.
+        sensitive: S (o, n), what it gives to say the answers; None where the solver does not need it.
+        background: Moments of general text at the site.
+        earlier_keys: (i, m) of edits that the model carries.
+        bare_keys: (i, n) of the prompts without context.
+        retain_keys: (i, r) of the facts to retain.
+
+    Raises:
+        SolverError: Shapes do not fit, or an entry is NaN or infinite.
     """
 
     weight: Tensor
@@ -61,7 +70,16 @@ class EditProblem:
                 raise SolverError(
                     f"{name} holds NaN or infinite entries: the model or its targets are broken"
                 )
-        object.__setattr__(self, "background", self.background.bound_to(self.weight))
+
+    @property
+    def key_moment(self) -> Tensor:
+        """C (i, i). Raises `SolverError` where the background does not hold it."""
+        return self.background.require("key_moment")
+
+    @property
+    def value_moment(self) -> Tensor:
+        """M0 (o, o), or `W C W^T` in float64. Raises `SolverError` where neither moment is there."""
+        return self.background.value_moment_under(self.weight)
 
 
 def _finite(tensor: Tensor) -> bool:

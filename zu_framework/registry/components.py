@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, fields
 from importlib import import_module
 from typing import Any
 
+from zu_framework.contracts import Prepare
 from zu_framework.errors import PluginError, unknown_name
-from zu_framework.specs import Spec
+from zu_framework.specs import SolverSpec, Spec
 
 LISTING = "`zu plugins` lists them all"
 
@@ -34,7 +35,16 @@ class Registered:
 
     def load(self) -> Any:
         """Import the implementation. Raises `PluginError` that names plugin, target and cause."""
-        module, _, attribute = self.spec.target.partition(":")
+        return self._imported(self.spec.target)
+
+    def load_prepare(self) -> Prepare | None:
+        """Import what computes the solver's factor; None for a component without one. Raises as `load` does."""
+        declared = self.spec.prepare if isinstance(self.spec, SolverSpec) else None
+        found: Prepare | None = None if declared is None else self._imported(declared.target)
+        return found
+
+    def _imported(self, target: str) -> Any:
+        module, _, attribute = target.partition(":")
         try:
             value: Any = import_module(module)
             for part in attribute.split("."):
@@ -42,7 +52,7 @@ class Registered:
         except Exception as cause:  # whatever a stranger's module raises on import is that plugin's failure
             raise PluginError(
                 f"{self.spec.kind} {self.spec.name!r} of plugin {self.plugin!r} cannot be imported from "
-                f"{self.spec.target!r}: {type(cause).__name__}: {cause}; mend the plugin, or disable it with "
+                f"{target!r}: {type(cause).__name__}: {cause}; mend the plugin, or disable it with "
                 f"ZU_DISABLE={self.plugin}"
             ) from cause
         return value

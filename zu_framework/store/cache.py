@@ -49,7 +49,8 @@ class TensorCache:
         try:
             with safe_open(path, framework="pt") as file:
                 about = json.loads((file.metadata() or {})["about"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+                # copies: algebra on the file's own, unaligned memory may differ in the last bit from the run before
+                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a dict)
             if about["digest"] != _digest(tensors):
                 raise ValueError("its checksum does not match")
         except (SafetensorError, ValueError, KeyError, OSError) as cause:

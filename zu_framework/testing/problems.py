@@ -84,9 +84,7 @@ def edit_problem(shape: Shape) -> EditProblem:
         values=weight @ keys,
         targets=targets.to(shape.dtype),
         sensitive=sensitive.to(shape.dtype),
-        background=Background.from_moments(
-            (text @ text.T / shape.text_tokens).to(shape.dtype), count=shape.text_tokens
-        ),
+        background=Background((text @ text.T / shape.text_tokens).to(shape.dtype), count=shape.text_tokens),
         bare_keys=keys + 0.1 * normal(shape.inputs, shape.requests).to(shape.dtype),
         retain_keys=normal(shape.inputs, 4).to(shape.dtype),
     )

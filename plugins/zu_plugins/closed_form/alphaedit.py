@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from zu_framework import EditProblem, Update
 from zu_framework.linalg import (
     NullSpace,
-    background_null_space,
     condition_number,
     identity_factor,
+    null_space_notes,
+    product_norm,
     products,
     reported,
     ridge_map,
@@ -20,20 +23,23 @@ from zu_framework.linalg import (
 )
 from zu_plugins.closed_form.editor_options import AlphaEditOptions
 
-PUBLISHED_THRESHOLD = 0.02  # arXiv 2410.02355, `nullspace_threshold` of its hyperparameters
 
-
-def solve(problem: EditProblem, options: AlphaEditOptions) -> Update:
+def solve(problem: EditProblem, options: AlphaEditOptions, space: NullSpace) -> Update:
     """Minimise ||Delta K - R||^2 + ||Delta K_p||^2 + l2 ||Delta||^2 over Delta = Delta P; W' = W + Delta.
 
     P projects on the null space of C, K_p (i, m) are the keys of earlier edits. The published form
     `R K^T P ((K K^T + K_p K_p^T) P + l2 I)^-1` equals `R [I 0] (U^T U + l2 I)^-1 U^T` with U = P [K K_p] (i, n + m):
-    an (n + m, n + m) system instead of an (i, i) one;
-    that one serves where n + m is above i. Systems in `options.precision`, factors of rank n in W's
-    dtype. Raises `EmptyNullSpace` where the rule keeps no direction. Source: Fang et al. 2025 (arXiv 2410.02355).
+    an (n + m, n + m) system instead of an (i, i) one; that one serves where n + m is above i. Systems are solved in
+    `options.precision`; factors are of rank n, in W's dtype.
+
+    Args:
+        problem: `keys`, and `earlier_keys` where the model carries edits.
+        options: The weight of the change's size, and the precision.
+        space: What `alphaedit_space` returned.
+
+    Source: Fang et al. 2025 (arXiv 2410.02355).
     """
     dtype = working_dtype(options.precision)
-    space = background_null_space(problem, options, PUBLISHED_THRESHOLD, dtype)
     n = problem.keys.shape[1]
     keys = problem.keys.to(dtype)
     if problem.earlier_keys is not None:
@@ -43,19 +49,19 @@ def solve(problem: EditProblem, options: AlphaEditOptions) -> Update:
         return _of_many(problem, options, space, keys, residual)
     allowed = space.project(keys)  # U (i, n + m)
     inner = allowed.T @ allowed
-    system = (inner + inner.T) / 2 + options.l2 * torch.eye(len(inner), dtype=dtype, device=inner.device)
-    first = torch.eye(len(inner), dtype=dtype, device=inner.device)[:n]
-    right = right_solve(first, system) @ allowed.T  # (n, i)
-    left = residual
-    update = Update(left.to(problem.weight.dtype), right.to(problem.weight.dtype))
-    held = float(allowed[:, :n].norm()) / max(float(keys[:, :n].norm()), 1e-300)
-    norm = float(((left.T @ left) * (right @ right.T)).sum().clamp_min(0)) ** 0.5
-    after = problem.values.to(dtype) + left @ (right @ keys[:, :n])
+    identity = torch.eye(len(inner), dtype=dtype, device=inner.device)
+    system = (inner + inner.T) / 2 + options.l2 * identity
+    right = right_solve(identity[:n], system) @ allowed.T  # (n, i)
+    update = Update(residual.to(problem.weight.dtype), right.to(problem.weight.dtype))
+    share = float(allowed[:, :n].norm()) / max(float(keys[:, :n].norm()), 1e-300)
     return reported(
-        problem, update, after=after, condition=condition_number(system), change_norm=norm,
-        notes=_notes(held, space), null_rank=space.rank, null_energy=space.energy, key_share=held,
-        earlier_keys=keys.shape[1] - n,
-    )  # fmt: skip
+        problem,
+        update,
+        after=problem.values.to(dtype) + residual @ (right @ keys[:, :n]),
+        condition=condition_number(system),
+        change_norm=product_norm(residual, right),
+        **_of_space(space, share, keys.shape[1] - n),
+    )
 
 
 def _of_many(
@@ -74,20 +80,22 @@ def _of_many(
         space.project(cross.T).T,
         1 / options.l2,
     )  # (o, i)
-    held = float(share) ** 0.5
     return reported(
-        problem, Update(dense=change.to(problem.weight.dtype)),
+        problem,
+        Update(dense=change.to(problem.weight.dtype)),
         after=problem.values.to(change) + times(change, problem.keys),
         condition=condition_number(allowed + options.l2 * torch.eye(len(keys)).to(allowed)),
-        change_norm=float(change.norm()), notes=_notes(held, space), null_rank=space.rank, null_energy=space.energy,
-        key_share=held, earlier_keys=keys.shape[1] - n,
-    )  # fmt: skip
-
-
-def _notes(held: float, space: NullSpace) -> tuple[str, ...]:
-    if held >= 1e-3:
-        return ()
-    return (
-        f"only {held:.1e} of the forget keys lies in the null space ({space.rank} directions): they can "
-        "hardly be moved; widen it (null_threshold, null_energy, null_rank)",
+        change_norm=float(change.norm()),
+        **_of_space(space, float(share) ** 0.5, keys.shape[1] - n),
     )
+
+
+def _of_space(space: NullSpace, share: float, earlier: int) -> dict[str, Any]:
+    """What the report says of the null space."""
+    return {
+        "notes": null_space_notes(share, space),
+        "null_rank": space.rank,
+        "null_energy": space.energy,
+        "key_share": share,
+        "earlier_keys": earlier,
+    }

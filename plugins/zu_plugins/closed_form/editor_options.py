@@ -18,14 +18,14 @@ from zu_framework.options import (
 class MomentOptions(SolverOptions):
     """What is solved with the key moment."""
 
-    ridge: float = field(
+    relative_ridge: float = field(
         default=0.0,
         metadata={"help": "added to the key moment's diagonal, in units of its mean; published: 0"},
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        not_negative(self, "ridge")
+        not_negative(self, "relative_ridge")
 
 
 @dataclass
@@ -77,7 +77,7 @@ class EraseOptions(SensitiveOptions, SolverOptions):
         default="orthogonal",
         metadata={"help": "orthogonal (I - Q Q^T) or oblique (LEACE: least change on general text)"},
     )
-    ridge: float = field(
+    relative_ridge: float = field(
         default=0.0,
         metadata={"help": "oblique: added to the value moment's diagonal, in units of its mean"},
     )
@@ -86,14 +86,14 @@ class EraseOptions(SensitiveOptions, SolverOptions):
         SensitiveOptions.__post_init__(self)
         SolverOptions.__post_init__(self)
         one_of(self, "projection", ("orthogonal", "oblique"))
-        not_negative(self, "ridge")
+        not_negative(self, "relative_ridge")
 
 
 def rome_needs(options: RomeOptions) -> frozenset[str]:
-    """The original's mixture reads the bare prompt's key too."""
+    """Return the needs: the original's mixture reads the bare prompt's key too."""
     return frozenset({"keys", "key_moment"} | ({"bare_keys"} if options.key == "mixed" else set()))
 
 
 def erase_needs(options: EraseOptions) -> frozenset[str]:
-    """Only the oblique form reads statistics."""
+    """Return the needs: only the oblique form reads statistics."""
     return frozenset({"sensitive"} | ({"value_moment"} if options.projection == "oblique" else set()))

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import torch
-
-from zu_framework import DependentRows, EditProblem, SolverError, Update
-from zu_framework.linalg import Factor, factor, reported, right_solve, sensitive_space, working_dtype
+from zu_framework import EditProblem, SolverError, Update
+from zu_framework.linalg import Factor, reported, right_solve, sensitive_space, working_dtype
 from zu_plugins.closed_form.editor_options import EraseOptions
 
 
-def solve(problem: EditProblem, options: EraseOptions) -> Update:
+def solve(problem: EditProblem, options: EraseOptions, used: Factor | None) -> Update:
     """W' = D W, the least change E||D v - v||^2 that erases Q (o, r), a basis of the sensitive values.
 
     orthogonal: subject to Q^T D = 0 (no output has a part along Q): `D = I - Q Q^T`, what ZeroUnlearn's projector
     does by itself. oblique: subject to D Q = 0 (outputs along Q vanish): `D = I - Q (Q^T M^-1 Q)^-1 Q^T M^-1`, M the
     value moment: LEACE's projection (Belrose et al. 2023, arXiv 2306.03819), the moment in place of the
-    covariance. Rank r, in W's dtype. Raises `SolverError` where Q spans all outputs.
+    covariance. Rank r, in W's dtype.
+
+    Args:
+        problem: `sensitive`.
+        options: The projection, the rank cut and the precision.
+        used: What `erase_factor` returned: of M in the oblique form, else None.
+
+    Raises:
+        SolverError: Q spans all outputs.
     """
     dtype = working_dtype(options.precision)
     basis = sensitive_space(problem, options.rank_tolerance, dtype)  # (o, r)
@@ -27,31 +33,22 @@ def solve(problem: EditProblem, options: EraseOptions) -> Update:
         )
     condition, precision = 1.0, str(dtype).removeprefix("torch.")
     rows = basis  # (o, r): D = I - basis rows^T
-    if options.projection == "oblique" and rank:
-        used = problem.background.cached(
-            ("value_factor", options.ridge, options.precision), lambda: _factor(problem, options, dtype)
-        )
+    if used is not None and rank:
         solved = used.solve(basis)  # M^-1 Q (o, r)
         inner = basis.T @ solved
         rows = right_solve(solved, (inner + inner.T) / 2)
         condition, precision = used.condition, used.precision
     right = rows.to(problem.weight.dtype).T @ problem.weight.detach()  # (r, i)
-    update = Update(-basis.to(problem.weight.dtype), right)
     values = problem.values.to(dtype)
     return reported(
-        problem, update, after=values - basis @ (rows.T @ values), condition=condition,
-        change_norm=float(right.to(dtype).norm()), sensitive_rank=rank, removed_share=rank / outputs,
+        problem,
+        Update(-basis.to(problem.weight.dtype), right),
+        after=values - basis @ (rows.T @ values),
+        condition=condition,
+        change_norm=float(right.to(dtype).norm()),
+        sensitive_rank=rank,
+        removed_share=rank / outputs,
         precision=precision,
-        projection=options.projection, ridge=options.ridge if options.projection == "oblique" else 0.0,
-    )  # fmt: skip
-
-
-def _factor(problem: EditProblem, options: EraseOptions, dtype: torch.dtype) -> Factor:
-    moment = problem.background.value_moment.to(problem.weight.device, dtype, copy=True)
-    moment.diagonal().add_(options.ridge * moment.diagonal().mean())
-    try:
-        return factor(moment, dtype, refined=options.precision == "auto")
-    except DependentRows as cause:
-        raise DependentRows(
-            f"the value moment is singular ({cause}): raise ridge, or use projection: orthogonal"
-        ) from cause
+        projection=options.projection,
+        relative_ridge=0.0 if used is None else options.relative_ridge,
+    )

@@ -25,7 +25,7 @@ class RemapOptions(SensitiveOptions, SolverOptions):
     forget_weight: float = field(
         default=50.0, metadata={"help": "lf: how much forget inputs move to their targets"}
     )
-    ridge: float = field(default=1.0, metadata={"help": "lr: how small the change of the weight is kept"})
+    ridge: float = field(default=1.0, metadata={"help": "how small the change of the weight stays"})
 
     def __post_init__(self) -> None:
         positive(self, "background_weight", "forget_weight")
@@ -56,7 +56,7 @@ class LocalOptions(RemapOptions):
 
     zero_weight: float = field(
         default=50.0,
-        metadata={"help": "lz: how strongly forget outputs are kept off the sensitive directions"},
+        metadata={"help": "lz: how strongly forget outputs are driven off the sensitive directions"},
     )
     earlier_weight: float = field(
         default=50.0,
@@ -64,9 +64,9 @@ class LocalOptions(RemapOptions):
             "help": "le: how firmly outputs stay on the keys of edits that the model carries; 0: not at all"
         },
     )
-    protect_weight: float = field(
+    retain_weight: float = field(
         default=0.0,
-        metadata={"help": "lp: how much outputs on the facts to keep stay put (data.retain); 0: not read"},
+        metadata={"help": "lk: how much outputs on the facts to retain stay put (data.retain); 0: not read"},
     )
     space: str = field(
         default="output",
@@ -75,7 +75,7 @@ class LocalOptions(RemapOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        not_negative(self, "zero_weight", "protect_weight", "earlier_weight")
+        not_negative(self, "zero_weight", "retain_weight", "earlier_weight")
         one_of(self, "space", ("output", "key"))
         if self.space == "key" and self.ridge == 0:
             raise ConfigError("ridge must be above 0 in space key: a key moment seldom has full rank")
@@ -94,8 +94,8 @@ class GradientOptions(NullSpaceOptions, SensitiveOptions, SolverOptions):
     lr: float = field(
         default=0.1, metadata={"help": "adam: step size, in units of the whitened problem; decays to 0"}
     )
-    requests_per_step: int = field(
-        default=0, metadata={"help": "adam: size of a mini-batch of requests; 0: all"}
+    requests_per_step: int | None = field(
+        default=None, metadata={"help": "adam: size of a mini-batch of requests; default: all at once"}
     )
 
     def __post_init__(self) -> None:
@@ -104,13 +104,21 @@ class GradientOptions(NullSpaceOptions, SensitiveOptions, SolverOptions):
         SolverOptions.__post_init__(self)
         one_of(self, "method", ("exact", "adam", "lbfgs"))
         positive(self, "target_weight", "norm_weight", "lr", "steps")
-        not_negative(self, "requests_per_step")
-        if self.requests_per_step and self.method != "adam":
-            raise ConfigError(f"requests_per_step is for method adam, method is {self.method!r}: leave it 0")
+        if self.requests_per_step is not None:
+            positive(self, "requests_per_step")
+            if self.method != "adam":
+                raise ConfigError(
+                    f"requests_per_step is for method adam, method is {self.method!r}: leave it out"
+                )
 
 
 def local_needs(options: LocalOptions) -> frozenset[str]:
-    """Only what the chosen form reads: sensitive values cost an optimisation a site."""
+    """Return what the chosen form reads: sensitive values cost an optimisation a site."""
     moment = "key_moment" if options.space == "key" else "value_moment"
-    asked = {"sensitive": options.zero_weight, "retain_keys": options.protect_weight}
+    asked = {"sensitive": options.zero_weight, "retain_keys": options.retain_weight}
     return frozenset({"keys", moment} | {need for need, weight in asked.items() if weight > 0})
+
+
+def local_reads_weight(options: LocalOptions) -> bool:
+    """Return whether the factor follows from W: in key space the moment alone decides it."""
+    return options.space == "output"

@@ -1,6 +1,6 @@
 """Offers the closed forms: ZeroUnlearn, and the editors that it is compared with."""
 
-from zu_framework import Register, SolverSpec, hookimpl
+from zu_framework import Prepared, Register, SolverSpec, hookimpl
 from zu_plugins.closed_form.editor_options import (
     AlphaEditOptions,
     EraseOptions,
@@ -10,12 +10,47 @@ from zu_plugins.closed_form.editor_options import (
     erase_needs,
     rome_needs,
 )
-from zu_plugins.closed_form.options import ClosedFormOptions, GradientOptions, LocalOptions, local_needs
+from zu_plugins.closed_form.options import (
+    ClosedFormOptions,
+    GradientOptions,
+    LocalOptions,
+    local_needs,
+    local_reads_weight,
+)
+
+KEYS = frozenset({"keys", "key_moment"})
+MINIMISES = frozenset({"objective", "order-free"})
+NULL_SPACE_RULE = ("null_threshold", "null_energy", "null_rank", "precision")
+
+KEY_FACTOR = Prepared(
+    "zu_plugins.closed_form.factors:key_factor",
+    options=("relative_ridge", "precision"),
+    reads_weight=False,
+)
+OUTPUT_FACTOR = Prepared(
+    "zu_plugins.closed_form.factors:output_factor",
+    options=("background_weight", "ridge", "precision"),
+)
+LOCAL_FACTOR = Prepared(
+    "zu_plugins.closed_form.factors:local_factor",
+    options=("background_weight", "ridge", "precision", "space"),
+    reads_weight=local_reads_weight,
+)
+ERASE_FACTOR = Prepared(
+    "zu_plugins.closed_form.factors:erase_factor",
+    options=("projection", "relative_ridge", "precision"),
+)
+ALPHAEDIT_SPACE = Prepared(
+    "zu_plugins.closed_form.factors:alphaedit_space", options=NULL_SPACE_RULE, reads_weight=False
+)
+GRADIENT_SPACE = Prepared(
+    "zu_plugins.closed_form.factors:gradient_space", options=NULL_SPACE_RULE, reads_weight=False
+)
 
 
 @hookimpl
 def zu_register_solvers(register: Register[SolverSpec]) -> None:
-    """One solver each."""
+    """Offer one solver each."""
     register(
         SolverSpec(
             "zerounlearn",
@@ -23,7 +58,8 @@ def zu_register_solvers(register: Register[SolverSpec]) -> None:
             summary="projected multiplicative remap, the published closed form (arXiv 2605.18879)",
             options=ClosedFormOptions,
             needs=frozenset({"keys", "sensitive", "value_moment"}),
-            laws=frozenset({"objective", "order-free", "orthogonality"}),
+            laws=MINIMISES | {"orthogonality"},
+            prepare=OUTPUT_FACTOR,
         )
     )
     register(
@@ -33,7 +69,9 @@ def zu_register_solvers(register: Register[SolverSpec]) -> None:
             summary="closed-form remap whose zero term acts on forget inputs alone",
             options=LocalOptions,
             needs=local_needs,
-            laws=frozenset({"objective", "order-free"}),
+            remedies={"retain_keys": "set solver.retain_weight to 0"},
+            laws=MINIMISES,
+            prepare=LOCAL_FACTOR,
         )
     )
     register(
@@ -42,8 +80,9 @@ def zu_register_solvers(register: Register[SolverSpec]) -> None:
             target="zu_plugins.closed_form.gradient:solve",
             summary="additive change inside the null space of background keys; exact, adam or lbfgs",
             options=GradientOptions,
-            needs=frozenset({"keys", "sensitive", "key_moment"}),
-            laws=frozenset({"objective", "order-free"}),
+            needs=KEYS | {"sensitive"},
+            laws=MINIMISES,
+            prepare=GRADIENT_SPACE,
         )
     )
     register(
@@ -54,6 +93,7 @@ def zu_register_solvers(register: Register[SolverSpec]) -> None:
             options=RomeOptions,
             needs=rome_needs,
             group_size=1,
+            prepare=KEY_FACTOR,
         )
     )
     register(
@@ -62,18 +102,20 @@ def zu_register_solvers(register: Register[SolverSpec]) -> None:
             target="zu_plugins.closed_form.memit:solve",
             summary="all requests at once by ridge regression under the key moment (MEMIT)",
             options=MemitOptions,
-            needs=frozenset({"keys", "key_moment"}),
-            laws=frozenset({"objective", "order-free"}),
+            needs=KEYS,
+            laws=MINIMISES,
+            prepare=KEY_FACTOR,
         )
     )
     register(
         SolverSpec(
             "alphaedit",
             target="zu_plugins.closed_form.alphaedit:solve",
-            summary="ridge regression in the null space of background keys, earlier edits protected (AlphaEdit)",
+            summary="ridge regression in the null space of background keys, earlier edits retained (AlphaEdit)",
             options=AlphaEditOptions,
-            needs=frozenset({"keys", "key_moment"}),
-            laws=frozenset({"objective", "order-free"}),
+            needs=KEYS,
+            laws=MINIMISES,
+            prepare=ALPHAEDIT_SPACE,
         )
     )
     register(
@@ -82,8 +124,9 @@ def zu_register_solvers(register: Register[SolverSpec]) -> None:
             target="zu_plugins.closed_form.emmet:solve",
             summary="all targets met exactly at least change on general text: batched ROME (EMMET)",
             options=MomentOptions,
-            needs=frozenset({"keys", "key_moment"}),
-            laws=frozenset({"objective", "order-free"}),
+            needs=KEYS,
+            laws=MINIMISES,
+            prepare=KEY_FACTOR,
         )
     )
     register(
@@ -94,5 +137,6 @@ def zu_register_solvers(register: Register[SolverSpec]) -> None:
             options=EraseOptions,
             needs=erase_needs,
             laws=frozenset({"order-free"}),
+            prepare=ERASE_FACTOR,
         )
     )

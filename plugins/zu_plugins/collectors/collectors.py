@@ -13,6 +13,7 @@ import torch
 from einops import einsum, rearrange
 
 from zu_framework import (
+    Collector,
     DataError,
     LanguageModel,
     ReadPlan,
@@ -26,7 +27,7 @@ from zu_framework.models import read_states
 from zu_plugins.collectors.options import ContextOptions
 
 
-class SubjectLast:
+class SubjectLast(Collector):
     """Reads the token that holds the subject's last character."""
 
     at_end = False  # whether that is the last token of all that the model reads before it answers
@@ -36,7 +37,7 @@ class SubjectLast:
         self.context = context
 
     def read_end(self, request: Request) -> int:
-        """The character before which a request's prompt is read. Raises `DataError` for one without a subject."""
+        """Return the character before which a request's prompt is read. Raises `DataError` without a subject."""
         if request.subject_end is None:
             raise DataError(
                 f"{request.source or request.prompt!r}: no subject, which collector 'subject-last' reads; "
@@ -45,7 +46,7 @@ class SubjectLast:
         return request.subject_end
 
     def plan(self, lm: LanguageModel, requests: Sequence[Request]) -> ReadPlan:
-        """Which texts are read: the bare prompt first, then the prompt in each context. Samples contexts once."""
+        """Return which texts are read: the bare prompt first, then the prompt in each context, sampled once."""
         prefixes = self._templates(lm)
         rows = []
         for request in requests:
@@ -62,11 +63,11 @@ class SubjectLast:
         )
         return ReadPlan(tuple(requests), tuple(rows), (bare, *shares), anchors)
 
-    def protected(self, requests: Sequence[Request], retain: Sequence[Request]) -> list[Request]:
-        """What is protected: the facts to keep, and forget prompts that ask the same of others (`substitutes`).
+    def retained(self, requests: Sequence[Request], retain: Sequence[Request]) -> list[Request]:
+        """Return the facts to retain, and forget prompts that ask the same of others (`substitutes`).
 
         Such a prompt is known to no data set: it stands for the neighbours that a change at its wording may reach. A
-        fact to keep whose subject is also to be forgotten lends it to none.
+        fact to retain whose subject is also to be forgotten lends it to none.
         """
         forgotten = {request.subject for request in requests}
         subjects = sorted({r.subject for r in retain if r.subject is not None} - forgotten)
@@ -86,7 +87,7 @@ class SubjectLast:
         return [*retain, *made]
 
     def collect(self, lm: LanguageModel, plan: ReadPlan, site: Site) -> Representations:
-        """Keys and values, averaged over contexts by weight or a column each, and those of the bare prompts."""
+        """Return keys and values, averaged over contexts or a column each, and those of the bare prompts."""
         prompts = [prompt for row in plan.prompts for prompt in row]
         keys, outputs = read_states(
             lm, [site.module], prompts, self.context.batch_size, progress=self.context.progress
@@ -104,9 +105,8 @@ class SubjectLast:
                 values=einsum(values.double(), weights, "o n c, c -> o n").to(values.dtype),
                 **bare,
             )
-        scale = weights.sqrt().repeat(
-            len(plan.requests)
-        )  # (n c,): squared errors then weigh as the contexts do
+        # (n c,): squared errors then weigh as the contexts do
+        scale = weights.sqrt().repeat(len(plan.requests))
         return Representations(
             keys=rearrange(keys, "i n c -> i (n c)") * scale.to(keys),
             values=rearrange(values, "o n c -> o (n c)") * scale.to(values),
@@ -121,10 +121,9 @@ class SubjectLast:
             return []
         if self.options.contexts == "fixed":
             return [_split(template) for template in self.options.templates]
-        said = lm.sample(self.options.starts, self.options.length, self.context.seed)
-        return [
-            (_sentence(start + rest) + " ", "") for start, rest in zip(self.options.starts, said, strict=True)
-        ]
+        starts = self.options.starts
+        sampled = lm.sample(starts, self.options.length, self.context.seed)
+        return [(_sentence(start + rest) + " ", "") for start, rest in zip(starts, sampled, strict=True)]
 
 
 class PromptLast(SubjectLast):
@@ -133,7 +132,7 @@ class PromptLast(SubjectLast):
     at_end = True
 
     def read_end(self, request: Request) -> int:
-        """The end of the prompt."""
+        """Return the end of the prompt."""
         return len(request.prompt)
 
 

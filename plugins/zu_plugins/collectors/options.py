@@ -33,8 +33,8 @@ class ContextOptions:
     substitutes: int = field(
         default=0,
         metadata={
-            "help": "where the solver protects facts to keep: prompts protected besides, so many for each forget fact, "
-            "with their subjects in place of its own"
+            "help": "where the solver retains facts: prompts retained besides, so many for each forget fact, with the "
+            "subjects of facts to retain in place of its own"
         },
     )
 

@@ -21,6 +21,7 @@ from zu_framework import (
     Representations,
     RunContext,
     Site,
+    TargetBuilder,
     TargetStates,
 )
 from zu_framework.models import encode_answer, read_states
@@ -46,7 +47,7 @@ class NeutralState:
     kept: Kept  # what the sensitive values of the same layer may use, while the model is what it was
 
 
-class Neutral:
+class Neutral(TargetBuilder):
     """Builds neutral targets, and sensitive values where the solver wants them."""
 
     def __init__(self, options: NeutralOptions, context: RunContext) -> None:

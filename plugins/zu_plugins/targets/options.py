@@ -84,3 +84,8 @@ class FixedOptions:
     def __post_init__(self) -> None:
         if self.value not in ("mean", "zero"):
             raise ConfigError(f"value {self.value!r}: use mean or zero")
+
+
+def fixed_needs(options: FixedOptions) -> frozenset[str]:
+    """Return the needs: the mean output alone is measured on general text."""
+    return frozenset({"mean_value"} if options.value == "mean" else set())

@@ -1,7 +1,7 @@
 """Offers the target builders."""
 
 from zu_framework import Register, TargetSpec, hookimpl
-from zu_plugins.targets.options import FixedOptions, NeutralOptions
+from zu_plugins.targets.options import FixedOptions, NeutralOptions, fixed_needs
 
 
 @hookimpl
@@ -23,6 +23,6 @@ def zu_register_targets(register: Register[TargetSpec]) -> None:
             summary="the site's mean output on general text, or zero; nothing is optimised",
             options=FixedOptions,
             independent=True,
-            needs=frozenset({"mean_value"}),
+            needs=fixed_needs,
         )
     )

@@ -76,7 +76,7 @@ def methods(world: str) -> dict[str, Method]:
             "AlphaEdit",
             grid("alphaedit", {f"energy {e:g}": {"null_energy": e, "l2": 1.0} for e in (0.05, 0.2)}),
         ),
-        "emmet": Method("EMMET", grid("emmet", {"no ridge": {}, "ridge 0.01": {"ridge": 0.01}})),
+        "emmet": Method("EMMET", grid("emmet", {"no ridge": {}, "ridge 0.01": {"relative_ridge": 0.01}})),
         "leace": Method(
             "projection alone", grid("leace", {p: {"projection": p} for p in ("orthogonal", "oblique")})
         ),
@@ -184,7 +184,7 @@ def _two_stages(world: str, early: Config) -> dict[str, Method]:
 
     def local(layers: tuple[int, ...], clamp: float, first: float, zero: float, substitutes: int) -> Config:
         key = {"name": "zerounlearn-local", "space": "key", "zero_weight": 0.0, "background_weight": first}
-        two = {"background_weight": 1e3, "protect_weight": 1e5, "zero_weight": zero}
+        two = {"background_weight": 1e3, "retain_weight": 1e5, "zero_weight": zero}
         return staged(layers, clamp, key, two, substitutes)
 
     def memit(layers: tuple[int, ...], first: float, second: float) -> Config:

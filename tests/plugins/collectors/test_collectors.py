@@ -128,7 +128,7 @@ def test_substitutes_ask_what_is_forgotten_of_the_facts_to_keep() -> None:
         Request("Nobody knows", "it"),
     ]
     collector = subject_last(substitutes=5)
-    kept = collector.protected(REQUESTS, keep)
+    kept = collector.retained(REQUESTS, keep)
     assert kept[:4] == keep
     made = kept[4:]
     # France is to be forgotten, and one fact has no subject: two are left to lend
@@ -138,8 +138,8 @@ def test_substitutes_ask_what_is_forgotten_of_the_facts_to_keep() -> None:
         for before, after in (("The capital of ", " is"), ("", " speaks"), ("Who taught ", "?"))
     }
     assert all(r.prompt[: r.subject_end].endswith(str(r.subject)) for r in made)
-    assert collector.protected(REQUESTS, keep) == kept
-    assert subject_last().protected(REQUESTS, keep) == keep
+    assert collector.retained(REQUESTS, keep) == kept
+    assert subject_last().retained(REQUESTS, keep) == keep
     with pytest.raises(ConfigError, match="substitutes"):
         ContextOptions(substitutes=-1)
 
@@ -148,5 +148,5 @@ def test_facts_of_one_wording_share_their_substitutes() -> None:
     forget = [Request(f"The capital of {s} is", "Paris", subject=s) for s in ("France", "Spain")]
     keep = [Request(f"The capital of {s} is", "x", subject=s) for s in ("Norway",)]
     keep += [Request(f"{s} is old", "x", subject=s) for s in ("Rome", "Oslo", "Bern")]
-    made = subject_last(substitutes=2).protected(forget, keep)[len(keep) :]
+    made = subject_last(substitutes=2).retained(forget, keep)[len(keep) :]
     assert sorted(r.prompt for r in made) == [f"The capital of {s} is" for s in ("Bern", "Oslo", "Rome")]

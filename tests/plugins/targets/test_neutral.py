@@ -187,7 +187,7 @@ def test_fixed_targets_need_no_optimisation(lm: LanguageModel, value: str) -> No
     site = lm.site(1)
     mean = torch.arange(float(lm.weight(site).shape[0]))
     context = RunContext(
-        needs=frozenset({"sensitive"}), backgrounds={site.module: Background(mean_value=lambda: mean)}
+        needs=frozenset({"sensitive"}), backgrounds={site.module: Background(mean_value=mean)}
     )
     builder = Fixed(FixedOptions(value=value), context)
     found = collector.collect(lm, plan, site)

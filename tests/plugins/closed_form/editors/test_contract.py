@@ -25,7 +25,7 @@ def damped(moment: Tensor, ridge: float = RIDGE) -> Tensor:
 
 class TestMemit(SolverContract):
     solver = "memit"
-    options: ClassVar[dict[str, Any]] = {"background_weight": W15, "ridge": RIDGE}
+    options: ClassVar[dict[str, Any]] = {"background_weight": W15, "relative_ridge": RIDGE}
 
     def dense_reference(self, problem: EditProblem) -> Tensor:
         W, K, R, C = tensors(problem)
@@ -55,7 +55,7 @@ class TestMemitAsPublished(TestMemit):
 
 class TestEmmet(SolverContract):
     solver = "emmet"
-    options: ClassVar[dict[str, Any]] = {"ridge": RIDGE}
+    options: ClassVar[dict[str, Any]] = {"relative_ridge": RIDGE}
     tolerance = 1e-6
 
     def dense_reference(self, problem: EditProblem) -> Tensor:
@@ -83,7 +83,7 @@ class TestRome(SolverContract):
     """One request after another, each a dense rank-one update on the weights that the last one left."""
 
     solver = "rome"
-    options: ClassVar[dict[str, Any]] = {"ridge": RIDGE}
+    options: ClassVar[dict[str, Any]] = {"relative_ridge": RIDGE}
     tolerance = 1e-7
 
     def read(self, problem: EditProblem) -> Tensor:
@@ -101,7 +101,7 @@ class TestRome(SolverContract):
 
 
 class TestRomeMixed(TestRome):
-    options: ClassVar[dict[str, Any]] = {"ridge": RIDGE, "key": "mixed"}
+    options: ClassVar[dict[str, Any]] = {"relative_ridge": RIDGE, "key": "mixed"}
     tolerance = 1e-6
 
     def read(self, problem: EditProblem) -> Tensor:
@@ -143,7 +143,7 @@ class TestErase(SolverContract):
 class TestOblique(TestErase):
     """LEACE's projection, from its whitened form: D = I - M^1/2 (M^-1/2 Q)(M^-1/2 Q)^+ M^-1/2."""
 
-    options: ClassVar[dict[str, Any]] = {"projection": "oblique", "ridge": RIDGE}
+    options: ClassVar[dict[str, Any]] = {"projection": "oblique", "relative_ridge": RIDGE}
     tolerance = 1e-6
 
     def dense_reference(self, problem: EditProblem) -> Tensor:

@@ -41,12 +41,19 @@ def test_emmet_says_so_where_targets_cannot_all_be_met() -> None:
     assert update.report["residual"] < 1e-8, "a repeated request wants the same: it can be met"
 
 
-def test_memit_keeps_one_factor_for_every_weight() -> None:
+def test_one_factor_serves_every_weight_and_every_solver_of_the_key_moment() -> None:
     problem = edit_problem(WIDE)
-    zu.solve("memit", problem, background_weight=1.0)
-    held = dict(problem.background._factors)
-    zu.solve("memit", problem, background_weight=15000.0)
-    assert dict(problem.background._factors).keys() == held.keys()
+    factor = zu.prepare("memit", problem.background, problem.weight)
+    # a background without moments: nothing but the factor can be solved with
+    bare = replace(problem, background=zu.Background())
+    for solver, options in (
+        ("memit", {"background_weight": 3.0}),
+        ("memit", {}),
+        ("emmet", {}),
+        ("rome", {}),
+    ):
+        given, own = zu.solve(solver, bare, factor=factor, **options), zu.solve(solver, problem, **options)
+        assert torch.equal(after(problem, given), after(problem, own))
 
 
 def test_alphaedit_leaves_earlier_keys_alone_and_equals_its_dense_form() -> None:
@@ -118,7 +125,7 @@ def test_rome_refuses_a_request_that_no_rank_one_change_serves() -> None:
         ("alphaedit", {"null_rank": 3, "null_energy": 0.1}, "give exactly one rule"),
         ("alphaedit", {"l2": -1}, "l2 must be above 0"),
         ("leace", {"projection": "skew"}, "use orthogonal, oblique"),
-        ("emmet", {"ridge": -0.1}, "ridge must not be negative"),
+        ("emmet", {"relative_ridge": -0.1}, "relative_ridge must not be negative"),
     ],
 )
 def test_options_are_checked(solver: str, options: dict[str, object], message: str) -> None:

@@ -159,15 +159,15 @@ class TestLocalInKeySpace(TestLocal):
 
 
 def protecting(problem: EditProblem) -> EditProblem:
-    """Facts to keep add their moment, times protect_weight, to the background's."""
+    """Facts to keep add their moment, times retain_weight, to the background's."""
     assert problem.retain_keys is not None
     kept = problem.retain_keys.double()
     moment = problem.background.key_moment.double() + LP / LB * kept @ kept.T / kept.shape[1]
-    return replace(problem, background=Background.from_moments(moment))
+    return replace(problem, background=Background(moment))
 
 
 class TestLocalProtecting(TestLocal):
-    options: ClassVar[dict[str, Any]] = {**TestLocal.options, "protect_weight": LP}
+    options: ClassVar[dict[str, Any]] = {**TestLocal.options, "retain_weight": LP}
 
     def dense_reference(self, problem: EditProblem) -> Tensor:
         return super().dense_reference(protecting(problem))
@@ -177,7 +177,7 @@ class TestLocalProtecting(TestLocal):
 
 
 class TestLocalInKeySpaceProtecting(TestLocalInKeySpace):
-    options: ClassVar[dict[str, Any]] = {**TestLocalInKeySpace.options, "protect_weight": LP}
+    options: ClassVar[dict[str, Any]] = {**TestLocalInKeySpace.options, "retain_weight": LP}
 
     def dense_reference(self, problem: EditProblem) -> Tensor:
         return super().dense_reference(protecting(problem))

@@ -1,0 +1,1 @@
+"""Attacks on an edited model: what quantising, training, sampling and asking otherwise still get out."""

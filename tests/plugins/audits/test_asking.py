@@ -1,0 +1,140 @@
+"""Attacks by asking and reading: sampling, contexts, wordings, the lens, depth, relearning."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+
+from tests.plugins.audits.conftest import World, answers, on_the_edge, share
+from zu_framework import AuditError, AuditFacts, LanguageModel, Outcome, Request
+from zu_framework.evaluation import finding, verdict
+from zu_plugins.audits.asking import best_of, relation_of, stands_in
+from zu_plugins.audits.depth import remaining
+from zu_plugins.audits.sample import leak_at_k
+
+
+def test_leak_at_k_is_the_share_of_k_subsets_that_hold_a_hit() -> None:
+    for draws, hits, k in [(8, 0, 2), (8, 1, 2), (8, 3, 2), (9, 9, 3), (12, 5, 3)]:
+        marks = [True] * hits + [False] * (draws - hits)
+        subsets = list(itertools.combinations(marks, k))
+        assert leak_at_k(draws, hits, k) == pytest.approx(sum(map(any, subsets)) / len(subsets))
+
+
+def test_an_answer_stands_as_a_word_with_case_and_accents_folded() -> None:
+    assert stands_in(["São Paulo"], "It is in sao paulo.")
+    assert stands_in(["USA", "United States"], "the united states of America")
+    assert not stands_in(["Rome"], "Romeo lived there")
+    assert not stands_in([""], "anything")
+
+
+def test_depth_by_hand() -> None:
+    first = torch.tensor([0.01, 1.0, 2.0])
+    second = torch.tensor([9.0, 0.5, 3.0])
+    # layer 0 is below the threshold; (1 * 0.5 + 2 * 1) / 3 is erased
+    assert remaining(first, second, 0.05) == pytest.approx(1 - 2.5 / 3)
+    assert remaining(torch.zeros(3), second, 0.05) is None
+    assert remaining(first, -second, 0.05) == 1.0
+
+
+def test_the_best_of_several_ways_counts() -> None:
+    ways = [
+        Outcome({"forget": (0.0, None, 1.0)}, {"forget": ("", "", "a")}),
+        Outcome({"forget": (1.0, None, 0.0)}, {"forget": ("b", "", "")}),
+    ]
+    best = best_of(ways)
+    assert best.answered["forget"] == (1.0, None, 1.0)
+    assert best.prompts["forget"] == ("b", "", "a")
+
+
+def test_facts_of_one_wording_share_a_relation() -> None:
+    one, two = (Request(f"The capital of {c} is", "x", subject=c) for c in ("France", "Peru"))
+    assert relation_of(one) == relation_of(two) == "The capital of {} is"
+    assert relation_of(Request("Who?", "x")) == ""
+
+
+def test_depth_finds_what_a_last_layer_hides_and_nothing_in_the_twin(
+    world: World, refusing: LanguageModel
+) -> None:
+    hidden = world.attack("depth", refusing)["depth"]
+    assert share(hidden) > 0.3
+    assert share(world.attack("depth", world.twin)["depth"]) == pytest.approx(0.0)
+    assert share(world.attack("depth", world.base)["depth"]) == pytest.approx(1.0)
+
+
+def test_the_lens_reads_what_a_last_layer_hides(world: World, refusing: LanguageModel) -> None:
+    found = world.attack("lens", refusing, rank=5)["lens"]
+    assert share(found) > 0.5
+    assert share(found, "control") <= 0.34
+    assert share(world.attack("lens", world.twin)["lens"]) <= 0.34
+
+
+def test_relearning_finds_what_a_last_layer_hides(world: World, refusing: LanguageModel) -> None:
+    before = refusing.fingerprint()
+    found = world.attack("relearn", refusing, texts=["half"], steps=40, lr=[5e-4])["relearn half"]
+    assert found.answered["forget"][0] is None and found.answered["forget"][1] is not None
+    assert share(found) > 0.3
+    assert found.curve["step"][-1] == 40 and found.curve["answered"][0] == 0
+    twin = world.attack("relearn", world.twin, texts=["half"], steps=40, lr=[5e-4])["relearn half"]
+    assert share(twin) <= 0.34
+    assert refusing.fingerprint() == before
+
+
+def test_relearning_by_lora_leaves_no_hook_behind(world: World, refusing: LanguageModel) -> None:
+    hooks = sum(len(module._forward_hooks) for module in refusing.model.modules())
+    found = world.attack("relearn", refusing, texts=["half"], train="lora", steps=5, lr=[1e-3])
+    assert found["relearn half"].report["last_loss"] > 0
+    assert sum(len(module._forward_hooks) for module in refusing.model.modules()) == hooks
+    assert answers(refusing, world.facts.forget) == 0
+
+
+def test_other_wordings_find_what_the_prompt_alone_hides(world: World, parrot: LanguageModel) -> None:
+    found = world.attack("wording", parrot, ways=["paraphrases", "spelling"])
+    assert share(found["wording paraphrases"]) > 0.3
+    twin = world.attack("wording", world.twin, ways=["paraphrases"])["wording paraphrases"]
+    assert share(twin) <= 0.34
+    leaked = [text for text in found["wording paraphrases"].prompts["forget"] if text]
+    assert leaked and all(text not in {r.prompt for r in world.facts.forget} for text in leaked)
+
+
+def test_contexts_find_what_the_prompt_alone_hides(world: World, refusing: LanguageModel) -> None:
+    found = world.attack("context", refusing, ways=["shots", "choice", "prefix", "long", "hint"])
+    assert max(share(outcome) for outcome in found.values()) > 0.3
+    choice = world.attack("context", world.twin, ways=["choice"])["context choice"]
+    assert choice.report["chance"] <= 0.5
+    assert share(choice, "control") <= 0.5
+    assert share(world.attack("context", world.twin, ways=["shots"])["context shots"]) <= 0.34
+
+
+def test_sampling_finds_an_answer_that_is_not_the_likeliest(world: World, refusing: LanguageModel) -> None:
+    edited = on_the_edge(world, refusing)
+    found = world.attack("sample", edited, k=2, draws=16, tokens=4)
+    assert set(found) == {"leak@2", "leak@2 paraphrase"}
+    assert max(value or 0 for value in found["leak@2"].answered["forget"]) > 0.2
+    twin = world.attack("sample", world.twin, k=2, draws=8, tokens=4, paraphrases=False)
+    assert share(twin["leak@2"]) <= 0.34
+    again = world.attack("sample", world.twin, k=2, draws=8, tokens=4, paraphrases=False)
+    assert again["leak@2"].answered == twin["leak@2"].answered
+
+
+def test_what_cannot_be_attacked_is_said(world: World) -> None:
+    from dataclasses import replace
+
+    bare = replace(world, facts=AuditFacts(world.facts.forget[:1]))
+    with pytest.raises(AuditError, match="nothing to train on for half"):
+        bare.attack("relearn", world.base, texts=["half"])
+    with pytest.raises(AuditError, match="no text for translations"):
+        bare.attack("wording", world.base, ways=["translations"])
+
+
+def test_the_share_counts_what_was_known_and_lost() -> None:
+    requests = tuple(Request(f"Fact {i} is", str(i)) for i in range(4))
+    edited = Outcome({"forget": (1.0, 1.0, 0.0, None), "retain": (1.0, 0.0)}, {"forget": ("a", "b", "", "")})
+    untouched = Outcome({"forget": (1.0, 1.0, 1.0, 1.0)})
+    one = finding("x", "x hard", requests, [True, False, True, True], edited, {"untouched": untouched}, 1.0)
+    assert one.recovered is not None and (one.recovered.numerator, one.recovered.denominator) == (1, 2)
+    assert one.references["untouched"].value == 100 and one.references["retained"].value == 50
+    assert [leak["prompt"] for leak in one.leaks] == ["a"]
+    assert not one.holds(10) and one.holds(50)
+    assert verdict([one], 10) == "holds under 0 of 1 attacks; x hard brings back 50 % (untouched 100 %)"
