@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from zu_framework.evaluation.answer_space import settle_answers
 from zu_framework.evaluation.audits import Finding, control_facts, finding, verdict
 from zu_framework.evaluation.intervals import interval, mean, ratio
 from zu_framework.evaluation.measure import Metric, measure, measure_with
@@ -24,5 +25,6 @@ __all__ = [
     "measure_with",
     "ratio",
     "read_texts",
+    "settle_answers",
     "verdict",
 ]

@@ -1,6 +1,6 @@
 """What knows transformers: structure, tokens, tracing, loading and saving."""
 
-from zu_framework.models.answers import Said, continuations, logits_at
+from zu_framework.models.answers import Continuations, continuations, logits_at
 from zu_framework.models.architecture import find_architecture
 from zu_framework.models.borrowing import borrowed
 from zu_framework.models.chat import Chat, encode_answer, encode_prompt
@@ -10,11 +10,23 @@ from zu_framework.models.language_model import LanguageModel
 from zu_framework.models.lending import altered, lent
 from zu_framework.models.readout import Readout, find_readout
 from zu_framework.models.replay import Replay, capture, entry_of, replay_bytes
+from zu_framework.models.spacing import AnswerSpace, wants_space
 from zu_framework.models.steering import attention_projections, embeddings_of, replaced
-from zu_framework.models.tokens import Batch, Encoding, Row, answer_ids, batch, encode, encode_all, token_at
+from zu_framework.models.tokens import (
+    Batch,
+    Encoding,
+    Row,
+    answer_ids,
+    batch,
+    batches_of,
+    encode,
+    encode_all,
+    token_at,
+)
 from zu_framework.models.tracing import add_at, read_states, read_tokens, row_of, run_until, stream_inputs
 
 __all__ = [
+    "AnswerSpace",
     "Batch",
     "Chat",
     "CheckpointInfo",
@@ -23,12 +35,13 @@ __all__ = [
     "Readout",
     "Replay",
     "Row",
-    "Said",
+    "Continuations",
     "add_at",
     "altered",
     "answer_ids",
     "attention_projections",
     "batch",
+    "batches_of",
     "borrowed",
     "capture",
     "check_folder",
@@ -53,4 +66,5 @@ __all__ = [
     "run_until",
     "stream_inputs",
     "token_at",
+    "wants_space",
 ]

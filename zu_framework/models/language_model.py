@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from zu_framework.models.chat import Chat
 from zu_framework.models.loading import load_checkpoint, save_checkpoint
 from zu_framework.models.modules import is_linear, transposed
 from zu_framework.models.sampling import sampled_tokens
+from zu_framework.models.spacing import wants_space
 from zu_framework.models.tokens import batch, encode
 from zu_framework.models.tracing import row_of, run_until
 from zu_framework.problem import Architecture, ReadPrompt, Site
@@ -40,13 +41,20 @@ _NOT_IDENTITY = {
 class LanguageModel:
     """A model in evaluation mode, its fast tokenizer, and where its parts are.
 
-    chat: the template that prompts are read in, None for a model that reads them as they are.
+    Args:
+        model: Of transformers, in evaluation mode.
+        tokenizer: Fast.
+        architecture: Where the model keeps its parts.
+        chat: The template that prompts are read in; None for a model that reads them as they are.
+        answer_space: Prompt -> whether its answer follows after a space; a prompt that is not there goes by
+            `wants_space`. None: one space always.
     """
 
     model: Any
     tokenizer: Any
     architecture: Architecture
     chat: Chat | None = None
+    answer_space: Mapping[str, bool] | None = None
 
     @classmethod
     def wrap(
@@ -88,6 +96,17 @@ class LanguageModel:
         )
         template = Chat.of(tokenizer, system) if chat else None
         return cls.wrap(model, tokenizer, find_architecture(model) if find_architecture else None, template)
+
+    def puts_space_after(self, prompt: str) -> bool:
+        """Return whether an answer follows a prompt after a space.
+
+        Args:
+            prompt: As it stands in the data.
+        """
+        if self.answer_space is None:
+            return True
+        known = self.answer_space.get(prompt)
+        return wants_space(prompt) if known is None else known
 
     @property
     def device(self) -> torch.device:

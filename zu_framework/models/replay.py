@@ -20,7 +20,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from zu_framework.models.modules import first, is_linear, linear_shape
-from zu_framework.models.tokens import Batch, Row, batch
+from zu_framework.models.tokens import Batch, Row, batch, needed_mask
 from zu_framework.models.tracing import add_at
 
 if TYPE_CHECKING:
@@ -269,7 +269,7 @@ def _run(
         given: dict[str, Any] = {"use_cache": False}
         if cache is not None:
             given = {"use_cache": True, "past_key_values": cache}
-        lm.model(input_ids=made.input_ids, attention_mask=made.attention_mask, **given)
+        lm.model(input_ids=made.input_ids, attention_mask=needed_mask(made.attention_mask), **given)
     return seen
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from zu_framework import LanguageModel, Request, RunContext, Site, Update
-from zu_framework.models import Row, Said, continuations, read_tokens
+from zu_framework.models import Row, Continuations, continuations, read_tokens
 from zu_plugins.finetune import losses
 from zu_plugins.finetune.options import (
     DpoOptions,
@@ -77,7 +77,7 @@ def npo(
     rows = answer_rows(lm, requests)
     reference = log_probabilities(lm, rows, options.batch_size)
 
-    def forget(said: Said, chosen: list[int]) -> Tensor:
+    def forget(said: Continuations, chosen: list[int]) -> Tensor:
         return losses.negative_preference(said.log_probability, reference[chosen], options.beta)
 
     return _train(lm, rows, sites, options, context, forget)
@@ -92,7 +92,7 @@ def simnpo(
 ) -> Changes:
     """Negative preference by length-normalised likelihood, without a reference."""
 
-    def forget(said: Said, _: list[int]) -> Tensor:
+    def forget(said: Continuations, _: list[int]) -> Tensor:
         return losses.simple_negative_preference(
             said.log_probability, said.lengths, options.beta, options.gamma
         )
@@ -136,7 +136,7 @@ def undial(
     with torch.no_grad():
         reference = [continuations(lm, [row]).logits.float().cpu() for row in rows]
 
-    def forget(said: Said, chosen: list[int]) -> Tensor:
+    def forget(said: Continuations, chosen: list[int]) -> Tensor:
         logits = said.logits.float()
         kept = torch.cat([reference[i] for i in chosen]).to(logits)
         return losses.self_distillation(logits, kept, said.tokens, options.strength)
@@ -153,7 +153,7 @@ def wga(
 ) -> Changes:
     """Gradient ascent where the model is still sure."""
 
-    def forget(said: Said, _: list[int]) -> Tensor:
+    def forget(said: Continuations, _: list[int]) -> Tensor:
         return losses.weighted_ascent(said.token_log_probability, options.beta)
 
     return _train(lm, answer_rows(lm, requests), sites, options, context, forget)
@@ -197,7 +197,7 @@ def _train(
     sites: Sequence[Site],
     options: TrainOptions,
     context: RunContext,
-    loss: Callable[[Said, list[int]], Tensor],
+    loss: Callable[[Continuations, list[int]], Tensor],
 ) -> Changes:
     """Train on a loss of what the model says of a mini-batch's continuations."""
 

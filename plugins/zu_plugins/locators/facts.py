@@ -128,5 +128,7 @@ def _tokens(lm: LanguageModel, request: Request) -> tuple[Row, tuple[int, int]]:
     held = [index for index, (a, b) in enumerate(encoding.offsets) if a < end and b > start]
     if not held:
         raise ConfigError(f"no token of {request.prompt!r} holds the subject {request.subject!r}")
-    row = Row(encoding.ids, held[-1], answer_ids(lm.tokenizer, request.answer))
+    space = lm.puts_space_after(request.prompt)
+    answer = answer_ids(lm.tokenizer, request.answer, space=space)
+    row = Row(encoding.ids, held[-1], answer)
     return row, (held[0], held[-1] + 1)
