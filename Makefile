@@ -63,7 +63,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	@echo "== installing what the tests need into $(VENV)"
-	@$(PIP) --editable '.[test,docs,peft,accelerate,lm-eval,ray]'
+	@$(PIP) --editable '.[test,docs,peft,accelerate,lm-eval,ray,tables]'
 	@touch $@
 
 $(BIN)/python:

@@ -19,7 +19,7 @@ import typer
 from zu_framework.bench import load_bench
 from zu_framework.cli.app import app
 from zu_framework.config import load_config
-from zu_framework.engine.stage import resolve
+from zu_framework.engine.session import resolve
 from zu_framework.errors import UnknownName
 from zu_framework.registry.manager import installed_plugins
 
@@ -136,9 +136,17 @@ def test_the_quick_start_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_the_site_builds_strictly(tmp_path: Path) -> None:
     pytest.importorskip("mkdocs", reason="the extra docs is not installed")
     done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")],
-        cwd=ROOT, capture_output=True, text=True, timeout=300, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
-    )  # fmt: skip
+        [
+            *(sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"),
+            "--site-dir",
+            str(tmp_path / "site"),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+    )
     assert done.returncode == 0, done.stderr
     for page in (
         "reference/hooks",

@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PLUGINS = ROOT / "plugins"
 PUBLIC = {
     "zu_framework",
+    "zu_framework.data",
     "zu_framework.demo",
     "zu_framework.evaluation",
     "zu_framework.linalg",

@@ -16,6 +16,8 @@ from zu_framework.errors import (
     DependentKeys,
     DependentRows,
     EmptyNullSpace,
+    ExitCode,
+    GuardError,
     ModelError,
     PluginError,
     RunFolderError,
@@ -31,6 +33,7 @@ from zu_framework.specs import (
     DatasetSpec,
     ExecutorSpec,
     Finished,
+    Limit,
     LocatorSpec,
     MetricSpec,
     ModelSolverSpec,
@@ -44,8 +47,18 @@ from zu_framework.specs import (
 
 if TYPE_CHECKING:
     from zu_framework import linalg, models
-    from zu_framework.contracts import AuditContext, Collector, Remembered, RunContext, TargetBuilder
+    from zu_framework.contracts import (
+        AuditContext,
+        Collector,
+        Remembered,
+        RunContext,
+        RunObserver,
+        TargetBuilder,
+    )
+    from zu_framework.engine.audit import AuditReport, audit
+    from zu_framework.engine.check import check
     from zu_framework.engine.edit import Edit
+    from zu_framework.engine.evaluate import evaluate
     from zu_framework.engine.run import RunResult, run, unlearn
     from zu_framework.engine.solving import prepare, solve
     from zu_framework.evaluation import Scorer
@@ -68,57 +81,39 @@ if TYPE_CHECKING:
         TargetStates,
         Update,
     )
+    from zu_framework.registry import plugins
     from zu_framework.store.checkpoints import apply, export_lora, revert
 
 __version__ = "0.1.0"
 
+# where each name lies that needs torch; packages are names too
 _LAZY = {
-    "linalg": "zu_framework.linalg",
-    "models": "zu_framework.models",
-    "apply": "zu_framework.store.checkpoints:apply",
-    "revert": "zu_framework.store.checkpoints:revert",
-    "export_lora": "zu_framework.store.checkpoints:export_lora",
-    "Edit": "zu_framework.engine.edit:Edit",
-    "RunResult": "zu_framework.engine.run:RunResult",
-    "run": "zu_framework.engine.run:run",
-    "unlearn": "zu_framework.engine.run:unlearn",
-    "prepare": "zu_framework.engine.solving:prepare",
-    "solve": "zu_framework.engine.solving:solve",
-    "Scorer": "zu_framework.evaluation:Scorer",
-    "LanguageModel": "zu_framework.models:LanguageModel",
-    "AuditContext": "zu_framework.contracts:AuditContext",
-    "Collector": "zu_framework.contracts:Collector",
-    "Remembered": "zu_framework.contracts:Remembered",
-    "RunContext": "zu_framework.contracts:RunContext",
-    "TargetBuilder": "zu_framework.contracts:TargetBuilder",
-    **{
-        name: f"zu_framework.problem:{name}"
-        for name in (
-            "Architecture",
-            "AuditFacts",
-            "Background",
-            "DataSplit",
-            "EditProblem",
-            "Measurement",
-            "Outcome",
-            "Probe",
-            "ReadPlan",
-            "ReadPrompt",
-            "Representations",
-            "Request",
-            "Score",
-            "Site",
-            "TargetStates",
-            "Update",
-        )
-    },
+    name: module
+    for module, names in {
+        "zu_framework.contracts": "AuditContext Collector Remembered RunContext RunObserver TargetBuilder",
+        "zu_framework.engine.audit": "AuditReport audit",
+        "zu_framework.engine.check": "check",
+        "zu_framework.engine.edit": "Edit",
+        "zu_framework.engine.evaluate": "evaluate",
+        "zu_framework.engine.run": "RunResult run unlearn",
+        "zu_framework.engine.solving": "prepare solve",
+        "zu_framework.evaluation": "Scorer",
+        "zu_framework.models": "LanguageModel",
+        "zu_framework.problem": "Architecture AuditFacts Background DataSplit EditProblem Measurement Outcome Probe "
+        "ReadPlan ReadPrompt Representations Request Score Site TargetStates Update",
+        "zu_framework.registry": "plugins",
+        "zu_framework.store.checkpoints": "apply export_lora revert",
+    }.items()
+    for name in names.split()
 }
+_PACKAGES = ("linalg", "models")
 
 __all__ = [
     "Architecture",
     "AuditContext",
     "AuditError",
     "AuditFacts",
+    "AuditReport",
     "AuditSpec",
     "Background",
     "BackgroundSpec",
@@ -134,8 +129,11 @@ __all__ = [
     "EditProblem",
     "EmptyNullSpace",
     "ExecutorSpec",
+    "ExitCode",
     "Finished",
+    "GuardError",
     "LanguageModel",
+    "Limit",
     "LocatorSpec",
     "Measurement",
     "MetricSpec",
@@ -154,6 +152,7 @@ __all__ = [
     "Request",
     "RunContext",
     "RunFolderError",
+    "RunObserver",
     "RunResult",
     "Score",
     "Scorer",
@@ -169,10 +168,14 @@ __all__ = [
     "ZuError",
     "__version__",
     "apply",
+    "audit",
+    "check",
+    "evaluate",
     "export_lora",
     "hookimpl",
     "linalg",
     "models",
+    "plugins",
     "prepare",
     "revert",
     "run",
@@ -183,12 +186,11 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import a public name that needs torch on its first use."""
+    if name in _PACKAGES:
+        return import_module(f"zu_framework.{name}")
     if name not in _LAZY:
         raise AttributeError(f"module 'zu_framework' has no attribute {name!r}")
-    module, _, attribute = _LAZY[name].partition(":")
-    loaded = import_module(module)
-    value = getattr(loaded, attribute) if attribute else loaded
-    globals()[name] = value
+    value = globals()[name] = getattr(import_module(_LAZY[name]), name)
     return value
 
 

@@ -42,7 +42,13 @@ Progress = Callable[[str, int, int], None]
 
 
 def no_progress(label: str, done: int, total: int) -> None:
-    """Report nothing."""
+    """Report nothing.
+
+    Args:
+        label: What is done.
+        done: How much of it is.
+        total: How much there is to do.
+    """
 
 
 # ------------------------------------------------------------------------------------------- what a component receives
@@ -67,7 +73,16 @@ Remember = Callable[[str, Callable[[], Mapping[str, Any]], Callable[[], Remember
 def compute_anew(
     kind: str, depends_on: Callable[[], Mapping[str, Any]], compute: Callable[[], Remembered]
 ) -> Remembered:
-    """Remember nothing."""
+    """Remember nothing.
+
+    Args:
+        kind: Of the result.
+        depends_on: Returns all that the result follows from; not called.
+        compute: Returns the result.
+
+    Returns:
+        What `compute()` returns.
+    """
     return compute()
 
 
@@ -140,7 +155,10 @@ class LocatorCheck(Protocol):
 
 
 class Collector(ABC):
-    """Reads keys and values of requests at a site. Built with `(options, context)`, once a stage."""
+    """Reads keys and values of requests at a site.
+
+    Built with `(options, context)`, once a stage.
+    """
 
     @abstractmethod
     def __init__(self, options: Any, context: RunContext) -> None:
@@ -148,7 +166,9 @@ class Collector(ABC):
 
     @abstractmethod
     def plan(self, lm: LanguageModel, requests: Sequence[Request]) -> ReadPlan:
-        """Return which texts are read for each request, and where. Runs once, before any write.
+        """Return which texts are read for each request, and where.
+
+        Runs once, before any write.
 
         Args:
             lm: The model before any write.
@@ -163,7 +183,9 @@ class Collector(ABC):
 
     @abstractmethod
     def collect(self, lm: LanguageModel, plan: ReadPlan, site: Site) -> Representations:
-        """Return what the site reads and gives at the plan's places. Runs at each site, after the earlier were written.
+        """Return what the site reads and gives at the plan's places.
+
+        Runs at each site, after the earlier ones were written.
 
         Args:
             lm: The model, earlier sites written.
@@ -180,12 +202,18 @@ class Collector(ABC):
         Args:
             requests: The facts to forget.
             retain: The facts to retain.
+
+        Returns:
+            Facts, of which the bare prompt is read.
         """
         return list(retain)
 
 
 class TargetBuilder(ABC):
-    """Builds what a site's output should become. Built with `(options, context)`, once a pass over the requests."""
+    """Builds what a site's output should become.
+
+    Built with `(options, context)`, once a pass over the requests.
+    """
 
     @abstractmethod
     def __init__(self, options: Any, context: RunContext) -> None:
@@ -193,19 +221,26 @@ class TargetBuilder(ABC):
 
     @abstractmethod
     def prepare(self, lm: LanguageModel, plan: ReadPlan, sites: Sequence[Site]) -> Any:
-        """Return the state that `at_site` reads. Runs once, before the pass writes anything.
+        """Return the state that `at_site` reads.
+
+        Runs once, before the pass writes anything.
 
         Args:
             lm: The model before this pass.
             plan: The requests of the pass and their texts.
             sites: All sites of the stage, shallowest first.
+
+        Returns:
+            Whatever the builder wants to find again; the core hands it on as it is.
         """
 
     @abstractmethod
     def at_site(
         self, state: Any, lm: LanguageModel, site: Site, index: int, representations: Representations
     ) -> TargetStates:
-        """Return the targets at one site. Runs at each site, after the earlier ones were written.
+        """Return the targets at one site.
+
+        Runs at each site, after the earlier ones were written.
 
         Args:
             state: What `prepare` returned.
@@ -254,7 +289,10 @@ class Prepare(Protocol):
 
 
 class ModelSolver(Protocol):
-    """Solves with the whole model (gradient methods). Collector and target builder take no part."""
+    """Solves with the whole model, as gradient methods do.
+
+    Collector and target builder take no part.
+    """
 
     def __call__(
         self,
@@ -301,12 +339,15 @@ class Dataset(Protocol):
     def __call__(self, options: Any, seed: int) -> DataSplit:
         """Return the facts to forget and, where there are some, to retain. Needs no model: `zu check` calls it.
 
+        Where the registration says `open_fields`, it is called with `declared=` besides: names of fields that metrics
+        read, which belong into `Request.extra`.
+
         Args:
             options: The options dataclass of the registration.
             seed: Decides every draw.
 
         Raises:
-            DataError: A record is broken: file, record number and field are named.
+            DataError: A record is broken: file, record number and field are named (`zu_framework.data` does).
         """
 
 
@@ -411,16 +452,30 @@ class ReportSection(Protocol):
 
 
 class RunObserver(Protocol):
-    """Watches a run without changing it. One that raises is reported, and the run goes on."""
+    """Watches a run without changing it.
+
+    One that raises is reported, and the run goes on.
+    """
 
     def before(self, scorer: Scorer, data: DataSplit, sites: Sequence[Site]) -> None:
-        """See the untouched model, once the sites are known and the metrics measured."""
+        """See the untouched model, once the sites are known and the metrics measured.
+
+        Args:
+            scorer: Knows what was scored for the metrics.
+            data: What is forgotten and retained.
+            sites: Where the model will be edited.
+        """
 
     def after(self, scorer: Scorer, edit: Edit) -> None:
-        """See the edited model, once it is measured."""
+        """See the edited model, once it is measured.
+
+        Args:
+            scorer: Knows what was scored for the metrics.
+            edit: What was done.
+        """
 
     def saved(self, folder: Path, final: Path) -> None:
-        """Add to the run folder, where edit and metrics already lie.
+        """Add to the run folder, where edit and metrics already lie; one that raises counts as a part not saved.
 
         Args:
             folder: Where it is written.

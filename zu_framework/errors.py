@@ -1,7 +1,7 @@
-"""Errors that a user can act on: each message says what is wrong, where, and the way out.
+"""Errors that a user can act on, and the exit codes of every command.
 
-The command line prints the message of a `ZuError` without a traceback and exits with code 2; any other exception
-is a defect of ours (or of a plugin) and exits with code 1.
+Each message says what is wrong, where, and the way out. The command line prints the message of a `ZuError` without a
+traceback and exits with its `exit_code`.
 """
 
 from __future__ import annotations
@@ -9,14 +9,39 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from enum import IntEnum
+from typing import ClassVar
+
+CLOSE = 0.55  # how alike a name must be, of 1, to be offered instead
+
+
+class ExitCode(IntEnum):
+    """How a command ended; where several hold, the highest wins."""
+
+    DONE = 0
+    PART_FAILED = 1  # the edit is there, an optional part is not
+    INPUT = 2  # something that the user can mend: input, or environment
+    DAMAGED = 3  # the model is damaged, or the guard stopped the edit
+    AUDIT_LIMIT = 4  # an audit recovers more than was allowed
 
 
 class ZuError(Exception):
     """Something the user can mend: a config key, a file, a model, a choice of component."""
 
+    exit_code: ClassVar[ExitCode] = ExitCode.INPUT
+
 
 class ConfigError(ZuError):
-    """A config key is unknown, of the wrong type, out of range, or contradicts another."""
+    """A config key is unknown, of the wrong type, out of range, or contradicts another.
+
+    Args:
+        option: The option that an options dataclass refuses: the message then names the line that set it. Without it,
+            the line of the group.
+    """
+
+    def __init__(self, *message: object, option: str = "") -> None:
+        super().__init__(*message)
+        self.option = option
 
 
 class DataError(ZuError):
@@ -47,6 +72,12 @@ class PeerError(ProcessError):
     """Another process of the run failed, and says why: this one ends with it, silently."""
 
 
+class GuardError(ZuError):
+    """The guard stopped an edit that would damage the model; what was written before is rolled back."""
+
+    exit_code = ExitCode.DAMAGED
+
+
 class SolverError(ZuError):
     """A solver refuses the problem it was given."""
 
@@ -67,12 +98,43 @@ class EmptyNullSpace(SolverError):
     """No direction of the background is weak enough for the null-space rule that was asked for."""
 
 
+def described(cause: BaseException) -> str:
+    """Return type and message of an exception on one line, whatever its `str` does."""
+    try:
+        said = " ".join(str(cause).split())
+    except Exception as second:  # a stranger's exception may raise where it is asked what it is
+        said = f"its message raises {type(second).__name__}"
+    return f"{type(cause).__name__}: {said}".removesuffix(": ")
+
+
+def did_you_mean(name: str, known: Iterable[str], also: Iterable[str] = ()) -> str:
+    """Return the hint of a message about an unknown name. It stands here because config, data and registry share it.
+
+    Args:
+        name: What was given.
+        known: What would have been right.
+        also: Offered besides, however far from the name.
+
+    Returns:
+        "did you mean 'a' or 'b'? ", the closest first, at most three; "" where nothing is close.
+    """
+    close = [*get_close_matches(str(name), sorted(known), n=3, cutoff=CLOSE), *also][:3]
+    return f"did you mean {' or '.join(map(repr, close))}? " if close else ""
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str], listing: str) -> UnknownName:
-    """An `UnknownName` with close matches; `listing` says where all names can be seen."""
-    names = sorted(known)
-    close = get_close_matches(name, names, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(repr(c) for c in close)}? " if close else ""
-    return UnknownName(f"unknown {kind} {name!r}: {hint}{listing}")
+    """Return the error for a name that is not known.
+
+    Args:
+        kind: Of thing that was named.
+        name: What was given.
+        known: The names there are.
+        listing: Says where all names can be seen.
+
+    Returns:
+        An `UnknownName` with close matches.
+    """
+    return UnknownName(f"unknown {kind} {name!r}: {did_you_mean(name, known)}{listing}")
 
 
 @contextmanager

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from zu_framework.config import Config
     from zu_framework.contracts import RunObserver
     from zu_framework.problem import Architecture, EditProblem, Site, Update
+    from zu_framework.registry.manager import Plugins
 
 PROJECT = "zu"
 ENTRY_POINTS = "zu_framework"
@@ -127,25 +128,31 @@ def zu_register_audits(register: Register[AuditSpec]) -> None:
 def zu_architecture(model_type: str, model: Any) -> Architecture | None:
     """Describe a model whose structure the core does not find by itself; None for models you do not know.
 
-    Fires once a model is wrapped, before the core's own search. The first plugin that answers wins; the answer is
+    Fires once a model is wrapped, before the core's own search. The first description that is not None is taken, and
     verified by the same probe as the core's own.
     """
 
 
 @hookspec
-def zu_observe_run(config: Config) -> RunObserver | None:
+def zu_observe_run(config: Config, plugins: Plugins) -> RunObserver | None:
     """Offer an observer of one run; None where this plugin has nothing to see of it.
 
-    Fires once, after the config was checked and before the model is loaded.
-    Contract: `zu_framework.contracts.RunObserver`.
+    Fires once, after the config was checked and before the model is loaded. `plugins` are those of the run: an observer
+    that draws registered sections finds them there. Contract: `zu_framework.contracts.RunObserver`.
     """
 
 
 @hookspec
 def zu_site_solved(site: Site, problem: EditProblem, update: Update) -> None:
-    """Observe one solved site: fires after the solver returned and before its update is written. Change nothing."""
+    """Observe one solved site: fires after the solver returned and before its update is written. Change nothing.
+
+    One that raises is reported, and the run goes on.
+    """
 
 
 @hookspec
 def zu_run_finished(result: Any) -> None:
-    """Observe a finished run: fires once, after the run folder is in its place. `result` is a `RunResult`."""
+    """Observe a finished run: fires once, after the run folder is in its place. `result` is a `RunResult`.
+
+    One that raises is reported, and the run stays finished.
+    """

@@ -6,8 +6,20 @@ from dataclasses import dataclass, field
 
 from zu_framework.errors import ConfigError
 
-__all__ = ["NullSpaceOptions", "SensitiveOptions", "SolverOptions", "not_negative", "one_of", "positive"]
+__all__ = [
+    "ALL",
+    "Count",
+    "NullSpaceOptions",
+    "SensitiveOptions",
+    "SolverOptions",
+    "all_or_some",
+    "not_negative",
+    "one_of",
+    "positive",
+]
 
+ALL = "all"
+Count = int | str  # of an option that is a number above 0, or "all"
 PRECISIONS = ("float64", "float32", "auto")
 
 
@@ -23,7 +35,7 @@ def positive(options: object, *names: str) -> None:
     """
     for name in names:
         if not getattr(options, name) > 0:
-            raise ConfigError(f"{name} must be above 0, got {getattr(options, name)}")
+            raise ConfigError(f"{name} must be above 0, got {getattr(options, name)}", option=name)
 
 
 def not_negative(options: object, *names: str) -> None:
@@ -38,7 +50,7 @@ def not_negative(options: object, *names: str) -> None:
     """
     for name in names:
         if not getattr(options, name) >= 0:
-            raise ConfigError(f"{name} must not be negative, got {getattr(options, name)}")
+            raise ConfigError(f"{name} must not be negative, got {getattr(options, name)}", option=name)
 
 
 def one_of(options: object, name: str, choices: tuple[str, ...]) -> None:
@@ -53,7 +65,24 @@ def one_of(options: object, name: str, choices: tuple[str, ...]) -> None:
         ConfigError: It is none of them; the message lists them.
     """
     if getattr(options, name) not in choices:
-        raise ConfigError(f"{name} {getattr(options, name)!r}: use {', '.join(choices)}")
+        raise ConfigError(f"{name} {getattr(options, name)!r}: use {', '.join(choices)}", option=name)
+
+
+def all_or_some(options: object, *names: str) -> None:
+    """Refuse an option that is neither `all` nor a whole number above 0.
+
+    Args:
+        options: The options dataclass.
+        names: Of its fields, of type `Count`.
+
+    Raises:
+        ConfigError: One is neither; the message names it.
+    """
+    for name in names:
+        value = getattr(options, name)
+        if value != ALL and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+            hint = f"; {name}={ALL} takes them all" if value == 0 else ""
+            raise ConfigError(f"{name} must be {ALL} or a number above 0, got {value!r}{hint}")
 
 
 @dataclass
@@ -92,13 +121,15 @@ class NullSpaceOptions:
     def __post_init__(self) -> None:
         given = [n for n in ("null_threshold", "null_energy", "null_rank") if getattr(self, n) is not None]
         if len(given) > 1:
-            raise ConfigError(f"{' and '.join(given)}: give exactly one rule for the null space")
+            raise ConfigError(
+                f"{' and '.join(given)}: give exactly one rule for the null space", option=given[-1]
+            )
         if self.null_threshold is not None:
             not_negative(self, "null_threshold")
         if self.null_energy is not None and not 0 < self.null_energy <= 1:
-            raise ConfigError(f"null_energy must be in (0, 1], got {self.null_energy}")
+            raise ConfigError(f"null_energy must be in (0, 1], got {self.null_energy}", option="null_energy")
         if self.null_rank is not None and self.null_rank < 1:
-            raise ConfigError(f"null_rank must be at least 1, got {self.null_rank}")
+            raise ConfigError(f"null_rank must be at least 1, got {self.null_rank}", option="null_rank")
 
 
 @dataclass
@@ -112,4 +143,6 @@ class SensitiveOptions:
 
     def __post_init__(self) -> None:
         if not 0 <= self.rank_tolerance < 1:
-            raise ConfigError(f"rank_tolerance must be in [0, 1), got {self.rank_tolerance}")
+            raise ConfigError(
+                f"rank_tolerance must be in [0, 1), got {self.rank_tolerance}", option="rank_tolerance"
+            )

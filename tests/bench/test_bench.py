@@ -53,8 +53,11 @@ def test_every_cell_is_a_run_folder_and_the_table_holds_its_numbers(
     assert code == 0 and "4 cells, 0 done already" in out
     found = rows()
     assert [(row["method"], row["seed"]) for row in found] == [
-        ("MEMIT", "0"), ("MEMIT", "1"), ("local", "0"), ("local", "1")
-    ]  # fmt: skip
+        ("MEMIT", "0"),
+        ("MEMIT", "1"),
+        ("local", "0"),
+        ("local", "1"),
+    ]
     for row in found:
         kept = json.loads(Path("benches/small/cells", row["cell"], "metrics.json").read_text())
         assert Path("benches/small/cells", row["cell"], "edit.safetensors").exists()
@@ -132,7 +135,7 @@ def test_a_failing_cell_is_shown_with_its_error_and_the_others_are_done(
         ({"solver": {"name": "memti"}}, "did you mean 'memit'"),
         ({"targte": {"steps": 2}}, "did you mean 'target'"),
         ({"locator": {"layers": [7]}}, "layer 7"),
-        ({"then": [{"locator": {"layers": [8]}}]}, "then.0.locator.layers names layer 8"),
+        ({"then": [{"locator": {"layers": [8]}}]}, "layer 8; this llama has layers 0 to 2 (in then.0)"),
         ({"seed": 3}, "cannot set `seed`"),
         ({"data": {"path": "nowhere.jsonl"}}, "nowhere.jsonl"),
     ],
@@ -189,8 +192,11 @@ def test_entries_lie_over_common_keys_and_overrides_find_them(written: Write) ->
         ["target.lr=0.5", "methods.local.target.lr=0.7", "methods=[local]", "seeds=[4]", "forget=[2, 3]"],
     )
     assert [(c.model, c.forget, c.seed) for c in bench.cells] == [
-        ("A", 2, 4), ("A", 3, 4), ("B", 2, 4), ("B", 3, 4)
-    ]  # fmt: skip
+        ("A", 2, 4),
+        ("A", 3, 4),
+        ("B", 2, 4),
+        ("B", 3, 4),
+    ]
     assert [c.config.model.dtype for c in bench.cells] == ["float64"] * 2 + ["auto"] * 2
     assert all(c.config.stages[0].components["target"].options["lr"] == 0.7 for c in bench.cells)
     assert all(c.config.components["data"].options["forget"] == c.forget for c in bench.cells)

@@ -6,10 +6,11 @@ default sizes are small (minutes in all); `--full` takes the sizes of docs/resul
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import time
+
+from tests.benchmarks.commands import parser
 
 SMALL = ["--outputs", "384", "--inputs", "1024", "--requests", "50"]
 # phase -> (options of the small size, options of the full size, takes --device)
@@ -23,17 +24,15 @@ PHASES: dict[str, tuple[list[str], list[str], bool]] = {
 
 
 def main() -> None:
-    """Run the phases asked for; a failing one is told and does not stop the others."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("phases", nargs="*", metavar="PHASE", help=f"of {', '.join(PHASES)}; default: all")
-    parser.add_argument("--full", action="store_true", help="the sizes of docs/results/, many minutes")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda, for the phases that run a model")
-    chosen = parser.parse_args()
+    """Run the phases asked for; one that fails does not stop the others, and is named at the end."""
+    arguments = parser(__doc__)
+    arguments.add_argument("phases", nargs="*", metavar="PHASE", help=f"of {', '.join(PHASES)}; default: all")
+    arguments.add_argument("--full", action="store_true", help="the sizes of docs/results/, many minutes")
+    arguments.add_argument("--device", default="cpu", help="cpu or cuda, for the phases that run a model")
+    chosen = arguments.parse_args()
     unknown = [phase for phase in chosen.phases if phase not in PHASES]
     if unknown:
-        parser.error(f"unknown phase {unknown[0]!r}; phases: {', '.join(PHASES)}")
+        arguments.error(f"unknown phase {unknown[0]!r}; phases: {', '.join(PHASES)}")
     failed = []
     for phase in chosen.phases or PHASES:
         small, full, takes_device = PHASES[phase]

@@ -8,7 +8,6 @@ Without a model, the embedded one and its facts. Prints a Markdown table and lea
 
 from __future__ import annotations
 
-import argparse
 import time
 import warnings
 from pathlib import Path
@@ -17,9 +16,10 @@ import torch
 from scipy.stats import spearmanr
 
 import zu_framework as zu
+from tests.benchmarks.commands import parser, table
 from zu_framework.config import load_config
-from zu_framework.engine.run import load_data
-from zu_framework.engine.stage import resolve
+from zu_framework.engine.inputs import read_data
+from zu_framework.engine.session import resolve
 from zu_framework.registry.manager import installed_plugins
 from zu_plugins.locators.attribution import attributed_effects
 from zu_plugins.locators.causal_trace import traced_effects
@@ -30,21 +30,24 @@ from zu_plugins.locators.tracing import measured
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    """Print the table and leave the curves."""
+    arguments = parser(__doc__)
+    arguments.add_argument("--out", type=Path, required=True, help="folder of the curves and heat maps")
+    arguments.add_argument("--model", default="zu:demo")
+    arguments.add_argument(
+        "--counterfact", help="facts in CounterFact's schema; else those of the demo world"
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder of the curves and heat maps")
-    parser.add_argument("--model", default="zu:demo")
-    parser.add_argument("--counterfact", help="facts in CounterFact's schema; else those of the demo world")
-    parser.add_argument("--facts", type=int, default=40)
-    parser.add_argument("--samples", type=int, default=5)
-    parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args()
+    arguments.add_argument("--facts", type=int, default=40)
+    arguments.add_argument("--samples", type=int, default=5)
+    arguments.add_argument("--seed", type=int, default=0)
+    asked = arguments.parse_args()
     data = ["data.name=demo"]
     if asked.counterfact:
         data = ["data.name=counterfact", f"data.path={asked.counterfact}"]
     config = load_config("demo", [*data, f"data.forget={asked.facts}", f"seed={asked.seed}"])
-    requests = load_data(config, resolve(config, installed_plugins())).forget
+    chosen = resolve(config, installed_plugins()).data
+    assert chosen is not None
+    requests = read_data(config, chosen, ()).forget
     lm = zu.LanguageModel.from_pretrained(asked.model, dtype="float32")
     options = TraceOptions(width=1, samples=asked.samples, facts=0)
     context = zu.RunContext(seed=asked.seed, batch_size=64)
@@ -67,16 +70,18 @@ def main() -> None:
     for curves in found:
         listed = ", ".join(f"{100 * v:.1f}" for v in curves.site_curve.values())
         print(f"{curves.name}: MLP at the subject's last token, by layer: {listed}; notes {curves.notes}")
-    print("\n| state | " + " | ".join(CLASSES) + " | all cells |")
-    print("| --- |" + " --- |" * (len(CLASSES) + 1))
+    rows = []
     for kind in trace.mean:
         ours, theirs = trace.mean[kind], cheap.mean[kind]
-        cells = [f"{rank(ours[:, c], theirs[:, c]):.2f}" for c in range(len(CLASSES))]
-        print(f"| {kind} | " + " | ".join(cells) + f" | {rank(ours.flatten(), theirs.flatten()):.2f} |")
+        cells = [rank_correlation(ours[:, c], theirs[:, c]) for c in range(len(CLASSES))]
+        rows.append(
+            (kind, *(f"{c:.2f}" for c in [*cells, rank_correlation(ours.flatten(), theirs.flatten())]))
+        )
+    print(f"\n{table(('state', *CLASSES, 'all cells'), rows)}")
 
 
-def rank(ours: torch.Tensor, theirs: torch.Tensor) -> float:
-    """Spearman's correlation where both have a number."""
+def rank_correlation(ours: torch.Tensor, theirs: torch.Tensor) -> float:
+    """Spearman's, where both have a number."""
     both = ~(ours.isnan() | theirs.isnan())
     return float(spearmanr(ours[both].numpy(), theirs[both].numpy()).statistic)
 

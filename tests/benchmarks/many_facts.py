@@ -2,12 +2,11 @@
 
 Each cell is a run through the front door (`zu.run`), before and after measured; results are kept as JSON lines, and
 cells that are there already are not run again. Without `--model` the demo's model and world; `--model`, `--data` and
-`--text` name a checkpoint, a CounterFact file and general text.
+`--text` name a checkpoint, a CounterFact file and general text. Prints a Markdown table.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 import time
@@ -18,12 +17,11 @@ from statistics import fmean
 from typing import Any
 
 import zu_framework as zu
+from tests.benchmarks.commands import parser, table
 
 METRICS = ("efficacy", "generalization", "specificity", "retained", "perplexity")
-SHARED = (
-    "output.share_targets=true",
-    "output.report=false",
-)  # states that methods have in common are found once
+# states that methods have in common are found once
+SHARED = ("output.share_targets=true", "output.report=false")
 UNIT = 10  # facts that the demo's background weight was chosen for
 
 
@@ -42,7 +40,7 @@ class Method:
         weight = self.weight * max(facts / UNIT, 1.0) ** 0.5 if self.grows else self.weight
         chosen = [*SHARED, *self.overrides, f"solver.background_weight={weight:g}"]
         if self.later:
-            # as the frontier's second stage, but held more firmly: here facts are many
+            # as the frontier's second stage, with more weight on the background: here facts are many
             then = {
                 "locator": {"name": "fixed", "layers": list(self.later)},
                 "collector": {"name": "prompt-last", "contexts": "generated", "substitutes": 3},
@@ -56,41 +54,32 @@ class Method:
 def methods(base: float, later: tuple[int, ...]) -> tuple[Method, ...]:
     """The methods compared, `base` the background weight that suits few facts in key space; later: second stage."""
     key = ("solver.name=zerounlearn-local", "solver.space=key")
+    output = ("solver.name=zerounlearn-local", "solver.space=output")
+    groups, staged = (*key, "solver.group_size=25"), (*key, "target.clamp=0.75", "solver.zero_weight=0")
     return (
         Method("`zerounlearn`", ("solver.name=zerounlearn",), base),
-        Method(
-            "`zerounlearn-local`, output space",
-            ("solver.name=zerounlearn-local", "solver.space=output"),
-            base,
-        ),
+        Method("`zerounlearn-local`, output space", output, base),
         Method("`zerounlearn-local`, key space", key, base),
         Method("key space, weight grows with sqrt n", key, base, grows=True),
-        Method(
-            "key space in two stages, weights grow with sqrt n",
-            (*key, "target.clamp=0.75", "solver.zero_weight=0"), base, grows=True, later=later,
-        ),
-        Method("key space, groups of 25", (*key, "solver.group_size=25"), base),
-        Method(
-            "key space, groups of 25, weight grows with sqrt n", (*key, "solver.group_size=25"), base, grows=True
-        ),
+        Method("key space in two stages, weights grow with sqrt n", staged, base, grows=True, later=later),
+        Method("key space, groups of 25", groups, base),
+        Method("key space, groups of 25, weight grows with sqrt n", groups, base, grows=True),
         # the same trade: forget_weight is 50
         Method("`memit`", ("solver.name=memit", "solver.relative_ridge=1e-6"), base / 50),
-    )  # fmt: skip
+    )
 
 
 def main() -> None:
     """Run what is missing, then print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--model")
-    parser.add_argument("--data")
-    parser.add_argument("--text")
-    parser.add_argument("--facts", type=int, nargs="+", default=[10, 50, 150])
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--weight", type=float, default=2500.0, help="background weight for few facts")
-    parser.add_argument("--out", type=Path, default=Path("many-facts.jsonl"))
-    chosen = parser.parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("--model")
+    arguments.add_argument("--data")
+    arguments.add_argument("--text")
+    arguments.add_argument("--facts", type=int, nargs="+", default=[10, 50, 150])
+    arguments.add_argument("--seeds", type=int, default=3)
+    arguments.add_argument("--weight", type=float, default=2500.0, help="background weight for few facts")
+    arguments.add_argument("--out", type=Path, default=Path("many-facts.jsonl"))
+    chosen = arguments.parse_args()
     base, common = ("demo", []) if not chosen.model else ("zerounlearn-local", _real(chosen))
     done = list(_read(chosen.out))
     for facts in chosen.facts:
@@ -103,16 +92,23 @@ def main() -> None:
                 done.append(entry)
                 with chosen.out.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(entry) + "\n")
-    print(table(done))
+    print(shown(done))
 
 
 def _real(chosen: Any) -> list[str]:
     return [
-        f"model.path={chosen.model}", f"data.path={chosen.data}", "data.protocol=all", f"background.path={chosen.text}",
-        "locator.name=fixed", "locator.layers=[1,2,3]", 'target.text=" unknown"', "target.lr=0.5",
-        "collector.contexts=generated", "collector.bare_weight=0.09",
+        f"model.path={chosen.model}",
+        f"data.path={chosen.data}",
+        "data.protocol=all",
+        f"background.path={chosen.text}",
+        "locator.name=fixed",
+        "locator.layers=[1,2,3]",
+        'target.text=" unknown"',
+        "target.lr=0.5",
+        "collector.contexts=generated",
+        "collector.bare_weight=0.09",
         'collector.starts=[The, A, He, There, At, In, It, They, She, "On"]',
-    ]  # fmt: skip
+    ]
 
 
 def _cell(base: str, overrides: Sequence[str], facts: int, seed: int) -> dict[str, Any]:
@@ -142,30 +138,24 @@ def _read(path: Path) -> Iterator[dict[str, Any]]:
         yield from (json.loads(line) for line in path.read_text("utf-8").splitlines())
 
 
-def table(done: Sequence[dict[str, Any]]) -> str:
+def shown(done: Sequence[dict[str, Any]]) -> str:
     """A row a method and number of facts, means over seeds; a refusal is shown as one."""
-    lines = [
-        "| method | n | efficacy | generalization | specificity | retained | perplexity | edit, s |",
-        "| --- " * 8 + "|",
-    ]
-    for name in dict.fromkeys(d["method"] for d in done):
-        for facts in sorted({d["facts"] for d in done if d["method"] == name}):
-            cells = [d for d in done if d["method"] == name and d["facts"] == facts]
-            sound = [d for d in cells if "error" not in d]
-            if not sound:
-                lines.append(f"| {name} | {facts} | refused: {cells[0]['error'][:60]} |||||| ")
-                continue
+    rows = []
+    for name, facts in dict.fromkeys((d["method"], d["facts"]) for d in done):
+        cells = [d for d in done if (d["method"], d["facts"]) == (name, facts)]
+        sound = [d for d in cells if "error" not in d]
+        if not sound:
+            rows.append((name, str(facts), f"refused: {cells[0]['error'][:60]}", *[""] * 5))
+            continue
+        rates = [f"{_mean(sound, metric):.1f}" for metric in METRICS[:-1]]
+        ratio, seconds = f"x {_mean(sound, 'perplexity'):.3f}", f"{_mean(sound, 'edit_seconds'):.1f}"
+        rows.append((name, str(facts), *rates, ratio, seconds))
+    return table(("method", "facts", *METRICS, "edit, s"), rows)
 
-            def mean(key: str, sound: Sequence[dict[str, Any]] = sound) -> float:
-                return (
-                    fmean(d[key] for d in sound if key in d) if any(key in d for d in sound) else float("nan")
-                )
 
-            rates = " | ".join(f"{mean(m):.1f}" for m in METRICS[:-1])
-            lines.append(
-                f"| {name} | {facts} | {rates} | x {mean('perplexity'):.3f} | {mean('edit_seconds'):.1f} |"
-            )
-    return "\n".join(lines)
+def _mean(cells: Sequence[dict[str, Any]], key: str) -> float:
+    values = [cell[key] for cell in cells if key in cell]
+    return fmean(values) if values else float("nan")
 
 
 if __name__ == "__main__":

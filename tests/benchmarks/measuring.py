@@ -1,14 +1,14 @@
-"""What the benchmarks share: seconds, peak memory, the machine, and a table's rows."""
+"""What a call takes: seconds on the clock and of the processor, and memory beyond what was held before."""
 
 from __future__ import annotations
 
 import os
-import platform
 import resource
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,88 +16,77 @@ from typing import Any
 import torch
 
 MIB = 2**20
+LOOK_EVERY = 0.005  # seconds between two looks at the resident memory
 
 
-@dataclass(frozen=True)
-class Measured:
-    """seconds: the least of the repeats, the one that the machine disturbed least. extra_mib: peak beyond the start."""
+@dataclass
+class Cost:
+    """Seconds on the clock, seconds of the processor (all threads), and MiB at most beyond those held at the start."""
 
-    seconds: float
-    extra_mib: float
-
-
-def measured(run: Callable[[], Any], repeats: int = 1) -> Measured:
-    """Time a call, and its peak memory beyond what was held before: sampled on a CPU, counted by torch on a GPU."""
-    took, extra = [], []
-    for _ in range(repeats):
-        with _Peak() as peak:
-            start = time.perf_counter()
-            run()
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
-            took.append(time.perf_counter() - start)
-        extra.append(peak.extra)
-    return Measured(min(took), max(extra) / MIB)
+    seconds: float = 0.0
+    processor: float = 0.0
+    extra_mib: float = 0.0
 
 
-def in_turn(runs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, Measured]:
+@contextmanager
+def cost(device: str = "cpu") -> Iterator[Cost]:
+    """What a block takes, known once it has ended. Memory is sampled on a CPU, counted by torch on a GPU."""
+    found, done = Cost(), threading.Event()
+    on_gpu = device.startswith("cuda")
+    if on_gpu:
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated() if on_gpu else resident()
+    top = [before]
+
+    def look() -> None:
+        while not done.wait(LOOK_EVERY):
+            top[0] = max(top[0], resident())
+
+    watcher = threading.Thread(target=look, daemon=True)
+    if not on_gpu:
+        watcher.start()
+    start, begun = time.perf_counter(), time.process_time()
+    try:
+        yield found
+    finally:
+        if on_gpu:
+            torch.cuda.synchronize()
+            top[0] = torch.cuda.max_memory_allocated()
+        found.seconds, found.processor = time.perf_counter() - start, time.process_time() - begun
+        done.set()
+        if not on_gpu:
+            watcher.join()
+        found.extra_mib = (top[0] - before) / MIB
+
+
+def measured(run: Callable[[], Any], repeats: int = 1, device: str = "cpu") -> Cost:
+    """The least seconds of the repeats, which the machine disturbed least, and the most memory."""
+    return in_turn({"": run}, repeats, device)[""]
+
+
+def in_turn(runs: dict[str, Callable[[], Any]], repeats: int, device: str = "cpu") -> dict[str, Cost]:
     """Several calls, one after the other, `repeats` times over: what slows the machine down meets all of them."""
-    found: dict[str, list[Measured]] = {name: [] for name in runs}
+    found: dict[str, list[Cost]] = {name: [] for name in runs}
     for _ in range(repeats):
         for name, run in runs.items():
-            found[name].append(measured(run))
-    return {
-        name: Measured(min(m.seconds for m in each), max(m.extra_mib for m in each))
-        for name, each in found.items()
-    }
+            with cost(device) as one:
+                run()
+            found[name].append(one)
+    return {name: _best(each) for name, each in found.items()}
 
 
-def machine(threads: int) -> str:
-    """One line: processor, threads, versions, date."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else _processor()
-    return (
-        f"{device}, {threads} threads, torch {torch.__version__}, Python {platform.python_version()}, "
-        f"{time.strftime('%Y-%m-%d')}"
-    )
-
-
-def product_rate(dtype: torch.dtype, device: str = "cpu", size: int = 2048) -> float:
-    """The machine's matrix-product rate in FLOP/s, the best of three products (size, size)."""
-    matrix = torch.randn(size, size, dtype=dtype, device=device)
+def product_rate(dtype: torch.dtype, device: str = "cpu") -> tuple[float, float]:
+    """FLOP a second of a large matrix product: on the clock, and of the processor; the best of three."""
+    size = 2048 if device == "cpu" else 8192
+    matrix = torch.randn(size, size, device=device).to(dtype)
     matrix @ matrix
-    return 2 * size**3 / measured(lambda: matrix @ matrix, 3).seconds
+    took = measured(lambda: matrix @ matrix, 3, device)
+    return 2 * size**3 / took.seconds, 2 * size**3 / max(took.processor, 1e-9)
 
 
-class _Peak:
-    """Samples resident memory every 5 ms; `extra`: bytes at the highest sample beyond the first."""
-
-    def __enter__(self) -> _Peak:
-        self._done = threading.Event()
-        self._start = self._top = _resident()
-        if torch.cuda.is_available():
-            torch.cuda.reset_peak_memory_stats()
-            self._start = self._top = torch.cuda.memory_allocated()
-        self._thread = threading.Thread(target=self._sample, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
-        if torch.cuda.is_available():
-            self._top = torch.cuda.max_memory_allocated()
-
-    def _sample(self) -> None:
-        while not self._done.wait(0.005):
-            if not torch.cuda.is_available():
-                self._top = max(self._top, _resident())
-
-    @property
-    def extra(self) -> int:
-        return max(self._top - self._start, 0)
-
-
-def _resident() -> int:
+def resident() -> int:
+    """Bytes of this process in memory now; the peak so far where the system does not tell."""
     statm = Path("/proc/self/statm")
     if statm.exists():
         return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -105,10 +94,9 @@ def _resident() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.machine()
+def _best(each: list[Cost]) -> Cost:
+    return Cost(
+        min(one.seconds for one in each),
+        min(one.processor for one in each),
+        max(one.extra_mib for one in each),
+    )

@@ -6,7 +6,7 @@
 
 Facts are CounterFact records; `world` names the packaged set. Only what the untouched model answers counts: facts,
 paraphrases, neighbours. Settings are chosen on the first half of the pooled facts, reported on the second; a method may
-protect or train on facts of the first half alone. What OUT/*.jsonl holds is not run again. `--shard 0/8` to `7/8` run
+retain or train on facts of the first half alone. What OUT/*.jsonl holds is not run again. `--shard 0/8` to `7/8` run
 side by side; `--device cuda` there. It needs torch, transformers and the pure Python packages of zu_framework.
 """
 
@@ -27,12 +27,12 @@ from typing import Any
 import torch
 
 import zu_framework as zu
-from tests.benchmarks.frontier import kept
+from tests.benchmarks.frontier import once
 from tests.benchmarks.frontier.cells import merged, plugins
 from tests.benchmarks.real_methods import Method, cost, methods
+from zu_framework.data import Record
 from zu_framework.evaluation import Scorer, read_texts
 from zu_plugins.datasets.counterfact import request_of
-from zu_plugins.datasets.records import Record
 
 HELD_OUT_EVERY = 10  # of the documents: these alone serve perplexity and KL
 HELD_OUT = 24
@@ -56,7 +56,7 @@ class World:
     untouched: Scorer
 
     def drawn(self, stage: str, facts: int, seed: int) -> tuple[zu.DataSplit, tuple[zu.Request, ...]]:
-        """The facts to forget and those measured as retained, of one half; and those that a method may protect."""
+        """The facts to forget and those measured as retained, of one half; and those that a method may retain."""
         first, second = self.halves
         draw = random.Random(seed)
         if stage == "report":
@@ -101,9 +101,9 @@ def _known(scorer: Scorer, requests: Sequence[zu.Request]) -> Iterator[zu.Reques
         right = [score.exact for score in scorer.score(probes)]
         if not right[0]:
             continue
-        said = [text for text, ok in zip(r.paraphrases, right[1:], strict=False) if ok]
+        known = [text for text, ok in zip(r.paraphrases, right[1:], strict=False) if ok]
         near = [probe for probe, ok in zip(r.neighbours, right[1 + len(r.paraphrases) :], strict=True) if ok]
-        yield replace(r, paraphrases=tuple(said), neighbours=tuple(near))
+        yield replace(r, paraphrases=tuple(known), neighbours=tuple(near))
 
 
 def measured(world: World, data: zu.DataSplit) -> Measured:
@@ -127,26 +127,25 @@ def measured(world: World, data: zu.DataSplit) -> Measured:
         "generalization": share([zu.Probe(text, r.answer) for r in data.forget for text in r.paraphrases]),
         "specificity": share([probe for r in data.forget for probe in r.neighbours]),
         "retained": share([zu.Probe(r.prompt, r.answer) for r in data.retain]),
-        "kl": float(apart.mean()), "kl95": float(apart.quantile(0.95)),
+        "kl": float(apart.mean()),
+        "kl95": float(apart.quantile(0.95)),
         "perplexity": math.exp(min((nll - nll_before) / tokens, 50)),
         "rank": float(torch.tensor([float(max(s.ranks)) for s in after]).median()),
         "ratio": float(torch.tensor(ratios).median()),
-    }  # fmt: skip
+    }
 
 
 def run_cell(world: World, cell: Cell, config: Mapping[str, Any]) -> Measured:
     """Forget, measure, revert; a refusal is a result too."""
     stage, facts, seed, _, _ = cell
-    data, protect = world.drawn(stage, facts, seed)
+    data, retain = world.drawn(stage, facts, seed)
     config = {"base": "zerounlearn-local", "seed": seed, **config}
     config = merged(config, {"background": {"name": "text", "path": str(world.background)}})
     if stage == "report":
-        kept.forget()  # seconds then hold all that a method does
+        once.forget()  # seconds then hold all that a method does
     start = time.perf_counter()
     try:
-        edit = zu.unlearn(
-            world.lm, world.lm.tokenizer, data.forget, config, retain=protect, plugins=plugins()
-        )
+        edit = zu.unlearn(world.lm, world.lm.tokenizer, data.forget, config, retain=retain, plugins=plugins())
     except zu.ZuError as refusal:
         return {"refused": str(refusal)}
     seconds = (time.perf_counter() - start) / len(data.forget)

@@ -21,7 +21,14 @@ CONTEXTS = {
     "templates": ["It is known that {}", "People say: {}", "As we know, {}"],
     "bare_weight": 0.25,
 }
-TARGET = {"name": "kept", "lr": 0.5, "steps": 25, "clamp": 0.75, "weight_decay": 0.5, "kl_weight": 0.0625}
+TARGET = {
+    "name": "neutral-once",
+    "lr": 0.5,
+    "steps": 25,
+    "clamp": 0.75,
+    "weight_decay": 0.5,
+    "kl_weight": 0.0625,
+}
 
 
 @dataclass(frozen=True)
@@ -86,7 +93,7 @@ def methods(layers: Sequence[int] = (4, 5, 6)) -> dict[str, Method]:
             "ROME",
             {
                 f"layer {layer}, {how}": merged(
-                    at(layer), {"target": target, "solver": {"name": "rome", "ridge": 1e-6}}
+                    at(layer), {"target": target, "solver": {"name": "rome", "relative_ridge": 1e-6}}
                 )
                 for layer in dict.fromkeys((layers[0], layers[-1]))
                 for how, target in ROME_TEXTS.items()
@@ -103,7 +110,8 @@ def methods(layers: Sequence[int] = (4, 5, 6)) -> dict[str, Method]:
             ),
         ),
         "emmet": Method(
-            "EMMET", _grid(here, "emmet", {f"ridge {r:g}": {"ridge": r} for r in (1e-6, 0.01)}, TEXTS)
+            "EMMET",
+            _grid(here, "emmet", {f"ridge {r:g}": {"relative_ridge": r} for r in (1e-6, 0.01)}, TEXTS),
         ),
         "zerounlearn": Method(
             "ZeroUnlearn, published",
@@ -141,6 +149,6 @@ def methods(layers: Sequence[int] = (4, 5, 6)) -> dict[str, Method]:
 def cost(found: Mapping[str, float]) -> float:
     """What the choice minimises: what is still answered, and damage: points of specificity and retained facts lost,
     nats of KL in hundredths, per cents of perplexity beyond one."""
-    said = (found["efficacy"] + found["generalization"]) / 2
+    answered = (found["efficacy"] + found["generalization"]) / 2
     lost = (100 - found["specificity"]) + (100 - found["retained"])
-    return said + lost + 100 * found["kl"] + max(0.0, 100 * (found["perplexity"] - 1.01))
+    return answered + lost + 100 * found["kl"] + max(0.0, 100 * (found["perplexity"] - 1.01))

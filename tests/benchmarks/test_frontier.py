@@ -54,9 +54,9 @@ def test_choosing_never_sees_a_fact_of_the_report(seed: int) -> None:
     choosing, reporting = (world.drawn(stage, 8, seed) for stage in ("choose", "report"))
     reported = set(reporting.data.forget)
     for drawn in (choosing, reporting):
-        parts = [set(drawn.data.forget), set(drawn.data.retain), set(drawn.protect)]
+        parts = [set(drawn.data.forget), set(drawn.data.retain), set(drawn.retain)]
         assert not parts[0] & parts[1] and not parts[0] & parts[2] and not parts[1] & parts[2]
-    assert not reported & (set(choosing.data.forget) | set(choosing.data.retain) | set(choosing.protect))
+    assert not reported & (set(choosing.data.forget) | set(choosing.data.retain) | set(choosing.retain))
 
 
 @pytest.mark.parametrize("world", ["demo", "cf-mini"])

@@ -19,13 +19,13 @@ def arguments(tmp_path: Path) -> list[str]:
     facts, text = tmp_path / "facts.json", tmp_path / "text.txt"
     facts.write_text(json.dumps([dict(record) for record in demo.records()][:FACTS]), encoding="utf-8")
     text.write_text("\n".join(demo.background_texts()), encoding="utf-8")
-    return [
-        str(tmp_path / "out"), "--model", str(demo.model_path()), "--text", str(text), "--facts", str(facts),
-        "--layers", "0", "1", "--sizes", "4", "--draws", "0", "--heldout", "3", "--long", "10", "--documents", "60",
-        "--methods", "memit", "ours",
-    ]  # fmt: skip
+    sizes = "--layers 0 1 --sizes 4 --draws 0 --heldout 3 --long 10 --documents 60 --methods memit ours"
+    files = {"--model": demo.model_path(), "--text": text, "--facts": facts}
+    given = [part for option, path in files.items() for part in (option, str(path))]
+    return [str(tmp_path / "out"), *given, *sizes.split()]
 
 
+@pytest.mark.slow
 def test_settings_are_chosen_on_one_half_and_reported_on_the_other_and_nothing_runs_twice(
     arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

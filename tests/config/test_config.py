@@ -83,7 +83,10 @@ def test_a_resolved_config_loads_again_to_the_same(tmp_path: Path) -> None:
         ("seed: -1\n", r"line 1: seed must be a whole number >= 0, got -1"),
         ("seed: true\n", r"line 1: seed must be a whole number"),
         ("solver: {forget_weight: 1}\n", r"line 1: group 'solver' needs a `name`"),
-        ("solver: {name: x, group_size: -1}\n", r"solver\.group_size is the number of requests a pass takes"),
+        (
+            "solver: {name: x, group_size: -1}\n",
+            r"solver\.group_size is the number of requests that one pass takes",
+        ),
         ("seed: 1\nseed: 2\n", r"line 2: key 'seed' stands twice"),
         ("model: {batch_size: 0}\n", r"model\.batch_size must be at least 1, got 0"),
         ("base: 3\n", r"`base` names a config"),
@@ -112,7 +115,8 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
         ("seed", "write key=value"),
         ("=3", "write key=value"),
         ("solver..x=3", "empty part"),
-        ("seed=[", "not valid YAML"),
+        ("model.batch_size=[", "not valid YAML"),
+        ("seed=[", "seed must be a whole number"),
         ("sede=1", "did you mean 'seed'"),
     ],
 )

@@ -25,9 +25,12 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     folder = tmp_path_factory.mktemp("demo")
     done = subprocess.run(
         [sys.executable, "-m", "zu_framework", "run", "demo", "output.name=one"],
-        cwd=folder, capture_output=True, text=True, timeout=300,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
         env={**os.environ, "ZU_CACHE": str(folder / "cache"), "COLUMNS": "110"},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     return folder / "runs" / "one", done
 
@@ -69,9 +72,16 @@ def test_it_says_what_happened_and_how_to_go_on(ran: Ran, metrics: dict[str, Any
     assert "zu revert runs/one EDITED_DIR ORIGINAL_DIR" in done.stdout
     assert done.stderr == ""
     assert sorted(p.name for p in folder.iterdir()) == [
-        "analysis.safetensors", "config.yaml", "edit.safetensors", "facts.json", "ledger", "log.jsonl",
-        "metrics.json", "report.html", "undo.safetensors",
-    ]  # fmt: skip
+        "analysis.safetensors",
+        "config.yaml",
+        "edit.safetensors",
+        "facts.json",
+        "ledger",
+        "log.jsonl",
+        "metrics.json",
+        "report.html",
+        "undo.safetensors",
+    ]
 
 
 @pytest.mark.slow

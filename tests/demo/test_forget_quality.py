@@ -17,8 +17,8 @@ from scipy.stats import ks_2samp
 from zu_framework import LanguageModel, Scorer, run
 from zu_framework.config import load_config
 from zu_framework.engine.evaluate import evaluate, suites
-from zu_framework.engine.run import load_data
-from zu_framework.engine.stage import resolve
+from zu_framework.engine.inputs import read_data
+from zu_framework.engine.session import resolve
 from zu_framework.registry.manager import installed_plugins
 from zu_plugins.metrics.options import TruthOptions
 from zu_plugins.metrics.truth import ratios
@@ -30,7 +30,9 @@ METRICS = "evaluate.metrics=[truth_ratio,forget_quality,efficacy]"
 def measured() -> dict[str, list[float]]:
     """Truth ratios of the ten facts under the two models that are shipped, and under the second twin as recorded."""
     config = load_config(suites()["demo"])
-    data = load_data(config, resolve(config, installed_plugins(), ("data",)))
+    chosen = resolve(config, installed_plugins(), ("data",)).data
+    assert chosen is not None
+    data = read_data(config, chosen, ())
     found = {}
     for name in ("zu:demo", "zu:demo-twin"):
         scorer = Scorer(LanguageModel.from_pretrained(name, dtype="float32"), 64)

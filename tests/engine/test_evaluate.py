@@ -15,7 +15,7 @@ from zu_framework import ConfigError, DataError, LanguageModel, ModelError, Unkn
 from zu_framework.config import load_config
 from zu_framework.engine import evaluate as module
 from zu_framework.engine.evaluate import Evaluation, evaluate, suites
-from zu_framework.engine.stage import resolve
+from zu_framework.engine.session import resolve
 from zu_framework.registry.manager import installed_plugins
 from zu_framework.testing import tiny_model
 
@@ -58,9 +58,8 @@ def test_a_model_beside_its_base(checkpoint: Path, other: Path, suite: Path) -> 
     assert found["models"]["after"]["fingerprint"] == LanguageModel.from_pretrained(str(other)).fingerprint()
     assert found["before"]["perplexity"]["value"] != found["after"]["perplexity"]["value"]
     assert found["after"]["answer_probability"]["low"] < found["after"]["answer_probability"]["high"]
-    assert (
-        found["cost"]["after"]["probes"] == 4 and found["cost"]["after"]["texts"] == 18
-    )  # distinct ones of 60
+    cost = found["cost"]["after"]
+    assert cost["probes"] == 4 and cost["texts"] == 18  # distinct ones of 60
     assert "privleak" in found["notes"][0] and "evaluate.reference" in found["notes"][0]
     rows = list(csv.DictReader((result.folder / "metrics.csv").open()))
     assert [(row["metric"], row["model"]) for row in rows][3:] == [
@@ -68,8 +67,11 @@ def test_a_model_beside_its_base(checkpoint: Path, other: Path, suite: Path) -> 
     ]
     assert rows[0]["better"] == "lower" and float(rows[2]["value"]) == found["before"]["perplexity"]["value"]
     assert {path.name for path in result.folder.iterdir()} == {
-        "config.yaml", "log.jsonl", "metrics.csv", "metrics.json"
-    }  # fmt: skip
+        "config.yaml",
+        "log.jsonl",
+        "metrics.csv",
+        "metrics.json",
+    }
 
 
 def test_the_same_model_on_both_sides_measures_the_same(checkpoint: Path, suite: Path) -> None:

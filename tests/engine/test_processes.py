@@ -180,13 +180,19 @@ def test_a_single_process_needs_no_other() -> None:
 def test_shares_of_columns_are_put_together_in_order() -> None:
     keys = torch.arange(12.0).reshape(2, 6)  # two requests, three contexts each
     parts = [
-        (1, {
-            "keys": keys[:, at : at + 3], "values": keys[:, at : at + 3], "bare_keys": keys[:, at : at + 1],
-            "bare_values": keys[:, at : at + 1], "request_of": torch.zeros(3, dtype=torch.long),
-            "scale": torch.full((3,), at + 1.0),
-        })
+        (
+            1,
+            {
+                "keys": keys[:, at : at + 3],
+                "values": keys[:, at : at + 3],
+                "bare_keys": keys[:, at : at + 1],
+                "bare_values": keys[:, at : at + 1],
+                "request_of": torch.zeros(3, dtype=torch.long),
+                "scale": torch.full((3,), at + 1.0),
+            },
+        )
         for at in (0, 3)
-    ]  # fmt: skip
+    ]
     joined = joined_representations(parts)
     assert isinstance(joined, Representations)
     assert torch.equal(joined.keys, keys) and torch.equal(joined.bare_keys, keys[:, [0, 3]])

@@ -49,7 +49,7 @@ def test_a_run_says_that_what_it_counts_was_protected(lm: LanguageModel, setting
     for weight, said in ((0.0, False), (1.0, True)):
         with zu.unlearn(lm, None, FORGET, protecting(settings, weight), retain=KEEP) as edit:
             ((step,),) = edit.report["sites"].values()
-            assert any("2 prompts of facts to keep" in n for n in step["targets"].get("notes", ())) is said
+            assert any("2 prompts of facts to retain" in n for n in step["targets"].get("notes", ())) is said
 
 
 def test_substitutes_hold_what_a_forget_prompt_says_of_others(

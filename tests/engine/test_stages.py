@@ -11,7 +11,7 @@ import torch
 import zu_framework as zu
 from zu_framework import ConfigError, LanguageModel, Request, SolverError
 from zu_framework.config import load_config
-from zu_framework.engine.run import check
+from zu_framework.engine.check import check
 from zu_framework.problem import EditProblem, Update
 from zu_framework.registry.components import Registered
 from zu_framework.registry.manager import Plugins, load_plugins
@@ -95,8 +95,10 @@ def test_a_stage_is_laid_over_the_one_before_it() -> None:
     assert two.components["collector"].name == "prompt-last"
     assert [stage.components["locator"].options["layers"] for stage in config.stages] == [[1], [1], [2]]
     assert [stage.components["solver"].name for stage in config.stages] == [
-        "zerounlearn-local", "memit", "memit",
-    ]  # fmt: skip
+        "zerounlearn-local",
+        "memit",
+        "memit",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -107,7 +109,10 @@ def test_a_stage_is_laid_over_the_one_before_it() -> None:
         ("[{data: demo}]", "line 3: then.0.data: a stage may change locator, collector, target, solver"),
         ("\n- {target: {clmp: 1}}", "line 4: unknown key 'target.clmp': did you mean 'clamp'"),
         ("[{solver: unheard-of}]", "unheard-of"),
-        ("[{locator: {name: fixed, layers: [9]}}]", "then.0.locator.layers names layer 9"),
+        (
+            "[{locator: {name: fixed, layers: [9]}}]",
+            "layer 9; this llama has layers 0 to 2 (in then.0)",
+        ),
     ],
 )
 def test_a_stage_that_cannot_be_is_refused_before_anything_starts(

@@ -49,9 +49,15 @@ def moments(
 ) -> dict[str, Background]:
     sites = [lm.site(layer) for layer in layers]
     return background_moments(
-        lm, sites, wanted, documents,
-        max_tokens=max_tokens, batch_tokens=batch_tokens, progress=progress, cache=cache,
-    )  # fmt: skip
+        lm,
+        sites,
+        wanted,
+        documents,
+        max_tokens=max_tokens,
+        batch_tokens=batch_tokens,
+        progress=progress,
+        cache=cache,
+    )
 
 
 def dense(lm: LanguageModel, layer: int, max_tokens: int = 64) -> tuple[torch.Tensor, torch.Tensor, int]:

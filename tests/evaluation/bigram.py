@@ -45,9 +45,8 @@ class Bigram(nn.Module):
 
     def __init__(self, positions: int = 64, spoil: float | None = None) -> None:
         super().__init__()
-        table = torch.tensor(
-            [[probability(a, b) for b in WORDS] for a in WORDS]
-        ).log()  # (vocabulary, vocabulary)
+        # (vocabulary, vocabulary)
+        table = torch.tensor([[probability(a, b) for b in WORDS] for a in WORDS]).log()
         if spoil is not None:
             table[WORDS.index("dog"), WORDS.index("ran")] = spoil
         self.table = nn.Embedding.from_pretrained(table)

@@ -18,9 +18,13 @@ def test_bounds_are_those_of_scipys_percentile_bootstrap() -> None:
     top, bottom = draw.poisson(4, 40).astype(float), draw.integers(3, 9, 40).astype(float)
     found = ratio(list(top), list(bottom), grain="probe", definition="")
     theirs = bootstrap(
-        (top, bottom), lambda a, b, axis: a.sum(axis) / b.sum(axis), paired=True, method="percentile",
-        n_resamples=20000, rng=np.random.default_rng(1),
-    ).confidence_interval  # fmt: skip
+        (top, bottom),
+        lambda a, b, axis: a.sum(axis) / b.sum(axis),
+        paired=True,
+        method="percentile",
+        n_resamples=20000,
+        rng=np.random.default_rng(1),
+    ).confidence_interval
     assert found is not None and found.low is not None and found.high is not None
     width = theirs.high - theirs.low
     assert found.low == pytest.approx(theirs.low, abs=0.05 * width)

@@ -26,9 +26,16 @@ def llama() -> LlamaForCausalLM:
     """Random weights, large enough ones that its argmax is no accident of rounding."""
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=len(WORDS), hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=1, max_position_embeddings=64, initializer_range=0.5, eos_token_id=None,
-    )  # fmt: skip
+        vocab_size=len(WORDS),
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=64,
+        initializer_range=0.5,
+        eos_token_id=None,
+    )
     return LlamaForCausalLM(config).eval()
 
 
@@ -242,10 +249,8 @@ def test_continuations_are_those_of_transformers(llama: LlamaForCausalLM, batch_
     found = Scorer(lm, batch_size).completions(prompts, 6)
     for prompt, text in zip(prompts, found, strict=True):
         ids = torch.tensor([lm.tokenizer(prompt).input_ids])
-        made = llama.generate(
-            ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=6,
-            eos_token_id=None, pad_token_id=0,
-        )  # fmt: skip
+        ends = {"max_new_tokens": 6, "eos_token_id": None, "pad_token_id": 0}
+        made = llama.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, **ends)
         assert text == lm.tokenizer.decode(made[0, ids.shape[1] :], skip_special_tokens=True)
 
 

@@ -132,9 +132,14 @@ def test_rome_towards_words(golden: Any, lm: LanguageModel) -> None:
         assert relative(found.bare_values[:, request], tensors[f"{at}/cur_output"]) < 1e-5
         assert relative(states.states["z"][:, request], tensors[f"{at}/z"]) < 1e-5
         problem = zu.EditProblem(
-            lm.weight(site), found.keys[:, one], found.values[:, one], states.targets[:, one], None, background,
+            lm.weight(site),
+            found.keys[:, one],
+            found.values[:, one],
+            states.targets[:, one],
+            None,
+            background,
             bare_keys=found.bare_keys[:, one],
-        )  # fmt: skip
+        )
         update = zu.solve("rome", problem, key="mixed")
         assert update.left is not None and update.right is not None
         ours = update.left[:, 0] * update.right.norm()  # the original normalises u
@@ -152,9 +157,14 @@ def test_the_background_moment(golden: Any, lm: LanguageModel) -> None:
     def moments() -> Tensor:
         sites = [lm.site(1), lm.site(2)]
         found = background_moments(
-            lm, sites, frozenset({"key_moment"}), lambda: [corpus[i] for i in order],
-            max_tokens=512, batch_tokens=4096, progress=lambda label, done, total: None,
-        )  # fmt: skip
+            lm,
+            sites,
+            frozenset({"key_moment"}),
+            lambda: [corpus[i] for i in order],
+            max_tokens=512,
+            batch_tokens=4096,
+            progress=lambda label, done, total: None,
+        )
         return torch.stack([found[site.module].key_moment for site in sites])
 
     untouched = moments()

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zu_framework import LanguageModel, ModelError, Probe, ReadPrompt, Request, RunContext, Scorer, models
-from zu_framework.engine.run import check
+from zu_framework.engine.check import check
 from zu_framework.errors import ConfigError
 from zu_framework.testing import tiny_model, tiny_tokenizer
 
@@ -198,10 +198,14 @@ REFUSED = {
         "Be brief.",
         "refuses system and user messages: System role not supported; drop model.system",
     ),
-    "system-left-out": ("{{ messages[-1].content }}", "Be brief.", "leaves the system prompt out: drop model.system"),
+    "system-left-out": (
+        "{{ messages[-1].content }}",
+        "Be brief.",
+        "leaves the system prompt out: drop model.system",
+    ),
     "twice": ("{{ messages[0].content }}{{ messages[0].content }}", "", "writes a message 2 times"),
     "broken": ("{{ messages[0]", "", "refuses user messages"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -242,9 +246,17 @@ def test_a_run_on_an_instruct_model(tmp_path: Path, collector: str) -> None:
     LanguageModel.wrap(tiny_model("llama", tokenizer=tokenizer).model, tokenizer).save(folder)
     result = run(
         "demo",
-        [f"model.path={folder}", "model.chat=true", "data.forget=2", "data.retain=2", "target.steps=2",
-         "evaluate.metrics=[efficacy, answer_probability]", f"output.folder={tmp_path}",
-         f"collector={{name: {collector}, contexts: none}}", "background.documents=20"],
-    )  # fmt: skip
+        [
+            f"model.path={folder}",
+            "model.chat=true",
+            "data.forget=2",
+            "data.retain=2",
+            "target.steps=2",
+            "evaluate.metrics=[efficacy, answer_probability]",
+            f"output.folder={tmp_path}",
+            f"collector={{name: {collector}, contexts: none}}",
+            "background.documents=20",
+        ],
+    )
     assert result.before["efficacy"].denominator == 2
     assert result.edit.sites

@@ -135,9 +135,16 @@ def random_model(config: Any) -> LanguageModel:
 
 
 SMALL = {
-    "vocab_size": 400, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
-}  # fmt: skip
+    "vocab_size": 400,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
 
 
 @pytest.mark.parametrize(
@@ -183,9 +190,8 @@ def test_losses_and_their_slopes_are_those_of_the_formulas(
         said = logits.log_softmax(1)
         return -said.gather(1, wanted[:, None])[:, 0], (said.exp() * (said - reference)).sum(1)
 
-    monkeypatch.setattr(
-        "zu_framework.models.readout.BLOCK_BYTES", {"cpu": 3 * 50 * 8}
-    )  # three rows at a time
+    # three rows at a time
+    monkeypatch.setattr("zu_framework.models.readout.BLOCK_BYTES", {"cpu": 3 * 50 * 8})
     for index, ours in enumerate(
         (lambda x: readout.nll(x, wanted), lambda x: readout.divergence(x, reference))
     ):

@@ -39,8 +39,11 @@ def test_all_that_is_not_markup_is_escaped() -> None:
     said = page(
         HOSTILE,
         [PageSection("a", HOSTILE, HOSTILE, lead=HOSTILE), PageSection("b", "B", Markup("<em>kept</em>"))],
-        kicker=HOSTILE, lead=HOSTILE, summary=HOSTILE, footer=HOSTILE,
-    )  # fmt: skip
+        kicker=HOSTILE,
+        lead=HOSTILE,
+        summary=HOSTILE,
+        footer=HOSTILE,
+    )
     seen = Tags(said)
     assert seen.tags.count("script") == 1 and "em" in seen.tags
     assert seen.text.count(HOSTILE) >= 8
@@ -98,18 +101,32 @@ def test_the_same_data_give_the_same_plot() -> None:
 @pytest.mark.parametrize(
     ("said", "expected"),
     [
-        (number(0.99778), "0.998"), (number(12.345), "12.3"), (number(-0.5), "\u22120.500"),
+        (number(0.99778), "0.998"),
+        (number(12.345), "12.3"),
+        (number(-0.5), "\u22120.500"),
         (number(3.2e-8), "3.2e\u22128"),
-        (number(10.0), "10"), (number(None), NONE), (number("inf"), "inf"), (number(math.inf), "inf"),
-        (number(1234567), "1 234 567"), (number(0.0), "0"), (number(True), "True"),
-        (percent(0.5), "50.0 %"), (percent(1e-6), "<0.1 %"), (percent(0.0), "0.0 %"), (percent(None), NONE),
-        (seconds(0.0123), "12 ms"), (seconds(59.99), "1 min 0 s"), (seconds(3725), "1 h 2 min"),
+        (number(10.0), "10"),
+        (number(None), NONE),
+        (number("inf"), "inf"),
+        (number(math.inf), "inf"),
+        (number(1234567), "1 234 567"),
+        (number(0.0), "0"),
+        (number(True), "True"),
+        (percent(0.5), "50.0 %"),
+        (percent(1e-6), "<0.1 %"),
+        (percent(0.0), "0.0 %"),
+        (percent(None), NONE),
+        (seconds(0.0123), "12 ms"),
+        (seconds(59.99), "1 min 0 s"),
+        (seconds(3725), "1 h 2 min"),
         (seconds(1e-5), "<1 ms"),
-        (size(607502336), "579 MiB"), (size(0), "0 B"),
-        (measured(Measurement(13.333, 4, 30, "probe", "%")), "13.3 %"), (measured(None), NONE),
+        (size(607502336), "579 MiB"),
+        (size(0), "0 B"),
+        (measured(Measurement(13.333, 4, 30, "probe", "%")), "13.3 %"),
+        (measured(None), NONE),
         (interval(Measurement(13.3, 4, 30, "probe", "%", low=3.3, high=26.7)), "3.3 to 26.7 %"),
         (interval(Measurement(13.3, 4, 30, "probe", "%")), ""),
     ],
-)  # fmt: skip
+)
 def test_numbers_as_people_read_them(said: str, expected: str) -> None:
     assert said.replace("\u202f", " ") == expected

@@ -23,8 +23,8 @@ from zu_framework.engine.writing import SiteEdit
 from zu_framework.registry.manager import load_plugins
 from zu_framework.reporting.lens import answer_lens
 from zu_framework.reporting.run_page import write_run_page
+from zu_framework.reporting.snapshot import spaced
 from zu_framework.reporting.spectra import change_spectrum
-from zu_framework.reporting.watching import spaced
 from zu_framework.testing import tiny_model
 
 SHIPPED = ["asked", "measured", "facts", "edit", "representations", "lens", "cost", "revert"]
@@ -78,7 +78,7 @@ def test_a_look_that_fails_costs_its_part_alone(
     def broken(*_: Any) -> None:
         raise RuntimeError("no lens today")
 
-    monkeypatch.setattr("zu_framework.reporting.watching.answer_lens", broken)
+    monkeypatch.setattr("zu_framework.reporting.snapshot.answer_lens", broken)
     page = html(run_with())
     assert "no lens today" in Tags(page).text and anchors(page) == SHIPPED
 
@@ -245,7 +245,7 @@ def edited(lm: LanguageModel, *steps: Update) -> tuple[SiteEdit, torch.Tensor]:
     new = weight
     for step in steps:
         new = step.apply(new)
-    return SiteEdit(site, weight, "", list(steps)), new
+    return SiteEdit(site, weight, "", "", steps=list(steps)), new
 
 
 @pytest.mark.parametrize("kind", ["factored", "two passes", "scaled", "dense"])

@@ -12,7 +12,8 @@ import pytest
 
 from zu_framework import RunFolderError
 from zu_framework.config import load_config
-from zu_framework.store.run_folder import run_folder, write_json
+from zu_framework.files import write_json
+from zu_framework.store.run_folder import run_folder
 
 
 def test_the_folder_appears_when_the_block_ends(tmp_path: Path) -> None:

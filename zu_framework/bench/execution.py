@@ -16,12 +16,13 @@ from filelock import FileLock, Timeout
 from zu_framework.bench.grid import Bench, load_bench
 from zu_framework.bench.planning import Planned, config_yaml, plan
 from zu_framework.bench.records import CellResult, read_results
-from zu_framework.config import lay_over, load_config, options_from, typed_config
+from zu_framework.config import Layer, escaped, lay_over, load_config, options_from, typed_config
+from zu_framework.engine.audit import audit
 from zu_framework.engine.run import run
 from zu_framework.errors import PluginError, RunFolderError, ZuError
+from zu_framework.files import write_json, write_text
 from zu_framework.registry.manager import Plugins, installed_plugins
 from zu_framework.specs import ExecutorSpec, Finished
-from zu_framework.store.run_folder import write_json
 
 
 @dataclass(frozen=True)
@@ -66,14 +67,14 @@ def run_bench(
     raises is its own failure.
     """
     plugins = plugins or installed_plugins()
-    bench = load_bench(source, overrides)
+    bench = load_bench(source, overrides, plugins=plugins)
     executor = plugins.registry.get(ExecutorSpec.kind, bench.executor.name)
     options = options_from(executor.spec, bench.executor.options, where="executor")
     execute = executor.load()
     planned = plan(bench, plugins)
     with _held(bench.folder):
         for cell in planned:
-            _write(cell.config, config_yaml(cell.cell.config))
+            write_text(cell.config, config_yaml(cell.cell.config))
         waiting = [cell for cell in planned if not cell.done]
         started(bench, len(planned), len(planned) - len(waiting))
         jobs = [_job(cell) for cell in waiting]
@@ -84,7 +85,7 @@ def run_bench(
             seconds = float((one.answer or {}).get("seconds", 0.0))
             ended(Ended(cell, number, len(waiting), seconds, error))
         cells = read_results(planned)
-    better = {name: spec.better for name, spec in _metric_specs(bench, plugins).items()}
+    better = {name: spec.better for name, spec in _metric_specs(bench, plugins).items()} | {"audit": "lower"}
     return BenchResult(bench, bench.folder, cells, better, len(planned) - len(waiting))
 
 
@@ -96,11 +97,16 @@ def run_cell(job: Mapping[str, Any]) -> dict[str, Any]:
     try:
         os.chdir(job["directory"])
         alone = load_config(job["config"])
-        place = {"output": {"folder": job["folder"], "name": job["name"]}}
-        result = run(typed_config(alone.name, lay_over(alone.tree, place), alone.origins))
-        seconds = sum(result.seconds.values())
-        del result  # with the model
-        gc.collect()
+        place = Layer({"output": {"folder": escaped(job["folder"]), "name": job["name"]}})
+        seconds = 0.0
+        if not job.get("edited"):
+            result = run(typed_config(alone.name, lay_over(alone.layer, place)))
+            seconds = sum(result.seconds.values())
+            del result  # with the model
+            gc.collect()
+        if job.get("audits"):
+            attacked = audit(Path(job["folder"]) / job["name"], {"audit": {"attacks": list(job["audits"])}})
+            seconds += attacked.seconds
         return {"seconds": seconds}
     except ZuError as error:
         return {"error": str(error), "kind": type(error).__name__, "traceback": ""}
@@ -117,12 +123,14 @@ def _job(cell: Planned) -> dict[str, Any]:
         "config": str(cell.config.resolve()),
         "folder": str(cell.folder.parent.resolve()),
         "name": cell.name,
+        "edited": cell.edited,
+        "audits": list(cell.audits),
         "directory": os.getcwd(),
     }
 
 
 def _note(cell: Planned, finished: Finished) -> str:
-    """Keep a failure beside the cells, or forget an earlier one; answers the error, "" where there is none."""
+    """Store a failure beside the cells, or remove an earlier one; return the error, "" where there is none."""
     answer = finished.answer
     if answer is None:
         said = {"error": finished.lost, "kind": "WorkerLost", "traceback": ""}
@@ -181,12 +189,6 @@ def _held(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
 
 
 def _metric_specs(bench: Bench, plugins: Plugins) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 import zu_framework
 from zu_framework.bench.execution import BenchResult
 from zu_framework.bench.plots import Scale, cost, measuring_seconds, statistics_seconds, tradeoff
-from zu_framework.bench.records import CellResult
+from zu_framework.bench.records import WORST_ATTACK, CellResult
 from zu_framework.bench.tables import BOLD, UNTOUCHED, BenchTable, blocks, metric_of, tables
 from zu_framework.reporting import PageSection, fill, page
 
@@ -62,6 +62,12 @@ def _block(
     ) is not None:
         bars = "bars: one standard deviation over seeds" if table.seeds > 1 else "one seed: no bars"
         plots.append((drawn, f"One mark a method, at its mean; {bars}. Hollow: the model before any edit."))
+    attacked = Scale(WORST_ATTACK, "lower", "%")
+    title = "Forgetting before attack and after"
+    if any(WORST_ATTACK in cell.after for cell in results) and (
+        drawn := tradeoff(by_method, across, attacked, f"attacked-{number}", title)
+    ):
+        plots.append((drawn, "Upwards: the share of lost facts that the worst of the attacks brings back."))
     if (drawn := cost(by_method, f"cost-{number}", "Cost")) is not None:
         plots.append((drawn, _cost_caption(results, result)))
     body = fill("table.html", PACKAGE, table=table, plots=plots, untouched=UNTOUCHED)

@@ -12,11 +12,12 @@ from typing import Any
 import zu_framework
 from zu_framework.bench.grid import Bench, Cell
 from zu_framework.config import Config
-from zu_framework.engine.run import check
-from zu_framework.engine.stage import resolve
-from zu_framework.errors import ConfigError, ZuError
+from zu_framework.engine.session import open_session, resolve
+from zu_framework.errors import ConfigError, RunFolderError, ZuError
 from zu_framework.models.places import local_path
 from zu_framework.registry.manager import Plugins
+from zu_framework.specs import AuditSpec
+from zu_framework.store.audits import read_audit
 from zu_framework.store.digests import fingerprint
 
 
@@ -27,6 +28,7 @@ class Planned:
     cell: Cell
     name: str
     bench: Path
+    audits: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -45,7 +47,12 @@ class Planned:
 
     @property
     def done(self) -> bool:
-        """Whether it ran to its end: run folders appear whole."""
+        """Whether it ran to its end, its attacks too: run folders appear whole."""
+        return self.edited and (not self.audits or set(self.audits) <= attacks_made(self.folder))
+
+    @property
+    def edited(self) -> bool:
+        """Whether its run folder is there."""
         return (self.folder / "metrics.json").is_file()
 
 
@@ -60,20 +67,27 @@ def plan(bench: Bench, plugins: Plugins) -> list[Planned]:
         try:
             whole = {k: v for k, v in cell.config.tree.items() if k not in ("seed", "output")}
             if _unseen(whole, resolved):
-                parts = resolve(cell.config, plugins)
-                for stage in parts.stages:
-                    for chosen in stage.chosen.values():
-                        chosen.load()
-                for metric in parts.metrics:
-                    metric.load()
+                resolve(cell.config, plugins).import_all()
                 _check_metrics(bench, cell)
             kept = ("model", "data", "locator", "collector", "background", "evaluate", "then")
             if _unseen({group: cell.config.tree.get(group) for group in kept}, looked_at):
-                check(cell.config, plugins=plugins)
+                open_session(cell.config, plugins=plugins)
         except ZuError as cause:
             raise type(cause)(f"bench cell {cell}: {cause}") from cause
     stamps: dict[str, Any] = {}
-    return [Planned(cell, _name(cell, stamps), bench.folder) for cell in bench.cells]
+    for name in bench.config.audits:
+        plugins.registry.get(AuditSpec.kind, name).load()
+    audits = tuple(bench.config.audits)
+    return [Planned(cell, _name(cell, stamps), bench.folder, audits) for cell in bench.cells]
+
+
+def attacks_made(folder: Path) -> set[str]:
+    """Return the attacks that a run folder's audit made or found impossible; none where it has no readable audit."""
+    try:
+        found = read_audit(folder / "audit")
+    except RunFolderError:
+        return set()
+    return set() if found is None else set(found.get("attacks", ()))
 
 
 def _unseen(tree: Mapping[str, Any], seen: set[str]) -> bool:
@@ -92,7 +106,7 @@ def _check_metrics(bench: Bench, cell: Cell) -> None:
     shown["retention"] = [bench.config.retention]
     for key, names in shown.items():
         for name in names:
-            if name.partition("/")[0] not in measured:
+            if name.partition("/")[0] not in (measured | ({"audit"} if bench.config.audits else set())):
                 raise ConfigError(
                     f"bench.{key} names {name!r}, which is not measured: evaluate.metrics has "
                     f"{', '.join(sorted(measured))}"
@@ -101,11 +115,15 @@ def _check_metrics(bench: Bench, cell: Cell) -> None:
 
 def _name(cell: Cell, stamps: dict[str, Any]) -> str:
     """A readable name with a digest: a cell whose config, data, model or framework changed is another cell."""
-    tree = json.loads(json.dumps(cell.config.tree, default=str))
+    config = cell.config
+    tree = json.loads(json.dumps(config.tree, default=str))
+    named = [one.options for stage in config.stages for one in stage.components.values()]
+    named += [one.options for one in config.components.values()]
+    core = [config.model.path, config.evaluate.reference or "", config.evaluate.text or ""]
     digest = fingerprint(
         {
             "config": tree,
-            "files": {text: _stamp(text, stamps) for text in sorted(set(_texts(tree)))},
+            "files": {text: _stamp(text, stamps) for text in sorted(set(_texts([*named, *core])))},
             "version": zu_framework.__version__,
         }
     )
@@ -116,7 +134,7 @@ def _name(cell: Cell, stamps: dict[str, Any]) -> str:
 
 def _texts(value: Any) -> Iterator[str]:
     """Every text in a tree: some are paths."""
-    if isinstance(value, str):
+    if isinstance(value, str) and value:
         yield value
     elif isinstance(value, Mapping):
         for below in value.values():

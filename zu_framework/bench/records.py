@@ -14,7 +14,9 @@ from typing import Any
 from zu_framework.bench.grid import Cell
 from zu_framework.bench.planning import Planned
 from zu_framework.problem import Measurement
+from zu_framework.store.audits import read_audit
 
+WORST_ATTACK = "audit/worst"
 MEASURING = ("load", "measure", "save")  # phases that are no part of what a method costs
 
 
@@ -63,12 +65,22 @@ def _read(planned: Planned) -> CellResult:
         planned.name,
         command,
         before=_measurements(kept["before"]),
-        after=_measurements(kept["after"]),
+        after={**_measurements(kept["after"]), **_recovered(planned.folder)},
         seconds=edit["seconds"],
         saved=edit.get("saved_seconds", {}),
         facts=int(edit["requests"]),
         text_label=kept.get("perplexity_text", ""),
     )
+
+
+def _recovered(folder: Path) -> dict[str, Measurement]:
+    """Return what the attacks of an audit recovered, by `audit/VARIANT`, and the worst; none without an audit."""
+    found = read_audit(folder / "audit")
+    shares = {} if found is None else {one["variant"]: one.get("recovered") for one in found["findings"]}
+    measured = _measurements({f"audit/{name}": share for name, share in shares.items() if share is not None})
+    if measured:
+        measured[WORST_ATTACK] = max(measured.values(), key=lambda share: share.value)
+    return measured
 
 
 def _measurements(kept: Mapping[str, Mapping[str, Any]]) -> dict[str, Measurement]:
@@ -114,7 +126,7 @@ def rows(cells: Sequence[CellResult]) -> list[dict[str, Any]]:
 
 
 def write_rows(folder: Path, table: Sequence[Mapping[str, Any]]) -> list[Path]:
-    """results.csv always, results.parquet where pandas and pyarrow are installed; answers what was written."""
+    """Write results.csv, and results.parquet where pandas and pyarrow are installed; return their paths."""
     written = [folder / "results.csv"]
     with written[0].open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(table[0]))

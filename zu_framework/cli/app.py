@@ -114,7 +114,7 @@ def bench(
 def check(config: Config, overrides: Overrides = None) -> None:
     """Check a config, its data and its model folder without loading weights."""
     from zu_framework.cli.tables import print_checked
-    from zu_framework.engine.run import check as check_config
+    from zu_framework.engine.check import check as check_config
 
     print_checked(check_config(config, overrides or ()))
 
@@ -143,6 +143,53 @@ def evaluate(
     with progress() as report:
         result = evaluate_model(model, suite, overrides or (), base=base, progress=report)
     print_evaluation(result)
+
+
+@app.command()
+def audit(
+    target: Annotated[
+        str, typer.Argument(metavar="RUN|MODEL", help="A run folder; or a model, with data.name=... given.")
+    ],
+    overrides: Overrides = None,
+    preset: Annotated[
+        str,
+        typer.Option("--preset", metavar="NAME", help="quick, full, or a YAML file with the group `audit`."),
+    ] = "quick",
+    base: Annotated[
+        str | None,
+        typer.Option("--base", metavar="MODEL", help="The untouched model; a run folder knows its own."),
+    ] = None,
+    fail_over: Annotated[
+        float | None,
+        typer.Option(
+            "--fail-over",
+            metavar="POINTS",
+            help="Exit 4 where an attack recovers more than this above chance.",
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Attack an edited model in every way that is known, and say what comes back; nothing is edited.
+
+    Beside each number stand the untouched model, a retrained twin (evaluate.reference=MODEL), facts that nobody knows
+    and retained facts, all under the same attack. The same command goes on where an earlier one stopped.
+    """
+    from zu_framework.cli.audits import print_audit
+    from zu_framework.cli.progress import progress
+    from zu_framework.engine.audit import audit as audit_model
+    from zu_framework.engine.audit import audit_json
+    from zu_framework.reporting.audit_page import write_audit_page
+
+    given = [*(overrides or ()), *([] if fail_over is None else [f"audit.limit={fail_over}"])]
+    with progress() as report:
+        result = audit_model(target, preset, given, base=base, progress=report)
+    page = write_audit_page(result.folder)
+    if json:
+        typer.echo(json_text(audit_json(result)))
+    else:
+        print_audit(result, page)
+    if fail_over is not None and result.exit_code:
+        raise typer.Exit(result.exit_code)
 
 
 @app.command()
@@ -187,6 +234,12 @@ def revert(
         Path, typer.Argument(metavar="OUT_DIR", help="Where the checkpoint without it goes; must not exist.")
     ],
     trust_remote_code: TrustRemoteCode = False,
+    private: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="The folder that holds the run folders of later edits; default: beside RUN."
+        ),
+    ] = None,
 ) -> None:
     """Take a run's edit off a saved checkpoint.
 
@@ -195,7 +248,8 @@ def revert(
     """
     from zu_framework.store.checkpoints import revert as revert_edit
 
-    for note in revert_edit(run, model_dir, out_dir, trust_remote_code=trust_remote_code):
+    notes = revert_edit(run, model_dir, out_dir, trust_remote_code=trust_remote_code, private=private)
+    for note in notes:
         typer.echo(f"note: {note}", err=True)
     typer.echo(f"checkpoint without this edit: {out_dir}")
 
@@ -227,6 +281,13 @@ def report(
         typer.launch(path.resolve().as_uri())
 
 
+def json_text(value: Any) -> str:
+    """Return JSON that people can read."""
+    import json
+
+    return json.dumps(value, indent=2, ensure_ascii=False, default=str)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit. Errors that the user can mend are one message on stderr, without a traceback."""
     # Only what the user should see: progress and reports are ours, the libraries' own bars would cut through them.
@@ -250,5 +311,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = STOPPED
     if code == STOPPED:
         typer.echo("stopped; the model and the run folder are as they were", err=True)
-    if code:  # a command answers None; typer answers an exit code where it met Ctrl-C or --version itself
+    if code:  # a command returns None; typer returns an exit code where it met Ctrl-C or --version itself
         sys.exit(code)

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from zu_framework.engine.check import Checked
 from zu_framework.engine.evaluate import Evaluation
 from zu_framework.engine.results import RunResult
-from zu_framework.engine.run import Checked
 from zu_framework.evaluation import before_after_table
 
 
@@ -41,7 +41,7 @@ def print_result(result: RunResult, console: Console | None = None) -> None:
     sites = result.edit.report["sites"]
     worst = max((step["rounding_loss"] for steps in sites.values() for step in steps), default=0.0)
     console.print(f"[dim]largest relative rounding loss of a written weight: {worst:.1e}[/dim]")
-    for note in _notes(sites):
+    for note in (*result.notes, *_notes(sites)):
         console.print(f"[yellow]note[/yellow]: {escape(note)}")
     folder = escape(str(result.folder))
     console.print(f"run folder: [cyan]{folder}[/cyan]", soft_wrap=True)
@@ -99,7 +99,9 @@ def print_checked(checked: Checked, console: Console | None = None) -> None:
     console.print(
         f"model: {escape(checked.config.model.path)} ({checked.model_type}, {checked.num_layers} layers)"
     )
-    console.print(f"facts: {checked.forget} to forget, {checked.retain} to keep")
+    console.print(f"facts: {checked.forget} to forget, {checked.retain} to retain")
     console.print(
         "components: " + ", ".join(f"{group} {escape(name)}" for group, name in checked.components.items())
     )
+    for note in checked.notes:
+        console.print(f"[yellow]note[/yellow]: {escape(note)}")

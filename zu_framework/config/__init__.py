@@ -8,36 +8,48 @@ stages; `then` is how those after the first are written.
 
 from zu_framework.config.groups import (
     COMPONENT_GROUPS,
+    CORE_GROUPS,
+    CORE_OPTIONS,
     SHARED_GROUPS,
     STAGE_GROUPS,
-    Component,
-    Config,
+    AuditConfig,
+    CoreOption,
     EvaluateConfig,
     ModelConfig,
     OutputConfig,
     ReportConfig,
-    StageConfig,
 )
-from zu_framework.config.layers import lay_over, overridden, parse_override, read_tree, ready_made
-from zu_framework.config.typed import load_config, options_from, structured, typed_config
+from zu_framework.config.interpolation import escaped
+from zu_framework.config.layers import Layer, at_origin, lay_over, read_layer, ready_made
+from zu_framework.config.overrides import overridden, parse_override
+from zu_framework.config.structured import options_from, structured
+from zu_framework.config.typed import load_config, typed_config
+from zu_framework.config.whole import Component, Config, StageConfig
 
 __all__ = [
     "COMPONENT_GROUPS",
+    "CORE_GROUPS",
+    "CORE_OPTIONS",
     "SHARED_GROUPS",
     "STAGE_GROUPS",
+    "AuditConfig",
     "Component",
     "Config",
+    "CoreOption",
     "EvaluateConfig",
+    "Layer",
     "ModelConfig",
     "OutputConfig",
     "ReportConfig",
     "StageConfig",
+    "at_origin",
+    "escaped",
     "lay_over",
     "load_config",
     "options_from",
     "overridden",
     "parse_override",
-    "read_tree",
+    "read_layer",
     "ready_made",
     "structured",
     "typed_config",

@@ -1,12 +1,10 @@
-"""The core's groups of a configuration, and the whole of one."""
+"""The core's groups of a configuration: keys, types, defaults. `least`: the smallest value; `path`: `~` is expanded."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-import yaml
 
 # group of the config -> kind of component
 COMPONENT_GROUPS: Mapping[str, str] = {
@@ -26,7 +24,9 @@ SHARED_GROUPS = ("data", "background")
 class ModelConfig:
     """Which model, and how it is loaded."""
 
-    path: str = field(default="", metadata={"help": "folder of a Hugging Face checkpoint, or a hub id"})
+    path: str = field(
+        default="", metadata={"help": "folder of a Hugging Face checkpoint, or a hub id", "path": True}
+    )
     dtype: str = field(
         default="auto", metadata={"help": "auto (the checkpoint's own), float32, bfloat16 or float16"}
     )
@@ -44,7 +44,7 @@ class ModelConfig:
     trust_remote_code: bool = field(
         default=False, metadata={"help": "run code that the checkpoint brings along"}
     )
-    batch_size: int = field(default=64, metadata={"help": "rows that one forward pass may hold"})
+    batch_size: int = field(default=64, metadata={"help": "rows that one forward pass may hold", "least": 1})
     chat: bool = field(
         default=False,
         metadata={"help": "for instruct models: prompts are read in the tokenizer's chat template"},
@@ -52,7 +52,10 @@ class ModelConfig:
     system: str = field(default="", metadata={"help": "with chat: the system prompt, none where empty"})
     batch_tokens: int = field(
         default=8192,
-        metadata={"help": "tokens, padding included, that one forward pass over background text may hold"},
+        metadata={
+            "help": "tokens, padding included, that one forward pass over background text may hold",
+            "least": 1,
+        },
     )
 
 
@@ -79,29 +82,37 @@ class EvaluateConfig:
         default=None,
         metadata={
             "help": "a model retrained without the forget facts (folder, hub id, zu:demo-twin), for the metrics that "
-            "compare with one; loaded as `model` is, once"
+            "compare with one; loaded as `model` is, once",
+            "path": True,
         },
     )
     text: str | None = field(
         default=None,
         metadata={
             "help": "text file for perplexity, one document a line; without it the data set's held-out text, "
-            "and where it has none every tenth document of the background, which is then kept out of the moments"
+            "and where it has none every tenth document of the background, which is then kept out of the moments",
+            "path": True,
         },
     )
     text_label: str = field(
         default="", metadata={"help": "what a reader must know of that text, shown in the table"}
     )
-    documents: int = field(default=200, metadata={"help": "documents of that text that are read at most"})
-    max_tokens: int = field(default=256, metadata={"help": "tokens a document is cut into windows of"})
-    completions: int = field(default=3, metadata={"help": "facts whose completion is shown before and after"})
+    documents: int = field(
+        default=200, metadata={"help": "documents of that text that are read at most", "least": 1}
+    )
+    max_tokens: int = field(
+        default=256, metadata={"help": "tokens a document is cut into windows of", "least": 2}
+    )
+    completions: int = field(
+        default=3, metadata={"help": "facts whose completion is shown before and after", "least": 0}
+    )
 
 
 @dataclass
 class OutputConfig:
     """What the run leaves behind."""
 
-    folder: str = field(default="runs", metadata={"help": "folder that holds run folders"})
+    folder: str = field(default="runs", metadata={"help": "folder that holds run folders", "path": True})
     name: str | None = field(
         default=None, metadata={"help": "name of the run folder; default: config and time"}
     )
@@ -130,83 +141,83 @@ class ReportConfig:
 
     facts: int = field(
         default=500,
-        metadata={"help": "facts of each set (forget, retain) in the page's table, evenly spaced among more"},
+        metadata={
+            "help": "facts of each set (forget, retain) in the page's table, evenly spaced among more",
+            "least": 0,
+        },
     )
     completions: int = field(
-        default=20, metadata={"help": "of those, how many of each set are completed, before and after"}
+        default=20,
+        metadata={"help": "of those, how many of each set are completed, before and after", "least": 0},
     )
     prompts: int = field(
-        default=64, metadata={"help": "of those, how many of each set are read for states and logit lens"}
+        default=64,
+        metadata={"help": "of those, how many of each set are read for states and logit lens", "least": 0},
     )
     sites: int = field(
         default=4,
         metadata={
-            "help": "sites whose outputs are drawn, and edited weights whose singular values are taken"
+            "help": "sites whose outputs are drawn, and edited weights whose singular values are taken",
+            "least": 0,
         },
     )
 
 
-@dataclass(frozen=True)
-class Component:
-    """One component group as written.
+@dataclass
+class AuditConfig:
+    """How an edited model is attacked, and when the audit counts as failed."""
 
-    Args:
-        group: The config group.
-        name: The component that it chooses.
-        options: The component's own options, untyped.
-        group_size: Of `solver`: requests that one pass takes; None leaves it to the solver's registration.
-        max_tokens: Of `background`: tokens of a document that are read at most, whatever the source.
-    """
+    attacks: list[str] = field(
+        default_factory=list, metadata={"help": "names of audits, in the order they are made; [] makes none"}
+    )
+    options: dict[str, Any] = field(
+        default_factory=dict,
+        metadata={"help": "options of single audits: audit.options.NAME.OPTION, such as relearn.steps"},
+    )
+    forget: int = field(default=50, metadata={"help": "facts to forget that are asked at most", "least": 1})
+    retain: int = field(
+        default=20, metadata={"help": "facts to retain that are asked at most, evenly spaced", "least": 0}
+    )
+    limit: float = field(
+        default=10.0,
+        metadata={"help": "percentage points above chance up to which an attack counts as withstood"},
+    )
+
+
+@dataclass
+class LedgerConfig:
+    """The edits that the model carries already."""
+
+    private: str | None = field(
+        default=None,
+        metadata={
+            "help": "folder that holds the run folders of earlier edits, whose keys some solvers retain; without it "
+            "they are looked for beside this run and the model; none goes on without them"
+        },
+    )
+
+
+CORE_GROUPS: Mapping[str, type[Any]] = {
+    "model": ModelConfig,
+    "evaluate": EvaluateConfig,
+    "output": OutputConfig,
+    "report": ReportConfig,
+    "audit": AuditConfig,
+    "ledger": LedgerConfig,
+}
+
+
+@dataclass(frozen=True)
+class CoreOption:
+    """An option of a component group that is the core's, whichever component it names."""
 
     group: str
-    name: str
-    options: Mapping[str, Any]
-    group_size: int | None = None
-    max_tokens: int = 512
+    key: str
+    default: int | str
+    meaning: str
 
 
-@dataclass(frozen=True)
-class StageConfig:
-    """One stage as written: which components locate, collect, aim and solve.
-
-    Args:
-        number: Its place in the run, from 0.
-        components: Those of `STAGE_GROUPS` that are named, by group; an entry of `then` inherits from the stage before.
-        origins: Where each of its keys was set, by the key without `then.N.`.
-    """
-
-    number: int
-    components: Mapping[str, Component]
-    origins: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Config:
-    """A whole configuration, its core groups checked; `tree` is the plain mapping it came from.
-
-    Args:
-        components: Those that all stages share, by group: `data`, `background`.
-        stages: At least one; the first is written at the top of the file, the others under `then`.
-        tree: As written, overrides laid over it.
-        origins: Where each key was set, such as "run.yaml, line 3".
-    """
-
-    name: str
-    model: ModelConfig
-    evaluate: EvaluateConfig
-    output: OutputConfig
-    report: ReportConfig
-    seed: int
-    components: Mapping[str, Component]
-    stages: tuple[StageConfig, ...]
-    tree: Mapping[str, Any]
-    origins: Mapping[str, str] = field(default_factory=dict)
-
-    def origin(self, key: str) -> str:
-        """Return where a key was set, "FILE, line N" or an override; "" for a default."""
-        return self.origins.get(key, "")
-
-    def to_yaml(self) -> str:
-        """Return the tree as YAML."""
-        text: str = yaml.safe_dump(dict(self.tree), sort_keys=False, allow_unicode=True)
-        return text
+CORE_OPTIONS = (
+    CoreOption("solver", "group_size", "all", "the number of requests that one pass takes, or `all`"),
+    CoreOption("background", "max_tokens", 512, "the number of tokens of a document that are read at most"),
+)

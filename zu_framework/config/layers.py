@@ -1,176 +1,217 @@
-"""Plain trees: read from files, laid over one another, changed by overrides; where each key was set is noted."""
+"""Layers of a config: plain trees with the places where their keys were set, laid over one another by OmegaConf."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from zu_framework.config.groups import COMPONENT_GROUPS, STAGE_GROUPS, Config
+from zu_framework.config.groups import COMPONENT_GROUPS, STAGE_GROUPS
+from zu_framework.config.reading import MAX_DEPTH, read_yaml
 from zu_framework.errors import ConfigError, unknown_name
 
 
+@dataclass(frozen=True)
+class Layer:
+    """A plain tree of keys, interpolations unresolved.
+
+    Args:
+        tree: Mappings, lists and plain values.
+        origins: Key path -> where it was set, such as "run.yaml, line 3"; an item of a list has its number in the path.
+        written: Key path -> the value of an override as it was typed, before YAML read it.
+    """
+
+    tree: Mapping[str, Any]
+    origins: Mapping[str, str] = field(default_factory=dict)
+    written: Mapping[str, str] = field(default_factory=dict)
+
+    def below(self, key: str) -> Layer:
+        """Return what lies under a key path, its own paths without it; empty where nothing does."""
+        tree: Any = self.tree
+        for part in key.split("."):
+            if isinstance(tree, list):
+                tree = tree[int(part)] if part.isdigit() and int(part) < len(tree) else None
+            else:
+                tree = tree.get(part) if isinstance(tree, Mapping) else None
+        own = tree if isinstance(tree, Mapping) else {}
+        return Layer(own, _stripped(self.origins, f"{key}."), _stripped(self.written, f"{key}."))
+
+    def only(self, keys: Sequence[str]) -> Layer:
+        """Return the same with those of its top keys alone."""
+        return Layer({k: v for k, v in self.tree.items() if k in keys}, self.origins, self.written)
+
+    def without(self, *keys: str) -> Layer:
+        """Return the same without some of its top keys."""
+        return Layer({k: v for k, v in self.tree.items() if k not in keys}, self.origins, self.written)
+
+
+def at_origin(origins: Mapping[str, str], key: str) -> str:
+    """Return 'FILE, line N: ' of a key, or of the nearest group above it; '' for values given in Python."""
+    while key:
+        if key in origins:
+            return f"{origins[key]}: "
+        key = key.rpartition(".")[0]
+    return ""
+
+
 def ready_made(folder: str = "configs") -> dict[str, Path]:
-    """The configurations inside a folder of the package, by name."""
+    """Return the configurations inside a folder of the package, by name."""
     folder_path = Path(str(files("zu_framework") / folder))
     return {path.stem: path for path in sorted(folder_path.glob("*.yaml"))}
 
 
-def read_tree(
-    source: str | Path | Mapping[str, Any] | Config, named: Mapping[str, Path]
-) -> tuple[str, dict[str, Any], dict[str, str]]:
-    """Name, plain tree and the origins of its keys, untyped, laid over what its `base` names.
+def read_layer(source: str | Path | Mapping[str, Any], named: Mapping[str, Path]) -> tuple[str, Layer]:
+    """Return name and layer of a source, laid over what its `base` names.
 
-    named: the ready-made configurations that `source` and `base` may name. Keys of list items have their number in
-    the origins' paths.
+    Args:
+        source: A name of `named`, a YAML file, or a mapping.
+        named: The ready-made configurations that `source` and `base` may name.
+
+    Raises:
+        ConfigError: A file that cannot be read, a base that leads back to itself.
+        UnknownName: A name that is neither ready-made nor a file.
     """
-    origins: dict[str, str] = {}
-    if isinstance(source, Config):
-        return source.name, dict(source.tree), dict(source.origins)
     if isinstance(source, Mapping):
-        return "config", _with_base(dict(source), origins, named), origins
+        return "config", _with_base(Layer(_plain(source, "")), named, ())
     path = _find(str(source), named)
-    return path.stem, _with_base(_read_yaml(path, origins), origins, named), origins
+    layer = _with_base(_file(path), named, (path.resolve(),))
+    return path.stem, layer
 
 
-def overridden(tree: Mapping[str, Any], overrides: Sequence[str], origins: dict[str, str]) -> dict[str, Any]:
-    """The tree under `key=value` overrides, which are noted in `origins`."""
-    upper: dict[str, Any] = {}
-    for (
-        override
-    ) in overrides:  # gathered first: `solver.name=` may come before or after that solver's options
-        given = parse_override(override, origins)
-        stages, changes = upper.get("then"), given.get("then")
-        if isinstance(stages, list) and isinstance(changes, Mapping):
-            given = {**given, "then": _stages_over(stages, changes)}
-        upper = _merged(upper, given)
-    return lay_over(tree, upper)
+def lay_over(lower: Layer, upper: Layer) -> Layer:
+    """Return the lower layer under the upper one.
 
+    A group that names another component loses the lower one's options: they belonged to the other component.
 
-def _find(source: str, named: Mapping[str, Path]) -> Path:
-    if source in named:
-        return named[source]
-    path = Path(source)
-    if path.is_file():
-        return path
-    if path.suffix in {".yaml", ".yml"} or "/" in source:
-        what = "is a folder" if path.is_dir() else "does not exist"
-        raise ConfigError(f"config file {source!r} {what}; ready-made ones: {', '.join(named)}")
-    raise unknown_name(
-        "config", source, named, f"ready-made: {', '.join(named)}; or give the path of a YAML file"
-    )
-
-
-def _read_yaml(path: Path, origins: dict[str, str]) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as cause:
-        raise ConfigError(f"{path}: not UTF-8 text (byte {cause.start})") from cause
-    except OSError as cause:
-        raise ConfigError(f"{path}: cannot be read: {cause.strerror}") from cause
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        tree = yaml.safe_load(text)
-    except yaml.YAMLError as cause:
-        mark = getattr(cause, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise ConfigError(
-            f"{path}{line}: not valid YAML: {getattr(cause, 'problem', None) or cause}"
-        ) from cause
-    if tree is None:
-        tree = {}
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{path}, line 1: a config is a mapping of groups, found {type(tree).__name__}")
-    _lines(node, path, "", origins)
-    return tree
-
-
-def _lines(node: Any, path: Path, prefix: str, origins: dict[str, str]) -> None:
-    """Record at which line each key stands."""
-    if isinstance(node, yaml.SequenceNode):
-        for number, item in enumerate(node.value):
-            origins[f"{prefix}{number}"] = f"{path}, line {item.start_mark.line + 1}"
-            _lines(item, path, f"{prefix}{number}.", origins)
-    if not isinstance(node, yaml.MappingNode):
-        return
-    for key, value in node.value:
-        full = f"{prefix}{key.value}"
-        if origins.get(full, "").startswith(f"{path}, "):
-            raise ConfigError(f"{path}, line {key.start_mark.line + 1}: key {full!r} stands twice")
-        origins[full] = f"{path}, line {key.start_mark.line + 1}"
-        _lines(value, path, f"{full}.", origins)
-
-
-def _with_base(tree: dict[str, Any], origins: dict[str, str], named: Mapping[str, Path]) -> dict[str, Any]:
-    """Resolve `base: NAME`, the config that this one starts from."""
-    base = tree.pop("base", None)
-    if base is None:
-        return tree
-    if not isinstance(base, str):
-        raise ConfigError(f"{origins.get('base', 'base')}: `base` names a config, got {base!r}")
-    lower_origins: dict[str, str] = {}
-    lower = _read_yaml(_find(base, named), lower_origins)
-    if "base" in lower:
-        lower = _with_base(lower, lower_origins, named)
-    for key, origin in lower_origins.items():
-        origins.setdefault(key, origin)
-    return lay_over(lower, tree)
-
-
-def parse_override(override: str, origins: dict[str, str]) -> dict[str, Any]:
-    """`a.b=value` as {a: {b: value}}, the value read as YAML; noted in `origins`."""
-    key, equals, value = override.partition("=")
-    if not equals or not key.strip():
-        raise ConfigError(
-            f"override {override!r}: write key=value, for example seed=1 or solver.name=zerounlearn-local"
-        )
-    key = key.strip()
-    try:
-        parsed = yaml.safe_load(value) if value.strip() else ""
-    except yaml.YAMLError as cause:
-        raise ConfigError(
-            f"override {override!r}: the value is not valid YAML; quote it: '{key}=\"...\"'"
-        ) from cause
-    origins[key] = f"override {override!r}"
-    tree: Any = parsed
-    for part in reversed(key.split(".")):
-        if not part:
-            raise ConfigError(f"override {override!r}: empty part in key {key!r}")
-        tree = {part: tree}
-    return dict(tree)
-
-
-def _merged(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(lower)
-    for key, value in upper.items():
-        below = merged.get(key)
-        if isinstance(below, Mapping) and isinstance(value, Mapping):
-            value = _merged(below, value)
-        merged[key] = value
-    return merged
-
-
-def lay_over(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
-    """The lower tree under the upper one; a group that names another component loses the lower one's options."""
-    kept = dict(lower)
+    Raises:
+        ConfigError: A mapping meets a list, or a change names a stage that is not there.
+    """
+    kept, given = dict(lower.tree), dict(upper.tree)
     renamed = []
     for group in COMPONENT_GROUPS:
-        old, new = as_group(kept.get(group)), as_group(upper.get(group))
+        old, new = as_group(kept.get(group)), as_group(given.get(group))
         if old is None or new is None:
             continue
         if new.get("name", old.get("name")) != old.get("name"):
             renamed.append(group)
         kept[group] = {} if group in renamed else old
-        upper = {**upper, group: new}
-    stages, changes = kept.get("then"), upper.get("then")
+        given[group] = new
+    stages, changes = kept.get("then"), given.get("then")
     if isinstance(stages, list):
         kept["then"] = stages = _without_options(stages, renamed)
         if isinstance(changes, Mapping):  # `then.0.target.clamp=0.5`
-            upper = {**upper, "then": _stages_over(stages, changes)}
-    return _merged(kept, upper)
+            given["then"] = _stages_over(stages, changes)
+    origins = {**lower.origins, **upper.origins}
+    written = {k: text for k, text in lower.written.items() if not _sets(upper.tree, k)} | {**upper.written}
+    return Layer(merged(kept, given, origins), origins, written)
+
+
+def merged(lower: Mapping[str, Any], upper: Mapping[str, Any], origins: Mapping[str, str]) -> dict[str, Any]:
+    """Return one tree over another, merged by OmegaConf. Raises `ConfigError` with the key that cannot be."""
+    clash = _clash(lower, upper)
+    if clash:
+        value: Any = upper
+        for part in clash.split("."):
+            value = value[part]
+        way_out = f"give it whole, {clash}=[...]" if isinstance(value, Mapping) else "it is a mapping of keys"
+        raise ConfigError(f"{at_origin(origins, clash)}'{clash}' cannot be {value!r}: {way_out}")
+    try:
+        found: Any = OmegaConf.to_container(OmegaConf.merge(dict(lower), dict(upper)))
+    except OmegaConfBaseException as cause:
+        key = _first(cause)
+        raise ConfigError(
+            f"{at_origin(origins, key)}{key or 'config'}: {str(cause).splitlines()[0]}"
+        ) from cause
+    return dict(found)
+
+
+def as_group(value: Any) -> Any:
+    """Return `{name: memit}` for `memit`, its short form; a mapping as it is, and None for anything else."""
+    return {"name": value} if isinstance(value, str) else value if isinstance(value, Mapping) else None
+
+
+def _file(path: Path) -> Layer:
+    origins: dict[str, str] = {}
+    return Layer(read_yaml(path, origins), origins)
+
+
+def _find(source: str, named: Mapping[str, Path], beside: Path | None = None) -> Path:
+    if source in named:
+        return named[source]
+    path = Path(source)
+    for place in (path, *([beside / path] if beside else ())):
+        if os.path.isfile(place):  # unlike Path.is_file, false also for a name that no file can have
+            return Path(place)
+    if path.suffix in {".yaml", ".yml"} or "/" in source:
+        what = "is a folder" if os.path.isdir(path) else "does not exist"
+        raise ConfigError(f"config file {source!r} {what}; ready-made ones: {', '.join(named)}")
+    listing = f"ready-made: {', '.join(named)}; or give the path of a YAML file"
+    raise unknown_name("config", source, named, listing)
+
+
+def _with_base(layer: Layer, named: Mapping[str, Path], above: tuple[Path, ...]) -> Layer:
+    """Lay a layer over what its `base` names: a ready-made config, or a file from here or from beside this one."""
+    base = layer.tree.get("base")
+    if base is None:
+        return layer.without("base")
+    where = at_origin(layer.origins, "base")
+    if not isinstance(base, str):
+        raise ConfigError(f"{where}`base` names a config, got {base!r}")
+    path = _find(base, named, above[-1].parent if above else None)
+    if path.resolve() in above:
+        raise ConfigError(f"{where}base {base!r} leads back to itself: {' -> '.join(map(str, above))}")
+    lower = _with_base(_file(path), named, (*above, path.resolve()))
+    return lay_over(lower, layer.without("base"))
+
+
+def _plain(value: Any, key: str, depth: int = 0) -> Any:
+    """Return a mapping given in Python as plain values. Raises `ConfigError` for one that holds itself."""
+    if depth > MAX_DEPTH:
+        raise ConfigError(f"{key.partition('.')[0]}: nested more than {MAX_DEPTH} levels deep")
+    if isinstance(value, Mapping):
+        return {k: _plain(v, f"{key}.{k}" if key else str(k), depth + 1) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v, f"{key}.{number}", depth + 1) for number, v in enumerate(value)]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _stripped(places: Mapping[str, str], prefix: str) -> dict[str, str]:
+    return {key.removeprefix(prefix): where for key, where in places.items() if key.startswith(prefix)}
+
+
+def _sets(tree: Any, key: str) -> bool:
+    """Whether a tree says anything of a key path."""
+    for part in key.split("."):
+        if not isinstance(tree, Mapping):
+            return True
+        if part not in tree:
+            return False
+        tree = tree[part]
+    return True
+
+
+def _clash(lower: Any, upper: Any, key: str = "") -> str:
+    """Return the first key path where a mapping meets a list, else ''."""
+    for part, value in upper.items() if isinstance(lower, Mapping) and isinstance(upper, Mapping) else ():
+        full = f"{key}.{part}" if key else str(part)
+        below = lower.get(part)
+        if {type(below), type(value)} == {list, dict}:
+            return full
+        found = _clash(below, value, full)
+        if found:
+            return found
+    return ""
+
+
+def _first(cause: OmegaConfBaseException) -> str:
+    """Return the key path that OmegaConf names, with dots for brackets."""
+    return str(cause.full_key or cause.key or "").replace("[", ".").replace("]", "")
 
 
 def _without_options(stages: list[Any], groups: Sequence[str]) -> list[Any]:
@@ -188,17 +229,12 @@ def _stages_over(stages: list[Any], changes: Mapping[Any, Any]) -> list[Any]:
     """Stages under changes by number."""
     found = list(stages)
     for key, change in changes.items():
-        number = int(key) if str(key).isdigit() else -1
+        number = int(key) if str(key).isdecimal() and len(str(key)) < 6 else -1
         if not 0 <= number < len(stages):
             raise ConfigError(f"then.{key}: `then` has {len(stages)} entries, numbered from 0")
         if not isinstance(change, Mapping) or not isinstance(stages[number], Mapping):
             raise ConfigError(
                 f"then.{key} is a stage, a mapping of {', '.join(STAGE_GROUPS)}; got {change!r}"
             )
-        found[number] = lay_over(stages[number], change)
+        found[number] = lay_over(Layer(stages[number]), Layer(change)).tree
     return found
-
-
-def as_group(value: Any) -> Any:
-    """`solver: memit` is short for `solver: {name: memit}`."""
-    return {"name": value} if isinstance(value, str) else value if isinstance(value, Mapping) else None

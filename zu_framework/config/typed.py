@@ -1,241 +1,278 @@
-"""From a plain tree to typed groups: what is unknown or wrong is refused with its key, and where it was set."""
+"""From layers to a typed configuration: interpolations resolved, everything checked, defaults written out."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
-from difflib import get_close_matches
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
-
 from zu_framework.config.groups import (
     COMPONENT_GROUPS,
+    CORE_GROUPS,
+    CORE_OPTIONS,
     SHARED_GROUPS,
     STAGE_GROUPS,
-    Component,
-    Config,
-    EvaluateConfig,
     ModelConfig,
-    OutputConfig,
-    ReportConfig,
-    StageConfig,
 )
-from zu_framework.config.layers import as_group, lay_over, overridden, read_tree, ready_made
-from zu_framework.errors import ConfigError, in_stage
-from zu_framework.specs import Spec
+from zu_framework.config.interpolation import escaped, look_up, put, put_back, resolved, secrets
+from zu_framework.config.layers import Layer, at_origin, lay_over, read_layer, ready_made
+from zu_framework.config.overrides import overridden
+from zu_framework.config.slots import Slot, component_slots, core_slots, metric_slots
+from zu_framework.config.structured import LARGEST, check_keys, structured, typed_values
+from zu_framework.config.whole import Component, Config, StageConfig
+from zu_framework.errors import ConfigError, did_you_mean, in_stage
+from zu_framework.registry import Plugins, Registry, installed_plugins
 
-# options of a component group that are the core's, whichever component it names: group, key, least value, meaning
-CORE_OPTIONS = (
-    ("solver", "group_size", 0, "the number of requests a pass takes (0: all)"),
-    ("background", "max_tokens", 1, "the number of tokens of a document that are read at most"),
+# in the order that a config is written out
+KNOWN = (
+    "name",
+    "seed",
+    "model",
+    *COMPONENT_GROUPS,
+    "then",
+    "evaluate",
+    "output",
+    "report",
+    "ledger",
+    "audit",
 )
+DTYPES = {"bf16": "bfloat16", "fp16": "float16", "half": "float16", "fp32": "float32", "float": "float32"}
 
 
-def load_config(source: str | Path | Mapping[str, Any] | Config, overrides: Sequence[str] = ()) -> Config:
-    """Read a ready-made config by name, a YAML file, or a mapping, and lay `key=value` overrides over it.
+def load_config(
+    source: str | Path | Mapping[str, Any] | Config,
+    overrides: Sequence[str] = (),
+    *,
+    plugins: Plugins | None = None,
+) -> Config:
+    """Return a configuration: a ready-made one, a YAML file or a mapping, under `key=value` overrides.
 
-    A layer that chooses another component for a group drops the options that lower layers gave that group: they
-    belonged to the other component. Raises `ConfigError` with file, line and key.
-    """
-    name, tree, origins = read_tree(source, ready_made())
-    return typed_config(name, overridden(tree, overrides, origins), origins)
-
-
-def options_from(
-    spec: Spec, given: Mapping[str, Any], *, where: str, origins: Mapping[str, str] | None = None
-) -> Any:
-    """Return the options dataclass of a component, merged by OmegaConf from plain values.
+    A layer that chooses another component for a group drops the options that lower layers gave that group.
 
     Args:
-        given: The options as written.
-        where: The config group, for messages (`solver.forget_weight`).
-        origins: Where each key was set, for messages.
+        source: A name, the path of a file, a mapping, or a `Config` to change.
+        overrides: Such as `["data.forget=8", "seed=1"]`; the last one wins.
+        plugins: Where the options of components are looked up; by default, what is installed.
 
     Raises:
-        ConfigError: An unknown key (with close matches), a wrong type, or whatever the dataclass itself refuses.
+        ConfigError: A key is unknown, mistyped or out of range; file, line and key are named.
+        UnknownName: No ready-made config has that name.
     """
-    return structured(spec.options, given, where, f"{spec.kind} {spec.name!r}", origins or {})
+    if isinstance(source, Config):
+        return typed_config(source.name, overridden(source.layer, overrides), plugins=plugins)
+    name, layer = read_layer(source, ready_made())
+    return typed_config(name, overridden(layer, overrides), plugins=plugins)
 
 
-def typed_config(name: str, tree: dict[str, Any], origins: Mapping[str, str]) -> Config:
-    """Check groups and types of a plain tree. Raises `ConfigError` with the key, and where it was set."""
+def typed_config(name: str, layer: Layer, *, plugins: Plugins | None = None) -> Config:
+    """Return the configuration that a layer means. A component that no plugin offers is left untyped.
 
-    def group(options: type[Any], name: str) -> Any:
-        return structured(options, _mapping(tree, name, origins), name, f"group `{name}`", origins)
+    Args:
+        name: What the configuration is called, where it has no key `name`.
 
-    known = {"model", "evaluate", "output", "report", "seed", "then", *COMPONENT_GROUPS}
-    for key in tree:
-        if key not in known:
-            close = get_close_matches(str(key), known, n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
-            listing = ", ".join(sorted(known))
-            raise ConfigError(f"{at_origin(origins, str(key))}unknown group {key!r}: {hint}groups: {listing}")
-    seed = tree.get("seed", 0)
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ConfigError(f"{at_origin(origins, 'seed')}seed must be a whole number >= 0, got {seed!r}")
-    config = Config(
-        name=name,
-        model=group(ModelConfig, "model"),
-        evaluate=group(EvaluateConfig, "evaluate"),
-        output=group(OutputConfig, "output"),
-        report=group(ReportConfig, "report"),
-        seed=seed,
-        components=_components(SHARED_GROUPS, tree, origins),
-        stages=_stages(tree, origins),
+    Raises:
+        ConfigError: As `load_config`.
+    """
+    registry = (plugins or installed_plugins()).registry
+    stages = list(_stage_layers(layer))
+    slots = list(_slots(stages, registry))
+    elsewhere = _elsewhere(slots)
+    _check_groups(layer, elsewhere)
+    for slot in slots:
+        if slot.options is not None:
+            with in_stage(slot.stage):
+                check_keys(slot.keys, slot.given, slot.group, slot.owner, slot.origins, elsewhere)
+
+    written = _written(layer, slots, len(stages) - 1)
+    values = resolved(written, _origins(layer, slots))
+    core, components = {}, {}
+    for slot in slots:
+        with in_stage(slot.stage):
+            if slot.group in CORE_GROUPS:
+                core[slot.group] = _core_group(slot, values)
+            elif found := _component(slot, values):
+                components[slot.path] = found
+    _check_together(core["model"], layer)
+    values = {"name": _name(name, values, layer), "seed": _seed(values, layer), **values}
+    tree = escaped({key: values[key] for key in KNOWN if key in values})
+    hidden = secrets(written, values)
+    put_back(tree, hidden)
+    return Config(
+        name=values["name"],
+        seed=values["seed"],
+        **core,
+        components={group: components[group,] for group in SHARED_GROUPS if (group,) in components},
+        stages=tuple(_stage(number, stage, components) for number, stage in enumerate(stages)),
         tree=tree,
-        origins=origins,
+        layer=layer,
+        secrets=tuple(".".join(map(str, path)) for path in hidden),
     )
-    if config.model.system and not config.model.chat:
+
+
+def _check_groups(layer: Layer, elsewhere: Mapping[str, list[str]]) -> None:
+    for key in layer.tree:
+        if key not in KNOWN:
+            hint = did_you_mean(str(key), KNOWN, elsewhere.get(str(key), ()))
+            if "." in str(key):
+                group, _, rest = str(key).partition(".")
+                hint = f"in a file write {group}: {{{rest}: ...}}. "
+            listing = ", ".join(KNOWN)
+            raise ConfigError(
+                f"{at_origin(layer.origins, str(key))}unknown group {key!r}: {hint}groups: {listing}"
+            )
+
+
+def _stage_layers(layer: Layer) -> Iterator[Layer]:
+    """Yield what each stage says: what stands at the top, then each entry of `then` laid over the one before."""
+    entries = layer.tree.get("then") or []
+    if not isinstance(entries, list):
+        at = next((key for key in layer.origins if key == "then" or key.startswith("then.")), "then")
         raise ConfigError(
-            f"{at_origin(origins, 'model.system')}model.system is read with model.chat=true alone"
+            f"{at_origin(layer.origins, at)}`then` is a list of stages, got {entries!r}: give it whole, "
+            "then=[{...}], before a key such as then.0.target.clamp changes it"
         )
-    for key, value, least in (
-        ("model.batch_size", config.model.batch_size, 1),
-        ("model.batch_tokens", config.model.batch_tokens, 1),
-        ("evaluate.documents", config.evaluate.documents, 1),
-        ("evaluate.max_tokens", config.evaluate.max_tokens, 2),
-        ("evaluate.completions", config.evaluate.completions, 0),
-        ("report.facts", config.report.facts, 0),
-        ("report.completions", config.report.completions, 0),
-        ("report.prompts", config.report.prompts, 0),
-        ("report.sites", config.report.sites, 0),
-    ):
-        if value < least:
-            raise ConfigError(f"{at_origin(origins, key)}{key} must be at least {least}, got {value}")
-    return config
-
-
-def _stages(tree: Mapping[str, Any], origins: Mapping[str, str]) -> tuple[StageConfig, ...]:
-    """Return the stages: what stands at the top, and each entry of `then` laid over the stage before it."""
-    stages = [StageConfig(0, _components(STAGE_GROUPS, tree, origins), origins)]
-    laid = {group: tree[group] for group in STAGE_GROUPS if group in tree}
-    for number, entry in enumerate(_entries(tree, origins)):
+    yield layer
+    laid = layer.only(STAGE_GROUPS)
+    for number, entry in enumerate(entries):
         at = f"then.{number}"
         if not isinstance(entry, Mapping) or not entry:
             raise ConfigError(
-                f"{at_origin(origins, at)}{at} is a stage, a mapping of {', '.join(STAGE_GROUPS)}; got {entry!r}"
+                f"{at_origin(layer.origins, at)}{at} is a stage, a mapping of {', '.join(STAGE_GROUPS)}; got {entry!r}"
             )
         other = next((key for key in entry if key not in STAGE_GROUPS), None)
         if other is not None:
             raise ConfigError(
-                f"{at_origin(origins, f'{at}.{other}')}{at}.{other}: a stage may change {', '.join(STAGE_GROUPS)}"
+                f"{at_origin(layer.origins, f'{at}.{other}')}{at}.{other}: a stage may change "
+                f"{', '.join(STAGE_GROUPS)}"
             )
-        laid = lay_over(laid, entry)
-        # what is refused in this stage is refused where this stage set it
-        prefix = f"{at}."
-        own = {k.removeprefix(prefix): where for k, where in origins.items() if k.startswith(prefix)}
-        origins = {**origins, **own}
-        with in_stage(number + 1):
-            stages.append(StageConfig(number + 1, _components(STAGE_GROUPS, laid, origins), origins))
-    return tuple(stages)
+        laid = lay_over(laid, layer.below(at))
+        yield laid
 
 
-def _entries(tree: Mapping[str, Any], origins: Mapping[str, str]) -> list[Any]:
-    """Return the entries of `then`, unchecked."""
-    entries = tree.get("then")
-    if entries is None:
-        return []
-    if not isinstance(entries, list):
-        at = next((key for key in origins if key == "then" or key.startswith("then.")), "then")
-        raise ConfigError(
-            f"{at_origin(origins, at)}`then` is a list of stages, got {entries!r}: give it whole, "
-            "then=[{...}], before a key such as then.0.target.clamp changes it"
-        )
-    return entries
+def _slots(stages: Sequence[Layer], registry: Registry) -> Iterator[Slot]:
+    """Yield every group of options, in the order of the whole tree."""
+    first = stages[0]
+    yield from core_slots(first)
+    yield from metric_slots(first, registry)
+    for group in SHARED_GROUPS:
+        yield from component_slots((), group, first, registry)
+    for number, stage in enumerate(stages):
+        with in_stage(number):
+            for group in STAGE_GROUPS:
+                yield from component_slots(_path(number), group, stage, registry, number)
 
 
-def _mapping(tree: Mapping[str, Any], group: str, origins: Mapping[str, str]) -> Mapping[str, Any]:
-    value = tree.get(group)
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping):
-        raise ConfigError(f"{at_origin(origins, group)}group {group!r} is a mapping of keys, got {value!r}")
-    return value
+def _path(stage: int) -> tuple[Any, ...]:
+    return ("then", stage - 1) if stage else ()
 
 
-def _components(
-    groups: Sequence[str], tree: Mapping[str, Any], origins: Mapping[str, str]
-) -> dict[str, Component]:
-    """Return the components of those groups that the tree names."""
-    return {group: _component(group, tree[group], origins) for group in groups if tree.get(group) is not None}
+def _elsewhere(slots: Iterable[Slot]) -> dict[str, list[str]]:
+    """Key -> the full keys of the groups that have it, stages after the first aside."""
+    found: dict[str, list[str]] = {}
+    for slot in slots:
+        for key in slot.keys if not slot.stage else ():
+            found.setdefault(key, []).append(f"{slot.group}.{key}")
+    return found
 
 
-def _component(group: str, value: Any, origins: Mapping[str, str]) -> Component:
-    value = as_group(value) or value
-    if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
-        raise ConfigError(
-            f"{at_origin(origins, group)}group {group!r} needs a `name`: {group}: {{name: ..., <its options>}}; "
-            f"got {value!r}"
-        )
-    options = {str(k): v for k, v in value.items() if k != "name"}
+def _written(layer: Layer, slots: Iterable[Slot], further: int) -> dict[str, Any]:
+    """The whole tree before interpolations are resolved: what is given, over defaults."""
+    tree: dict[str, Any] = {key: layer.tree[key] for key in ("name", "seed") if key in layer.tree}
+    tree["then"] = [{} for _ in range(further)]
+    for slot in slots:
+        given = {**({"name": slot.name} if slot.name else {}), **slot.defaults, **slot.given}
+        if slot.group == "evaluate" and isinstance(given["options"], Mapping):
+            given["options"] = dict(given["options"])  # the options of metrics follow, over these
+        put(tree, slot.path, given)
+    return tree
+
+
+def _origins(layer: Layer, slots: Iterable[Slot]) -> dict[str, str]:
+    """Where each key of the whole tree was set; a stage's inherited keys with it."""
+    found = dict(layer.origins)
+    for slot in slots:
+        if slot.stage:
+            prefix = ".".join(map(str, slot.path))
+            for key, where in slot.origins.items():
+                if key.startswith(f"{slot.group}."):
+                    found.setdefault(f"{prefix}{key.removeprefix(slot.group)}", where)
+    return found
+
+
+def _core_group(slot: Slot, values: dict[str, Any]) -> Any:
+    """A group of the core, typed; what it is goes into `values`."""
+    found = look_up(values, slot.path)
+    group = structured(
+        slot.options, {key: found[key] for key in slot.given}, slot.group, slot.owner, slot.origins
+    )
+    for option in fields(group):
+        least = option.metadata.get("least")
+        value = getattr(group, option.name)
+        if least is not None and value < least:
+            key = f"{slot.group}.{option.name}"
+            raise ConfigError(f"{at_origin(slot.origins, key)}{key} must be at least {least}, got {value}")
+    found.update({key: value for key, value in asdict(group).items() if key != "options"})
+    return group
+
+
+def _component(slot: Slot, values: dict[str, Any]) -> Component | None:
+    """A component group, its options of their types; what it is goes into `values`. None for a metric."""
+    found = look_up(values, slot.path)
+    given = {key: found[key] for key in slot.given}
     core: dict[str, int] = {}
-    for owner, key, least, meaning in CORE_OPTIONS:
-        given = options.pop(key, None) if owner == group else None
-        if given is None:
+    for option in CORE_OPTIONS:
+        if option.group != slot.group:
             continue
-        if not isinstance(given, int) or isinstance(given, bool) or given < least:
-            raise ConfigError(
-                f"{at_origin(origins, f'{group}.{key}')}{group}.{key} is {meaning}, got {given!r}"
-            )
-        core[key] = given
-    return Component(group, value["name"], options, **core)
+        value = given.pop(option.key, None)
+        if value is None:
+            found[option.key] = slot.defaults[option.key]
+            continue
+        number = 0 if value == "all" == option.default else value
+        if not isinstance(number, int) or isinstance(number, bool) or (number < 1 and value != "all"):
+            key = f"{slot.group}.{option.key}"
+            raise ConfigError(f"{at_origin(slot.origins, key)}{key} is {option.meaning}, got {value!r}")
+        core[option.key] = number
+    if slot.options is not None:
+        typed = typed_values(slot.options, given, slot.group, slot.owner, slot.origins)
+        found.update(typed)
+        given = {key: typed[key] for key in given}
+    return Component(slot.group, slot.name, given, **core) if slot.name else None
 
 
-def structured(
-    options: type[Any], given: Mapping[str, Any], where: str, owner: str, origins: Mapping[str, str]
-) -> Any:
-    """An options dataclass from plain values. where: its group; owner: what to call it in messages."""
-    names = [f.name for f in fields(options)]
-    for key in given:
-        if key not in names:
-            close = get_close_matches(str(key), names, n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
-            listing = f"{owner} has: {', '.join(names)}" if names else f"{owner} has no options"
-            raise ConfigError(
-                f"{at_origin(origins, f'{where}.{key}')}unknown key '{where}.{key}': {hint}{listing}"
-            )
-    base = OmegaConf.structured(options)
-    for key, value in given.items():  # one key at a time, so that a message names the right one
-        full = f"{where}.{key}"
-        try:
-            layer = OmegaConf.create({key: value})
-            assert isinstance(layer, DictConfig)
-            OmegaConf.resolve(layer)
-            base = OmegaConf.merge(base, layer)
-        except (OmegaConfBaseException, ValueError) as cause:
-            reason = str(cause).splitlines()[0]
-            if isinstance(cause, ConfigKeyError):
-                reason = f"unknown key: {reason}"
-            raise ConfigError(f"{at_origin(origins, full)}'{full}' cannot be {value!r}: {reason}") from cause
-        _no_word_read_as_truth(value, getattr(base, str(key)), f"{at_origin(origins, full)}'{full}'")
-    try:
-        return OmegaConf.to_object(base)
-    except ConfigError as cause:  # an options dataclass refused a value in its __post_init__
-        at = next((at_origin(origins, f"{where}.{k}") for k in given if k in str(cause)), "")
-        raise ConfigError(f"{at}{owner}: {cause}") from cause
-    except OmegaConfBaseException as cause:
-        if isinstance(cause.__cause__, ConfigError):
-            raise ConfigError(f"{owner}: {cause.__cause__}") from cause
-        raise ConfigError(f"{owner}: {str(cause).splitlines()[0]}") from cause
+def _stage(number: int, layer: Layer, components: Mapping[tuple[Any, ...], Component]) -> StageConfig:
+    paths = {group: (*_path(number), group) for group in STAGE_GROUPS}
+    named = {group: components[path] for group, path in paths.items() if path in components}
+    return StageConfig(number, named, layer.origins)
 
 
-def _no_word_read_as_truth(given: Any, merged: Any, where: str) -> None:
-    """YAML reads an unquoted On, No or Yes as true or false; where a text is wanted, that is not what was meant."""
-    pairs = zip(given, merged, strict=False) if isinstance(given, list) else [(given, merged)]
-    for value, kept in pairs:
-        if isinstance(value, bool) and isinstance(kept, str):
-            raise ConfigError(
-                f"{where} wants text, and YAML reads an unquoted yes, no, on or off as {value}: quote it"
-            )
+def _name(name: str, values: Mapping[str, Any], layer: Layer) -> str:
+    given = values.get("name", name)
+    if not isinstance(given, str) or not given:
+        raise ConfigError(
+            f"{at_origin(layer.origins, 'name')}name is what the config is called, got {given!r}"
+        )
+    return given
 
 
-def at_origin(origins: Mapping[str, str], key: str) -> str:
-    """'FILE, line N: ' of a key, or of the nearest group above it; '' for values given in Python."""
-    while key:
-        if key in origins:
-            return f"{origins[key]}: "
-        key = key.rpartition(".")[0]
-    return ""
+def _seed(values: Mapping[str, Any], layer: Layer) -> int:
+    given = values.get("seed", 0)
+    seed = int(given) if isinstance(given, str) and given.isdecimal() and len(given) < 20 else given
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= LARGEST:
+        raise ConfigError(
+            f"{at_origin(layer.origins, 'seed')}seed must be a whole number >= 0, got {given!r} "
+            f"(at most {LARGEST})"
+        )
+    return seed
+
+
+def _check_together(model: ModelConfig, layer: Layer) -> None:
+    """Raise `ConfigError` where the model's options contradict each other, or one has another spelling."""
+    if model.system and not model.chat:
+        raise ConfigError(
+            f"{at_origin(layer.origins, 'model.system')}model.system is read with model.chat=true alone"
+        )
+    if model.dtype in DTYPES:
+        raise ConfigError(
+            f"{at_origin(layer.origins, 'model.dtype')}model.dtype {model.dtype!r}: write {DTYPES[model.dtype]}"
+        )

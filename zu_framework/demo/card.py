@@ -41,9 +41,8 @@ def answers(
         batch = rows[start : start + ROWS_PER_BATCH]
         inputs = padded([prompt + ending for prompt, ending in batch], 0)
         labels = padded([[IGNORED] * len(prompt) + ending for prompt, ending in batch], IGNORED)[:, 1:]
-        logits = (
-            model(input_ids=inputs, use_cache=False).logits[:, :-1].float()
-        )  # (rows, width - 1, vocabulary)
+        # (rows, width - 1, vocabulary)
+        logits = model(input_ids=inputs, use_cache=False).logits[:, :-1].float()
         exact += int(((logits.argmax(-1) == labels) | (labels == IGNORED)).all(-1).sum())
         loss += float(cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="sum"))
     return exact / len(rows), loss / sum(len(ending) for _, ending in rows)

@@ -110,12 +110,9 @@ def train(model: LlamaForCausalLM, rows: list[list[int]], *, epochs: int, seed: 
             for group in optimizer.param_groups:
                 group["lr"] = PEAK_RATE * _rate((epoch + j / len(batches)) / epochs)
             # Padding is on the right, so a causal model needs no mask; the labels skip it.
-            logits = model(input_ids=padded(batch, pad), use_cache=False).logits[
-                :, :-1
-            ]  # (rows, width - 1, vocabulary)
-            loss = torch.nn.functional.cross_entropy(
-                logits.flatten(0, 1), padded(batch, IGNORED)[:, 1:].flatten()
-            )
+            logits = model(input_ids=padded(batch, pad), use_cache=False).logits  # (rows, width, vocabulary)
+            labels = padded(batch, IGNORED)[:, 1:]
+            loss = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), labels.flatten())
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()

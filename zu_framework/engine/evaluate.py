@@ -10,35 +10,38 @@ from pathlib import Path
 from typing import Any
 
 from zu_framework.config import Config, load_config
+from zu_framework.contracts import Progress, no_progress
+from zu_framework.engine.checkpoint import check_reference, load_model
 from zu_framework.engine.edit import versions
-from zu_framework.engine.loop import Progress, no_progress
+from zu_framework.engine.measuring import Measured, measured
 from zu_framework.engine.results import finite, plain_measurements
-from zu_framework.engine.run import (
-    check_reference,
-    load_data,
-    load_model,
-    measured,
-    reference_of,
-    scorer_of,
-    texts_of,
-)
-from zu_framework.engine.stage import Parts, resolve
-from zu_framework.errors import ConfigError, DataError, unknown_name
+from zu_framework.engine.session import Session, read_inputs, resolve
+from zu_framework.errors import ConfigError, DataError, ExitCode, unknown_name
 from zu_framework.evaluation import Scorer
+from zu_framework.files import write_json
 from zu_framework.models import check_folder
-from zu_framework.problem import DataSplit, Measurement
+from zu_framework.problem import Measurement
 from zu_framework.registry.manager import Plugins, installed_plugins
-from zu_framework.store.journal import Journal
-from zu_framework.store.run_folder import run_folder, write_json
+from zu_framework.store.run_folder import run_folder
 
 __all__ = ["Evaluation", "evaluate", "suites"]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A finished evaluation. before: of the base model, empty without one; after: of the model; by metric.
+    """A finished evaluation.
 
-    notes: what was left out, and why. models: path and fingerprint of each side. cost: as in a run.
+    Args:
+        folder: Where it lies.
+        config: The suite on this model, as resolved.
+        suite: Its name or file.
+        before: Measurements of the base model by metric; empty without one.
+        after: Measurements of the model by metric.
+        models: Path, fingerprint and dtype of each side.
+        notes: What was left out, and why.
+        better: The direction of each metric that a user who forgets wants.
+        seconds: Of each phase.
+        cost: What measuring took, by side.
     """
 
     folder: Path
@@ -52,9 +55,14 @@ class Evaluation:
     seconds: Mapping[str, float] = field(default_factory=dict)
     cost: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def exit_code(self) -> ExitCode:
+        """What `zu eval` exits with."""
+        return ExitCode.DONE
+
 
 def suites() -> dict[str, Path]:
-    """The suites inside the package, by name."""
+    """Return the suites inside the package, by name."""
     folder = Path(str(files("zu_framework") / "suites"))
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
@@ -68,43 +76,57 @@ def evaluate(
     plugins: Plugins | None = None,
     progress: Progress = no_progress,
 ) -> Evaluation:
-    """Measure a model, and `base` beside it, by a suite: a name (`suites`) or a YAML file; leaves a folder.
+    """Measure any model on a suite, and the model that it came from beside it; nothing is edited.
 
-    model, base: a checkpoint folder, a hub id, or an embedded model. overrides: `["data.path=...", ...]`. All that can
-    be checked without weights is checked first. Raises a `ZuError` that says what to mend; then no folder is left.
+    Args:
+        model: A checkpoint folder, a hub id, or an embedded model.
+        suite: A name (`suites`) or a YAML file.
+        overrides: Such as `["data.path=facts.jsonl"]`.
+        base: The model that it came from.
+        plugins: Who offers components; by default all that are installed.
+        progress: `progress(label, done, total)` is told of anything slow.
+
+    Returns:
+        What was measured, and the folder that holds it.
+
+    Raises:
+        ZuError: It says what to mend, before a weight is loaded where that can be known; no folder is left then.
+        DataError: The data hold nothing that any metric of the suite measures.
     """
     plugins = plugins or installed_plugins()
     config, notes = suite_config(model, suite, overrides, plugins)
-    parts = resolve(config, plugins, ("data",))
+    session = resolve(config, plugins, ("data",))
+    session.progress = progress
     paths = {"before": base, "after": model} if base is not None else {"after": model}
-    split = _checked(config, parts, list(paths.values()))
-    found: dict[str, dict[str, Measurement]] = {}
+    check_reference(config)
+    for path in paths.values():
+        check_folder(path, trust_remote_code=config.model.trust_remote_code, revision=_revision(config, path))
+    read_inputs(session)
+    sides: dict[str, Measured] = {}
     about: dict[str, dict[str, str]] = {}
     with run_folder(config) as (partial, final), (partial / "log.jsonl").open("w", encoding="utf-8") as log:
-        journal = Journal(log)
-        journal.record("start", suite=str(suite), models=paths, forget=len(split.forget), notes=notes)
-        reference = reference_of(config, plugins, progress)
+        journal = session.journal
+        journal.write_to(log)
+        journal.record("start", suite=str(suite), models=paths, forget=len(session.split.forget), notes=notes)
+        reference = session.reference()
         for side, path in paths.items():
-            found[side], about[side] = _one_model(
-                path, config, parts, split, plugins, progress, journal, reference
-            )
-        if not any(found.values()):
+            sides[side], about[side] = _one_model(session, path, reference)
+        if not any(found.values for found in sides.values()):
             raise DataError(
                 f"suite {suite!s}: the data hold nothing that any of its metrics measures: "
                 f"{', '.join(config.evaluate.metrics)}"
             )
-        costs = [event["cost"] for event in journal.events if event["event"] == "measured"]
         result = Evaluation(
             folder=final,
             config=config,
             suite=str(suite),
-            before=found.get("before", {}),
-            after=found["after"],
+            before=sides["before"].values if base is not None else {},
+            after=sides["after"].values,
             models=about,
             notes=notes,
-            better={metric.spec.name: metric.spec.better for metric in parts.metrics},
+            better={metric.name: metric.spec.better for metric in session.metrics},
             seconds=dict(journal.seconds),
-            cost=dict(zip(paths, costs, strict=True)),
+            cost={side: found.cost for side, found in sides.items()},
         )
         _write(partial, result)
         journal.record("done", seconds=journal.seconds)
@@ -114,9 +136,11 @@ def evaluate(
 def suite_config(
     model: str, suite: str | Path, overrides: Sequence[str], plugins: Plugins
 ) -> tuple[Config, list[str]]:
-    """The config of a suite on a model, and notes: which metrics were left out, since they want a reference.
+    """Return the config of a suite on a model, and notes: which metrics were left out, since they want a reference.
 
-    Raises `ConfigError` or `UnknownName`.
+    Raises:
+        ConfigError: It holds what belongs to a run, or names the model.
+        UnknownName: No such suite.
     """
     known = suites()
     path = known.get(str(suite), Path(suite))
@@ -134,11 +158,7 @@ def suite_config(
     chosen_by_user = any(o.partition("=")[0].strip() == "evaluate.metrics" for o in overrides)
     notes: list[str] = []
     if config.evaluate.reference is None and not chosen_by_user:
-        wanting = [
-            name
-            for name in config.evaluate.metrics
-            if "reference" in getattr(plugins.registry.get("metric", name).spec, "needs", ())
-        ]
+        wanting = [name for name in config.evaluate.metrics if _wants_reference(name, plugins)]
         if wanting:
             kept = [name for name in config.evaluate.metrics if name not in wanting]
             options = {n: o for n, o in config.evaluate.options.items() if n not in wanting}
@@ -162,40 +182,24 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _checked(config: Config, parts: Parts, paths: Sequence[str]) -> DataSplit:
-    """Everything that can be checked without weights; the data, with the texts for perplexity."""
-    parts.metric_functions()
-    check_reference(config)
-    for path in paths:
-        check_folder(path, trust_remote_code=config.model.trust_remote_code, revision=_revision(config, path))
-    split = load_data(config, parts)
-    _, texts = texts_of(config, parts, split)
-    return replace(split, heldout_texts=texts)
+def _wants_reference(metric: str, plugins: Plugins) -> bool:
+    spec = plugins.registry.get("metric", metric).spec
+    return "reference" in spec.needs_of(spec.options())
 
 
 def _revision(config: Config, path: str) -> str | None:
-    return (
-        config.model.revision if path == config.model.path else None
-    )  # it names a commit of the model's repository
+    """Return the revision, which names a commit of the model's own repository."""
+    return config.model.revision if path == config.model.path else None
 
 
-def _one_model(
-    path: str,
-    config: Config,
-    parts: Parts,
-    split: DataSplit,
-    plugins: Plugins,
-    progress: Progress,
-    journal: Journal,
-    reference: Scorer | None,
-) -> tuple[dict[str, Measurement], dict[str, str]]:
-    """What the metrics say of one model, loaded here and let go of at the end."""
-    mine = replace(config, model=replace(config.model, path=path, revision=_revision(config, path)))
-    with journal.phase("load"):
-        lm = load_model(mine, plugins)
+def _one_model(session: Session, path: str, reference: Scorer | None) -> tuple[Measured, dict[str, str]]:
+    """Measure one model, loaded here and let go of at the end."""
+    config = session.config
+    own = replace(config, model=replace(config.model, path=path, revision=_revision(config, path)))
+    with session.journal.phase("load"):
+        lm = load_model(own, session.plugins)
         about = {"path": path, "fingerprint": lm.fingerprint(), "dtype": str(lm.dtype).removeprefix("torch.")}
-    with journal.phase("measure"):
-        return measured(scorer_of(lm, config, progress, reference), split, parts, journal), about
+    return measured(session, session.scorer(lm, reference)), about
 
 
 def _write(folder: Path, result: Evaluation) -> None:

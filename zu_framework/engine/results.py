@@ -1,21 +1,18 @@
-"""What a run leaves: its result in memory, and the files of the run folder."""
+"""What a run leaves in memory, and the same as `metrics.json` holds it."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from zu_framework.config import Config
 from zu_framework.engine.edit import Edit
+from zu_framework.errors import ExitCode
 from zu_framework.problem import Measurement
-from zu_framework.store.adapter import write_adapter
-from zu_framework.store.ledger import Ledger
-from zu_framework.store.records import load_edit
-from zu_framework.store.run_folder import write_json
 
 
 @dataclass(frozen=True)
@@ -30,9 +27,19 @@ class Completion:
 
 @dataclass(frozen=True)
 class RunResult:
-    """A finished run. folder: where it lies; before, after: measurements by metric; edit: still in the model.
+    """A finished run.
 
-    cost: what measuring took on each side: probes, tokens, seconds.
+    Args:
+        folder: Where it lies.
+        config: As it was run.
+        edit: Still in the model.
+        before: Measurements of the untouched model, by metric.
+        after: Measurements of the edited model, by metric.
+        completions: Of a few forgotten prompts.
+        seconds: Of each phase.
+        cost: What measuring took, by side: probes, tokens, seconds.
+        notes: What a user should know, a sentence each.
+        failed_parts: Why an optional part (`model`, `adapter`, `sites`, a plugin's own) could not be saved.
     """
 
     folder: Path
@@ -40,50 +47,44 @@ class RunResult:
     edit: Edit
     before: Mapping[str, Measurement]
     after: Mapping[str, Measurement]
-    completions: list[Completion]
+    completions: Sequence[Completion]
     seconds: Mapping[str, float] = field(default_factory=dict)
     cost: Mapping[str, Any] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    failed_parts: Mapping[str, str] = field(default_factory=dict)
 
-
-def write_results(folder: Path, result: RunResult) -> None:
-    """Write config.yaml, metrics.json, edit.safetensors, undo.safetensors and, on request, model/ and adapter/."""
-    config = result.config
-    (folder / "config.yaml").write_text(resolved_yaml(result), encoding="utf-8")
-    result.edit.save(folder, undo=config.output.undo)
-    write_json(folder / "metrics.json", metrics_json(result))
-    if config.output.model:
-        result.edit.lm.save(folder / "model")
-        Ledger.read(folder).save(folder / "model")
-    if config.output.adapter:
-        write_adapter(load_edit(folder), folder / "adapter")
+    @property
+    def exit_code(self) -> ExitCode:
+        """What `zu run` exits with: 1 where an optional part could not be saved, else 0."""
+        return ExitCode.PART_FAILED if self.failed_parts else ExitCode.DONE
 
 
 def metrics_json(result: RunResult) -> dict[str, Any]:
-    """Before and after, each metric with numerator, denominator and grain; and what the edit reported."""
-    forgotten = [asdict(c) for c in result.completions]
+    """Return before and after, each metric with numerator, denominator and grain; and what the edit reported."""
     report: dict[str, Any] = finite(result.edit.report)
     return {
         "before": plain_measurements(result.before),
         "after": plain_measurements(result.after),
         "cost": dict(result.cost),
         "perplexity_text": result.config.evaluate.text_label,
-        "completions": forgotten,
+        "notes": list(result.notes),
+        "completions": [asdict(completion) for completion in result.completions],
         "edit": {**result.edit.about, **report},
     }
 
 
 def plain_measurements(measured: Mapping[str, Measurement]) -> dict[str, Any]:
-    """Measurements by metric, as JSON can hold them."""
+    """Return measurements by metric, as JSON can hold them."""
     return {name: finite(asdict(m)) for name, m in measured.items()}
 
 
-def resolved_yaml(result: RunResult) -> str:
-    """The config as it was run: enough to run again."""
-    return f"# zu run {json.dumps(result.config.name)}, as resolved\n{result.config.to_yaml()}"
+def resolved_yaml(config: Config) -> str:
+    """Return the config as it was run: enough to run again."""
+    return f"# zu run {json.dumps(config.name)}, as resolved\n{config.to_yaml()}"
 
 
 def finite(value: Any) -> Any:
-    """The same, with infinite and undefined numbers as text: JSON holds none, and null would hide which it was."""
+    """Return the same, infinite and undefined numbers as text: JSON holds none, and null would hide which it was."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, Mapping):

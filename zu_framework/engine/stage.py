@@ -1,23 +1,30 @@
-"""From a configuration to the components it names: specs found, options typed, implementations imported."""
+"""One stage of a run: its components with their typed options, what they need, and the sites that they work at."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, cast
 
-from zu_framework.config import COMPONENT_GROUPS, Config, StageConfig, options_from
-from zu_framework.errors import ConfigError, in_stage
+from zu_framework.config import COMPONENT_GROUPS, STAGE_GROUPS, Component, Config, StageConfig, options_from
+from zu_framework.contracts import RunContext
+from zu_framework.errors import ConfigError, DataError, in_stage
+from zu_framework.models import CheckpointInfo, LanguageModel
+from zu_framework.problem import Request, Site
 from zu_framework.registry.components import Registered
 from zu_framework.registry.manager import Plugins
-from zu_framework.specs import MetricSpec, ModelSolverSpec, SolverSpec, TargetSpec
+from zu_framework.specs import MOMENTS, LocatorSpec, ModelSolverSpec, SolverSpec
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """One component that the configuration chose, with its typed options."""
+    """One component that the configuration chose.
+
+    Args:
+        registered: The component and the plugin that offers it.
+        options: Its options dataclass.
+    """
 
     registered: Registered
     options: Any
@@ -27,56 +34,49 @@ class Chosen:
         """Its registration."""
         return self.registered.spec
 
-    def load(self) -> Any:
-        """Its implementation."""
-        return self.registered.load()
-
-
-@dataclass(frozen=True)
-class Parts:
-    """The components of a run, by config group, and the metrics in the table's order. then: those of further stages."""
-
-    chosen: Mapping[str, Chosen]
-    metrics: tuple[Chosen, ...]
-    group_size: int
-    then: tuple[Parts, ...] = ()
-
-    def __getitem__(self, group: str) -> Chosen:
-        if group not in self.chosen:
-            raise ConfigError(f"the configuration has no group {group!r}: add {group}: {{name: ...}}")
-        return self.chosen[group]
-
-    def metric_functions(self) -> dict[str, Callable[..., Any]]:
-        """The metrics by name, each with its options bound: `metric(scorer, data)`."""
-        return {
-            metric.spec.name: partial(metric.load(), options=metric.options)
-            if fields(metric.spec.options)
-            else metric.load()
-            for metric in self.metrics
-        }
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.registered.spec.name
 
     @property
     def needs(self) -> frozenset[str]:
-        """What the solver declares under its options."""
-        spec = self["solver"].spec
-        assert isinstance(spec, SolverSpec | ModelSolverSpec)
-        return spec.needs_of(self["solver"].options)
+        """What it needs under its options."""
+        return self.registered.spec.needs_of(self.options)
+
+    def load(self) -> Any:
+        """Return its implementation, imported on first use."""
+        return self.registered.load()
+
+    def remedy(self, need: str) -> str:
+        """Return the way out where a need cannot be met, as its registration words it; "" without one."""
+        said = self.registered.spec.remedies.get(need, "")
+        return f": {said}" if said else ""
+
+
+@dataclass
+class Stage:
+    """What is edited together: locator, collector, target builder and solver, by group.
+
+    Args:
+        number: Its place in the run, from 0.
+        chosen: The four components by their group.
+        group_size: Requests that one pass takes; 0 for all.
+        sites: What the locator found, shallowest first; empty before `locate`.
+    """
+
+    number: int
+    chosen: Mapping[str, Chosen]
+    group_size: int
+    sites: tuple[Site, ...] = ()
+
+    def __getitem__(self, group: str) -> Chosen:
+        return self.chosen[group]
 
     @property
-    def stages(self) -> tuple[Parts, ...]:
-        """These components, then those of further stages."""
-        return (self, *self.then)
-
-    def names(self, group: str) -> str:
-        """The stages' components of a group in order, neighbours of the same name said once."""
-        return " then ".join(name for name, _ in groupby(stage[group].spec.name for stage in self.stages))
-
-    @property
-    def reads_text(self) -> bool:
-        """Whether any stage reads general text: for its statistics, or as documents."""
-        return any(
-            stage.moments or "documents" in stage.needs for stage in self.stages if "solver" in stage.chosen
-        )
+    def needs(self) -> frozenset[str]:
+        """What the solver needs under its options."""
+        return self["solver"].needs
 
     @property
     def solves_model(self) -> bool:
@@ -84,106 +84,154 @@ class Parts:
         return isinstance(self["solver"].spec, ModelSolverSpec)
 
     @property
-    def moments(self) -> frozenset[str]:
-        """The background statistics that solver and target builder need.
+    def reads_subject(self) -> bool:
+        """Whether requests are read at their subject."""
+        return not self.solves_model and "subject" in self["collector"].needs
 
-        Where a run makes several passes, the value moment changes with every write: it then comes from the key moment.
+    @property
+    def reads_text(self) -> bool:
+        """Whether general text is read: for its moments, or as documents."""
+        readers = self["solver"].needs | self["locator"].needs
+        return bool(self.moments()) or "documents" in readers
+
+    def moments(self, *, written_before: bool = False) -> frozenset[str]:
+        """Return the background statistics that solver and target builder need.
+
+        The value moment changes with every write. Where a site is written before it is solved for the last time, it
+        comes from the key moment.
+
+        Args:
+            written_before: Whether another stage writes the site too, or trained the model.
         """
-        return self.moments_of(again=bool(self.group_size))
-
-    def moments_of(self, *, again: bool) -> frozenset[str]:
-        """The same, told whether a site is written before it is solved for the last time."""
         if self.solves_model:
             return frozenset()
-        target = self["target"].spec
-        assert isinstance(target, TargetSpec)
-        wanted = (self.needs | target.needs_of(self["target"].options)) & {
-            "key_moment",
-            "value_moment",
-            "mean_value",
-        }
-        if again and "value_moment" in wanted:
+        wanted = (self.needs | self["target"].needs) & MOMENTS
+        if (written_before or self.group_size) and "value_moment" in wanted:
             wanted = (wanted - {"value_moment"}) | {"key_moment"}
         return frozenset(wanted)
 
+    def check_model(self, model: CheckpointInfo) -> None:
+        """Ask the locator whether it can serve a model whose weights are not loaded.
 
-def resolve(config: Config, plugins: Plugins, groups: tuple[str, ...] = tuple(COMPONENT_GROUPS)) -> Parts:
-    """Find and type every component that the configuration names, importing no implementation.
+        Raises:
+            ConfigError: It cannot; the message says the way out.
+        """
+        locator = self["locator"]
+        spec = cast(LocatorSpec, locator.spec)
+        if spec.check:
+            with in_stage(self.number):
+                locator.registered.load(spec.check)(locator.options, model)
 
-    groups: those that must be there. Raises `ConfigError`, `UnknownName` or `PluginError`.
+    def check_facts(self, forget: Sequence[Request], retain: Sequence[Request]) -> None:
+        """Check that the facts carry what this stage reads of them.
+
+        Raises:
+            ConfigError: The solver reads facts to retain, and there are none.
+            DataError: A fact has no subject, where the collector reads there.
+        """
+        solver, collector = self["solver"], self["collector"]
+        retains = not self.solves_model and "retain_keys" in self.needs
+        with in_stage(self.number):
+            if retains and not retain:
+                raise ConfigError(
+                    f"solver {solver.name!r} reads facts to retain under these options, and there are none"
+                    f"{solver.remedy('retain_keys') or ': give them by data.retain'}"
+                )
+            read = (*forget, *retain) if retains else forget
+            without = next((request for request in read if request.subject is None), None)
+            if self.reads_subject and without is not None:
+                raise DataError(
+                    f"{without.source or repr(without.prompt)}: no subject, which collector {collector.name!r} reads"
+                    f"{collector.remedy('subject')}"
+                )
+
+    def locate(self, lm: LanguageModel, requests: Sequence[Request], context: RunContext) -> None:
+        """Find this stage's sites, each verified to compute `W k + b`.
+
+        Raises:
+            ConfigError: The locator cannot serve this model, or finds nothing.
+        """
+        locator = self["locator"]
+        with in_stage(self.number):
+            sites: list[Site] = list(locator.load()(lm, requests, locator.options, context))
+            if not sites:
+                raise ConfigError(
+                    f"locator {locator.name!r} found no site: give layers, for example locator.layers=[3]"
+                )
+            sites.sort(key=lambda site: site.layer)
+            for site in sites:
+                lm.verify(site)
+        self.sites = tuple(sites)
+
+
+def resolve_stages(config: Config, plugins: Plugins) -> tuple[Stage, ...]:
+    """Return the stages with their components found and options typed; no implementation is imported.
+
+    Raises:
+        ConfigError: A group is missing, an option unknown or mistyped.
+        UnknownName: A component that no plugin offers.
+        PluginError: Two plugins offer the component.
     """
-    first, *then = [_stage(config, stage, plugins, groups) for stage in config.stages]
-    metrics = tuple(_metric(name, config, plugins) for name in config.evaluate.metrics)
-    for name in config.evaluate.options:
-        if name not in config.evaluate.metrics:
-            raise ConfigError(
-                f"evaluate.options gives options to {name!r}, which evaluate.metrics does not list: "
-                f"{', '.join(config.evaluate.metrics)}"
-            )
-    return replace(first, metrics=metrics, then=tuple(then))
+    stages = []
+    for stage in config.stages:
+        with in_stage(stage.number):
+            stages.append(_resolve(config, stage, plugins))
+    return tuple(stages)
 
 
-def require_retain(parts: Parts, retain: Sequence[Any]) -> None:
-    """Raise `ConfigError` where a stage protects facts to keep, and there are none."""
-    for number, stage in enumerate(parts.stages):
-        if retain or "solver" not in stage.chosen or stage.solves_model:  # an evaluation has no solver
-            continue
-        if "retain_keys" in stage.needs:
-            with in_stage(number):
-                raise ConfigError(
-                    f"solver {stage['solver'].spec.name!r} protects facts to keep under these options, and there are "
-                    "none: give them (data.retain, or `retain` of zu.unlearn), or set its retain_weight to 0"
-                )
-
-
-def _stage(config: Config, stage: StageConfig, plugins: Plugins, groups: tuple[str, ...]) -> Parts:
-    """The components of one stage."""
-    with in_stage(stage.number):
-        return _parts(config, stage, plugins, groups)
-
-
-def _parts(config: Config, stage: StageConfig, plugins: Plugins, groups: tuple[str, ...]) -> Parts:
-    chosen: dict[str, Chosen] = {}
-    named = {**config.components, **stage.components}
-    for group, kind in COMPONENT_GROUPS.items():
-        component = named.get(group)
-        if component is None:
-            if group in groups and group != "background":
-                raise ConfigError(
-                    f"config {config.name!r} has no group {group!r}: add `{group}: {{name: ...}}`; "
-                    f"names: {', '.join(plugins.registry.names(kind))}"
-                )
-            continue
-        registered = plugins.registry.get(kind, component.name)
-        options = options_from(registered.spec, component.options, where=group, origins=stage.origins)
-        chosen[group] = Chosen(registered, options)
-    size = named["solver"].group_size if "solver" in named else None
+def _resolve(config: Config, stage: StageConfig, plugins: Plugins) -> Stage:
+    for group in STAGE_GROUPS:
+        if group not in stage.components:
+            raise missing(config, group, plugins)
+    chosen = {group: choose(stage.components[group], plugins, stage.origins) for group in STAGE_GROUPS}
+    size = stage.components["solver"].group_size
     if size is None:
-        size = chosen["solver"].spec.group_size if "solver" in chosen else 0
-    parts = Parts(chosen, (), size)
-    if "background" in groups and "background" not in chosen and "documents" in parts.needs:
+        spec = cast(SolverSpec | ModelSolverSpec, chosen["solver"].spec)
+        size = spec.group_size or 0
+    found = Stage(stage.number, chosen, size)
+    if found.reads_text and "background" not in config.components:
+        moments = ", ".join(sorted(found.moments()))
+        read = f"needs statistics of general text ({moments})" if moments else "reads general text"
         raise ConfigError(
-            f"solver {parts['solver'].spec.name!r} reads general text: add `background: {{name: text, path: ...}}`"
+            f"solver {found['solver'].name!r} with target {found['target'].name!r} {read}: "
+            "add `background: {name: text, path: ...}`"
         )
-    if "background" in groups and "background" not in chosen and parts.moments:
-        raise ConfigError(
-            f"solver {parts['solver'].spec.name!r} with target {parts['target'].spec.name!r} needs statistics of "
-            f"general text ({', '.join(sorted(parts.moments))}): add `background: {{name: text, path: ...}}`"
-        )
-    return parts
+    return found
 
 
-def _metric(name: str, config: Config, plugins: Plugins) -> Chosen:
-    """A metric with its options. Raises `ConfigError` where it compares with a reference model that is not given."""
-    registered = plugins.registry.get(MetricSpec.kind, name)
-    assert isinstance(registered.spec, MetricSpec)
-    given = config.evaluate.options.get(name) or {}
-    if not isinstance(given, Mapping):
-        raise ConfigError(f"evaluate.options.{name} is a mapping of options, got {given!r}")
-    options = options_from(registered.spec, given, where=f"evaluate.options.{name}", origins=config.origins)
-    if "reference" in registered.spec.needs_of(options) and config.evaluate.reference is None:
-        raise ConfigError(
-            f"metric {name!r} compares with a model that was retrained without the forget facts: give it by "
-            "evaluate.reference=FOLDER, or leave the metric out of evaluate.metrics"
-        )
-    return Chosen(registered, options)
+def choose(component: Component, plugins: Plugins, origins: Mapping[str, str]) -> Chosen:
+    """Return the component that a group names, its options typed."""
+    registered = plugins.registry.get(COMPONENT_GROUPS[component.group], component.name)
+    where = component.group
+    return Chosen(registered, options_from(registered.spec, component.options, where=where, origins=origins))
+
+
+def missing(config: Config, group: str, plugins: Plugins) -> ConfigError:
+    """Return the error about a group that a configuration lacks."""
+    return ConfigError(
+        f"config {config.name!r} has no group {group!r}: add `{group}: {{name: ...}}`; "
+        f"names: {', '.join(plugins.registry.names(COMPONENT_GROUPS[group]))}"
+    )
+
+
+def names_of(stages: Sequence[Stage], group: str) -> str:
+    """Return the stages' components of a group in order, neighbours of the same name said once."""
+    return " then ".join(name for name, _ in groupby(stage[group].name for stage in stages))
+
+
+def wanted_moments(stages: Sequence[Stage]) -> dict[frozenset[str], list[Site]]:
+    """Return which sites want which moments, over all stages; sites that want alike share a sweep of the text."""
+    located: dict[str, Site] = {}
+    wanted: dict[str, frozenset[str]] = {}
+    visits = [site.name for stage in stages for site in stage.sites]
+    for stage in stages:
+        trained = any(before.solves_model for before in stages[: stage.number])
+        for site in stage.sites:
+            moments = stage.moments(written_before=trained or visits.count(site.name) > 1)
+            located[site.module] = site
+            wanted[site.module] = wanted.get(site.module, frozenset()) | moments
+    shared: dict[frozenset[str], list[Site]] = {}
+    for module, moments in wanted.items():
+        if moments:
+            shared.setdefault(moments, []).append(located[module])
+    return dict(sorted(shared.items(), key=lambda one: sorted(one[0])))

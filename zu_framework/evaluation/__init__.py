@@ -5,6 +5,7 @@ from __future__ import annotations
 from zu_framework.evaluation.answer_space import settle_answers
 from zu_framework.evaluation.audits import Finding, control_facts, finding, verdict
 from zu_framework.evaluation.intervals import interval, mean, ratio
+from zu_framework.evaluation.matching import fold, stands_in
 from zu_framework.evaluation.measure import Metric, measure, measure_with
 from zu_framework.evaluation.scorer import Cost, Scorer
 from zu_framework.evaluation.table import before_after_table, counted
@@ -19,6 +20,7 @@ __all__ = [
     "control_facts",
     "counted",
     "finding",
+    "fold",
     "interval",
     "mean",
     "measure",
@@ -26,5 +28,6 @@ __all__ = [
     "ratio",
     "read_texts",
     "settle_answers",
+    "stands_in",
     "verdict",
 ]

@@ -58,7 +58,14 @@ class Finding:
         return 0.0
 
     def holds(self, limit: float) -> bool:
-        """Return whether the attack gets at most `limit` percentage points more than chance."""
+        """Return whether the edit holds under the attack.
+
+        Args:
+            limit: Percentage points that the attack may get above chance.
+
+        Returns:
+            True where it gets no more, or could not be made.
+        """
         return self.share is None or self.share - self.chance <= limit
 
 
@@ -119,11 +126,14 @@ def finding(
 
 
 def verdict(findings: Sequence[Finding], limit: float) -> str:
-    """Return one sentence: how many attacks hold, and what the worst that does not brings back.
+    """Sum up findings in one sentence.
 
     Args:
         findings: All variants; an attack holds where all its variants do.
         limit: Percentage points above chance.
+
+    Returns:
+        How many attacks hold, and what the worst that does not brings back.
     """
     if not findings:
         return "no attack could be made"

@@ -36,11 +36,14 @@ class Predictions:
             self.kept[row] = _log_probabilities(logits[self.places[row]]).cpu()
 
     def divergence(self, row: int, logits: Tensor) -> list[float]:
-        """Return KL(kept || now) in nats at each of a row's places.
+        """Compare what is kept of a row with what another model says.
 
         Args:
             row: Its number.
-            logits: What another model says of all the row's predicted tokens (t, v).
+            logits: What that model says of all the row's predicted tokens (t, v).
+
+        Returns:
+            KL(kept || now) in nats at each of the row's places.
         """
         if not self.places[row]:
             return []
@@ -53,12 +56,15 @@ class Predictions:
 
 
 def spread_places(lengths: Sequence[int], vocabulary: int, numbers: int = NUMBERS_KEPT) -> list[list[int]]:
-    """Return, for rows of so many predicted tokens, which to keep: all, or as many as memory holds, evenly spaced.
+    """Choose which predicted tokens of rows to keep: all, or as many as memory holds, evenly spaced.
 
     Args:
         lengths: Predicted tokens of each row.
         vocabulary: Numbers that one token takes.
         numbers: How many may be kept.
+
+    Returns:
+        For each row, places from 0.
     """
     total = sum(lengths)
     most = max(1, numbers // vocabulary)

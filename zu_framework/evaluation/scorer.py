@@ -128,9 +128,7 @@ class Scorer:
             DataError: A probe is longer than the model's positions.
         """
         new = [probe for probe in dict.fromkeys(probes) if probe not in self._scores]
-        rows = [
-            self.row_of(probe, encode_answer(self.lm, probe.answer, probe.prompt)) for probe in new
-        ]
+        rows = [self.row_of(probe, encode_answer(self.lm, probe.answer, probe.prompt)) for probe in new]
         for index, score, _ in self._forward(rows, "scoring answers"):
             self._scores[new[index]] = score
         self.cost.probes += len(new)
@@ -194,24 +192,23 @@ class Scorer:
         return [self._texts[text] for text in texts]
 
     def predict(self, texts: Sequence[str]) -> None:
-        """Score texts, and keep what this model predicts in them: a later model's scorer compares with it.
+        """Score texts, and store what this model predicts in them: a later model's scorer compares with it.
 
         Args:
-            texts: As for `score_texts`. Of long lists evenly spaced tokens are kept (see `Predictions`).
+            texts: As for `score_texts`. Of long lists evenly spaced tokens are stored (see `Predictions`).
         """
         if tuple(texts) not in self._predictions:
             self._read(texts, self._kept_predictions(texts))
 
     def divergence(self, texts: Sequence[str]) -> list[list[float]] | None:
-        """Return KL(untouched || this model) in nats at each token that the untouched model's scorer kept, by text.
-
-        The texts are scored on the way.
+        """Compare this model's predictions with the untouched model's; the texts are scored on the way.
 
         Args:
-            texts: Those that the untouched model's scorer was asked for.
+            texts: Those that the untouched model's scorer was asked to `predict`.
 
         Returns:
-            A list a text; None without an untouched model, or where it was not asked to `predict` the texts.
+            KL(untouched || this model) in nats at each token that the untouched model's scorer stored, by text. None
+            without an untouched model, or where it was not asked for these texts.
         """
         before = None if self.untouched is None else self.untouched._predictions.get(tuple(texts))
         return None if before is None else self._read(texts, before, compare=True)
@@ -241,7 +238,9 @@ class Scorer:
         Raises:
             DataError: A prompt fills the model's positions.
         """
-        wanted = [p for p in dict.fromkeys(prompts) if p not in self._continued or self._short(p, max_new_tokens)]
+        wanted = [
+            p for p in dict.fromkeys(prompts) if p not in self._continued or self._short(p, max_new_tokens)
+        ]
         rows = {prompt: encode_prompt(self.lm, prompt).ids for prompt in wanted}
         groups: dict[int, list[str]] = {}
         for prompt, ids in rows.items():

@@ -15,7 +15,7 @@ TOKENS_AT_ONCE = 256  # rows of logits that are turned into probabilities at a t
 
 
 def scores_of(logits: Tensor, tokens: Tensor, counts: Sequence[int]) -> list[Score]:
-    """Return the score of each row's continuation.
+    """Score each row's continuation.
 
     Where the logits are not finite the token is no argmax, has no probability, and ranks last.
 
@@ -23,6 +23,9 @@ def scores_of(logits: Tensor, tokens: Tensor, counts: Sequence[int]) -> list[Sco
         logits: (m, v) that predict the rows' tokens, one row after the other.
         tokens: What they are (m,).
         counts: Tokens of each row; they sum to m.
+
+    Returns:
+        A score a row.
     """
     parts = [column.split(list(counts)) for column in _token_numbers(logits, tokens)]
     return [
@@ -63,7 +66,14 @@ def _token_numbers(logits: Tensor, tokens: Tensor) -> tuple[Tensor, ...]:
 
 
 def joined(windows: Sequence[Score]) -> Score:
-    """Return the score of a text, of those of its windows."""
+    """Join the scores of a text's windows.
+
+    Args:
+        windows: In their order.
+
+    Returns:
+        The score of the text.
+    """
     return Score(
         exact=all(window.exact for window in windows),
         log_probability=math.fsum(window.log_probability for window in windows),

@@ -10,7 +10,7 @@ TEXT_TOKENS = 2**18  # of a text that are read at most: memory is bounded, whate
 
 
 def text_windows(lm: LanguageModel, text: str, most: int) -> Iterator[Row]:
-    """Yield rows that together predict every token of a text but its first, each once.
+    """Cut a text into windows that together predict each of its tokens but the first, once.
 
     Where the tokenizer has a BOS each window starts with it; else windows share one token.
 
@@ -18,6 +18,9 @@ def text_windows(lm: LanguageModel, text: str, most: int) -> Iterator[Row]:
         lm: Says how the text is tokenized, and how much it takes.
         text: Of any length; the first `TEXT_TOKENS` tokens are read.
         most: Tokens that a window may have.
+
+    Yields:
+        A row a window.
     """
     ids = encode_all(lm.tokenizer, [text], TEXT_TOKENS)[0].ids
     begins = ids[0] == lm.tokenizer.bos_token_id
@@ -27,10 +30,13 @@ def text_windows(lm: LanguageModel, text: str, most: int) -> Iterator[Row]:
 
 
 def longest_input(lm: LanguageModel) -> int:
-    """Return how many positions a model has; without a limit of its own, more than any text.
+    """Read how many positions a model has.
 
     Args:
         lm: Its config names the limit.
+
+    Returns:
+        The limit; without one, more than any text.
     """
     limit = getattr(lm.model.config.get_text_config(), "max_position_embeddings", None)
     return limit if isinstance(limit, int) and limit > 1 else 2**31

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -148,7 +149,8 @@ def gram_norm(left: Tensor, gram: Tensor) -> float:
     Returns:
         ||left @ B||.
     """
-    return max(float(((left.T @ left) * gram).sum()), 0.0) ** 0.5
+    squared = float(((left.T @ left) * gram).sum())
+    return math.sqrt(max(squared, 0.0))
 
 
 def share_along(basis: Tensor, outputs: Tensor) -> float:

@@ -46,6 +46,25 @@ class CheckpointInfo:
     num_layers: int
     hidden_size: int
 
+    @classmethod
+    def of(cls, config: Any) -> CheckpointInfo:
+        """Return what a transformers config says.
+
+        Args:
+            config: Of a causal language model.
+
+        Raises:
+            ModelError: It says no number of layers, or no width.
+        """
+        text = config.get_text_config()
+        sizes = []
+        for name in ("num_hidden_layers", "hidden_size"):
+            value = getattr(text, name, None)
+            if not isinstance(value, int) or value < 1:
+                raise ModelError(f"the config of model type {config.model_type!r} has no {name} ({value!r})")
+            sizes.append(value)
+        return cls(str(config.model_type), *sizes)
+
 
 def check_folder(
     path: str,
@@ -83,7 +102,7 @@ def check_folder(
         check_vocabulary(tokenizer, int(text.vocab_size), f"{folder}: config.json's vocab_size")
         if not hasattr(config, "auto_map"):
             check_shapes(folder, headers, *_expected(folder, config))
-    return _info(config, source)
+    return CheckpointInfo.of(config)
 
 
 def dtype_of(name: Any, key: str = "model.path") -> Any:
@@ -264,12 +283,3 @@ def _expected(folder: Path, config: Any) -> tuple[dict[str, Any], str]:
             "",
         )  # the file's tensors are joined and renamed when they are loaded: the loader compares them
     return dict(model.state_dict()), str(model.base_model_prefix)
-
-
-def _info(config: Any, source: Source) -> CheckpointInfo:
-    text = config.get_text_config()
-    sizes = {name: getattr(text, name, None) for name in ("num_hidden_layers", "hidden_size")}
-    for name, value in sizes.items():
-        if not isinstance(value, int) or value < 1:
-            raise ModelError(f"{source.path}: its config has no {name} ({value!r})")
-    return CheckpointInfo(str(config.model_type), sizes["num_hidden_layers"] or 0, sizes["hidden_size"] or 0)

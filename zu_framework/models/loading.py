@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +12,7 @@ from transformers import AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from zu_framework.errors import ModelError
+from zu_framework.files import whole_folder
 from zu_framework.models.checkpoints import brief, check_folder, dtype_of, gguf_options, load_tokenizer
 from zu_framework.models.places import find_source
 
@@ -123,22 +122,23 @@ def _device_map(given: Any) -> Any:
 def save_checkpoint(
     model: Any, tokenizer: Any, folder: Path, also: Callable[[Path], None] | None = None
 ) -> None:
-    """Write model and tokenizer beside `folder`, then rename. Raises `ModelError` where it exists or cannot be made."""
-    if folder.exists():
-        raise ModelError(f"{folder} exists: choose another folder, or remove it")
-    partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
-    try:
-        partial.mkdir(parents=True)
+    """Write model and tokenizer; the folder appears whole or not at all, its modes by the umask.
+
+    Args:
+        model: A transformers model.
+        tokenizer: Its tokenizer.
+        folder: Where they go; must not exist.
+        also: Writes what belongs into the folder besides, before it appears.
+
+    Raises:
+        ModelError: The folder exists or cannot be written.
+    """
+    with whole_folder(folder, error=ModelError) as partial:
         with _without_bars():
             model.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
         if also is not None:
             also(partial)
-        os.rename(partial, folder)
-    except OSError as cause:
-        raise ModelError(f"{folder}: cannot be written: {cause.strerror or cause}") from cause
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextmanager

@@ -121,9 +121,7 @@ def read_tokens(lm: LanguageModel, module: str, rows: Sequence[Row]) -> Tensor:
 
     handle = lm.model.get_submodule(module).register_forward_hook(stop)
     try:
-        lm.model(
-            input_ids=made.input_ids, attention_mask=needed_mask(made.attention_mask), use_cache=False
-        )
+        lm.model(input_ids=made.input_ids, attention_mask=needed_mask(made.attention_mask), use_cache=False)
     except _Stop:
         pass
     finally:

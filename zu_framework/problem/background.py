@@ -39,6 +39,12 @@ class Background:
     def require(self, moment: str) -> Tensor:
         """Return a moment as it was given.
 
+        Args:
+            moment: Its name.
+
+        Returns:
+            The tensor.
+
         Raises:
             SolverError: It is not there.
         """
@@ -50,10 +56,13 @@ class Background:
         return found
 
     def value_moment_under(self, weight: Tensor) -> Tensor:
-        """Return M0 (o, o): as given, or else `W C W^T` in float64.
+        """Return the value moment: as given, or else `W C W^T` in float64.
 
         Args:
             weight: W (o, i).
+
+        Returns:
+            M0 (o, o).
 
         Raises:
             SolverError: Neither moment is there.
@@ -68,6 +77,9 @@ class Background:
 
         Args:
             moments: Names; what is not there stays away.
+
+        Returns:
+            A background with these moments.
         """
         if "value_moment" in moments and self.value_moment is None:
             moments = moments | {"key_moment"}

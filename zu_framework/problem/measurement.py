@@ -7,10 +7,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Measurement:
-    """One number and what it is made of. value = numerator / denominator times `factor`, or as `definition` says.
+    """One number and what it is made of.
 
-    grain: what one unit of the denominator is ("fact", "probe", "token"). unit: "%", "" ...
-    low, high: bounds of the value's bootstrap 95 % interval over facts, where there is one.
+    Args:
+        value: numerator / denominator, in percent where the unit says so, or what `definition` says.
+        numerator: What is counted.
+        denominator: Of how many.
+        grain: What one unit of the denominator is, in the singular: "fact", "probe", "token".
+        unit: "%" or "".
+        definition: What the number is, in words.
+        low: Lower bound of the value's bootstrap 95 % interval over facts; None where there is none.
+        high: Upper bound of it.
     """
 
     value: float
@@ -25,11 +32,17 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Score:
-    """What the model thinks of an answer or a text: every token the argmax, summed log-probability, number of tokens.
+    """How likely an answer or a text is under a model, teacher-forced.
 
-    Of each token: hits: whether it is the argmax; token_log_probabilities, in nats; expected, deviations: mean and
-    standard deviation of the log-probability of a token drawn from what the model predicts there; ranks: one more than
-    the number of tokens that the model finds likelier.
+    Args:
+        exact: Whether every token is the argmax.
+        log_probability: Of all tokens together, in nats.
+        tokens: How many there are.
+        hits: Of each token, whether it is the argmax.
+        token_log_probabilities: Of each token, in nats.
+        expected: Of each place, the mean log-probability of a token drawn from what the model predicts there.
+        deviations: Of each place, the standard deviation of that log-probability.
+        ranks: Of each token, one more than the number of tokens that the model finds likelier.
     """
 
     exact: bool

@@ -13,7 +13,9 @@ from zu_framework.problem.background import Background
 
 @dataclass(frozen=True)
 class EditProblem:
-    """Everything a solver sees of one site. Outputs of all kinds are without the bias.
+    """Everything a solver sees of one site.
+
+    Outputs of all kinds are without the bias.
 
     Args:
         weight: W (o, i), float32 or float64.

@@ -13,10 +13,13 @@ from zu_framework.problem.requests import Request
 
 @dataclass(frozen=True)
 class ReadPrompt:
-    """A text and the character before which it is read: the token that holds character `read_end - 1`.
+    """A text, and where it is read.
 
-    at_end: it is read at the last token instead, where the model is about to answer: under a chat template that is not
-    the text's own.
+    Args:
+        text: As it is tokenized.
+        read_end: One past the character whose token is read.
+        at_end: Read at the last token instead, where the model is about to answer: under a chat template that is not
+            the text's own.
     """
 
     text: str
@@ -28,8 +31,12 @@ class ReadPrompt:
 class ReadPlan:
     """Which texts are read for each request, drawn once before any write and shared by collector and targets.
 
-    prompts[r][c]: request r in context c; context 0 is the bare prompt. weights (c,): they sum to one.
-    anchors[r]: the row "<subject> is a" whose next-token distribution a target state should keep; None without subject.
+    Args:
+        requests: n facts.
+        prompts: A row a request, all of equally many contexts; the first of each row is the bare prompt.
+        weights: One a context; they sum to one.
+        anchors: One a request: the row "<subject> is a", whose next-token distribution a target state should not
+            change; None without a subject.
     """
 
     requests: tuple[Request, ...]
@@ -38,7 +45,14 @@ class ReadPlan:
     anchors: tuple[ReadPrompt | None, ...]
 
     def subset(self, indices: Sequence[int]) -> ReadPlan:
-        """The plan of some of the requests, in the order given."""
+        """Return the plan of some of the requests.
+
+        Args:
+            indices: Of the requests, in the order wanted.
+
+        Returns:
+            The plan, with the same contexts and weights.
+        """
         return replace(
             self,
             requests=tuple(self.requests[i] for i in indices),
@@ -49,10 +63,16 @@ class ReadPlan:
 
 @dataclass(frozen=True)
 class Representations:
-    """keys (i, m), values (o, m): `values = W @ keys`, without bias; bare_*: of the bare prompts, (i, n) and (o, n).
+    """What a site reads and gives for n requests: a column a request (m = n), or a column a request and context.
 
-    Averaged over contexts, m = n: a column a request. Otherwise a column a context: request_of (m,) says whose it is,
-    scale (m,) what the column was multiplied with (the root of its weight), so that squared errors weigh as asked.
+    Args:
+        keys: (i, m).
+        values: (o, m) = W @ keys, without the bias.
+        bare_keys: (i, n), of the bare prompts.
+        bare_values: (o, n), of the bare prompts.
+        request_of: (m,), whose column it is; None where m = n.
+        scale: (m,), what a column was multiplied with (the root of its weight), so that squared errors weigh as asked;
+            None for 1.
     """
 
     keys: Tensor
@@ -63,16 +83,27 @@ class Representations:
     scale: Tensor | None = None
 
     def spread(self, per_request: Tensor) -> Tensor:
-        """A quantity of each request (d, n) at each column (d, m), scaled as the column is."""
+        """Spread a quantity of each request over its columns.
+
+        Args:
+            per_request: (d, n).
+
+        Returns:
+            (d, m), scaled as the columns are.
+        """
         columns = per_request if self.request_of is None else per_request[:, self.request_of]
         return columns if self.scale is None else columns * self.scale.to(columns)
 
 
 @dataclass(frozen=True)
 class TargetStates:
-    """targets (o, n): the outputs wanted; sensitive (o, n) or None: outputs that say the answer; all without bias.
+    """What a site should give, a column for each of the representations; without the bias.
 
-    report: what the builder measured, for the log. states: named (o, n) tensors worth keeping (`z`).
+    Args:
+        targets: (o, m), the outputs wanted.
+        sensitive: (o, m), outputs that make the model say the answer; None where the solver does not need them.
+        report: What the builder measured, for the log.
+        states: Named tensors (o, n) worth storing, such as `z`.
     """
 
     targets: Tensor

@@ -2,35 +2,68 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from zu_framework.errors import DataError
+
+# strip() leaves the invisible marks that texts bring along from web pages and editors
+_EDGES = re.compile(r"\A[\s\u200b\u2060\ufeff]+|[\s\u200b\u2060\ufeff]+\Z")
+
+# Thai, Lao, Myanmar, Hangul, Khmer, kana, Han: words of these scripts stand, or take their endings, without a space
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
+    "\uac00-\ud7af\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff]"
+)
 
 
 @dataclass(frozen=True)
 class Probe:
-    """A prompt and the answer whose likelihood is measured after it; aliases: other texts that say the same."""
+    """A prompt, and the answer whose likelihood is measured after it.
+
+    Args:
+        prompt: The full text; white space at its end is cut, but for a line break.
+        answer: The answer; white space around it is cut.
+        aliases: Other texts that say the answer. Probes of equal prompt and answer are equal, whatever their aliases.
+    """
 
     prompt: str
     answer: str
-    aliases: tuple[str, ...] = field(
-        default=(), compare=False
-    )  # a probe is what is scored: prompt and answer
+    aliases: tuple[str, ...] = field(default=(), compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "prompt", prompt_text(self.prompt))
+        object.__setattr__(self, "answer", stripped(self.answer))
 
 
 @dataclass(frozen=True)
 class Request:
-    """One fact to forget.
+    """One fact, to forget or to retain.
 
-    prompt: the full text that asks for it, subject filled in, without a trailing space. answer: the sensitive answer.
-    subject, subject_start: the subject and its character offset in `prompt` (default: its last occurrence);
-    None for question/answer data without a subject. target: a neutral text for this request alone.
-    source: where it came from, for messages. All else is read by metrics only. paraphrases: other prompts with the same
-    answer; neighbours: probes of other facts that must stay. alternative: an answer that preference metrics set against
-    the true one (CounterFact's `target_new`); paraphrased_answer, perturbed_answers: right and wrong rewordings of it
-    (TOFU's truth ratio); choices: of a multiple-choice question, the answer among them; implied: questions that follow
-    from this fact and others (MQuAKE's multi-hop questions); aliases: other texts that say the answer (MQuAKE, zsRE).
+    Args:
+        prompt: The full text that asks for it, its subject filled in; white space at its end is cut, but for a line
+            break.
+        answer: What the model is to forget, or to retain; white space around it is cut.
+        subject: What the fact is about; None for questions without one. White space around it is cut.
+        subject_start: The subject's first character in `prompt`. By default `find_subject` says where it stands.
+        id: A name for the fact.
+        target: A neutral text for this fact alone.
+        paraphrases: Other full prompts with the same answer. Metrics read these and all that follows.
+        neighbours: Probes of other facts, which must stay.
+        source: Where the fact came from, for messages.
+        alternative: An answer that preference metrics set against the true one (CounterFact's `target_new`).
+        paraphrased_answer: A right rewording of the answer (TOFU's truth ratio).
+        perturbed_answers: Wrong rewordings of the answer.
+        choices: Of a multiple-choice question, the answer among them.
+        implied: Questions that follow from this fact and others (MQuAKE's multi-hop questions).
+        aliases: Other texts that say the answer (MQuAKE, zsRE).
+        extra: What a plugin's metric reads besides, by name, as JSON holds it.
+
+    Raises:
+        DataError: Prompt, answer or subject is empty, or the subject is not in the prompt.
     """
 
     prompt: str
@@ -48,20 +81,32 @@ class Request:
     choices: tuple[str, ...] = ()
     implied: tuple[Probe, ...] = ()
     aliases: tuple[str, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        if not self.prompt or not self.answer.strip():
+        clean: dict[str, Any] = {"prompt": prompt_text(self.prompt), "answer": stripped(self.answer)}
+        clean["paraphrases"] = tuple(map(prompt_text, self.paraphrases))
+        if not clean["prompt"].strip() or not clean["answer"]:
             raise DataError(f"{self._where}: prompt and answer must not be empty")
-        if self.subject is None:
-            return
-        if not self.subject:
+        if self.subject is not None:
+            clean |= self._placed(clean["prompt"], self.subject)
+        for name, value in clean.items():
+            object.__setattr__(self, name, value)
+
+    def _placed(self, prompt: str, given: str) -> dict[str, Any]:
+        """The subject without white space around it, and where it starts."""
+        subject = stripped(given)
+        if not subject:
             raise DataError(f"{self._where}: the subject is empty; leave it out for data without subjects")
-        start = self.prompt.rfind(self.subject) if self.subject_start is None else self.subject_start
-        if start < 0 or not self.prompt.startswith(self.subject, start):
+        if self.subject_start is None:
+            start = find_subject(prompt, subject)
+        else:
+            start = self.subject_start + given.index(subject)
+        if start < 0 or not prompt.startswith(subject, start):
             raise DataError(
-                f"{self._where}: subject {self.subject!r} does not occur in prompt {self.prompt!r}"
+                f"{self._where}: subject {subject!r} does not occur in prompt {prompt!r}{nearly(prompt, subject)}"
             )
-        object.__setattr__(self, "subject_start", start)
+        return {"subject": subject, "subject_start": start}
 
     @property
     def _where(self) -> str:
@@ -77,12 +122,17 @@ class Request:
 
 @dataclass(frozen=True)
 class DataSplit:
-    """What a data set yields: the facts to forget, the facts to keep, and text that perplexity may be measured on.
+    """What a data set yields: facts, and the texts that they are measured on.
 
-    others: named sets of questions that are measured besides (TOFU's `real_authors`, `world_facts`; MMLU's subjects).
-    They should stay, but for those whose names begin with `forget` (RWKU's adversarial probes) and for `holdout`, of
-    which no training knew.
-    texts: named verbatim texts: `forget`, `retain`, and `holdout`, which no training saw (MUSE).
+    Args:
+        forget: The facts to forget.
+        retain: The facts to retain.
+        heldout_texts: General text that perplexity may be measured on.
+        others: Named sets of questions that are measured besides (TOFU's `real_authors`, `world_facts`; MMLU's
+            subjects). They should stay, but for those whose names begin with `forget` (RWKU's adversarial probes) and
+            for `holdout`, of which no training knew.
+        texts: Named verbatim texts: `forget`, `retain`, and `holdout`, which no training saw (MUSE).
+        notes: What the user should know of how the data were read, a sentence each.
     """
 
     forget: tuple[Request, ...]
@@ -90,3 +140,55 @@ class DataSplit:
     heldout_texts: tuple[str, ...] = ()
     others: Mapping[str, tuple[Request, ...]] = field(default_factory=dict)
     texts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def find_subject(prompt: str, subject: str) -> int:
+    """Return the first character of the subject in a prompt, -1 where it is not in there.
+
+    The last occurrence that is no part of a longer word counts ("Niger" in "Niger borders Nigeria" is the first word).
+    Where each is part of a longer word (an ending is attached), the last one counts. In scripts that write words
+    without spaces between them every occurrence stands for itself.
+
+    Args:
+        prompt: The full prompt.
+        subject: The subject, without white space around it.
+    """
+    start = last = prompt.rfind(subject)
+    while start >= 0:
+        if not (_inside_word(prompt, start) or _inside_word(prompt, start + len(subject))):
+            return start
+        start = prompt.rfind(subject, 0, start + len(subject) - 1)
+    return last
+
+
+def nearly(prompt: str, subject: str) -> str:
+    """Return a hint for a subject that a prompt holds in another spelling; "" where it does not."""
+    start = prompt.casefold().find(subject.casefold())
+    if start >= 0 and len(prompt.casefold()) == len(prompt):
+        return f"; it is written {prompt[start : start + len(subject)]!r} there"
+    forms = [unicodedata.normalize("NFC", text) for text in (prompt, subject)]
+    return "; the two are written in different Unicode normal forms: use NFC" if forms[1] in forms[0] else ""
+
+
+def stripped(text: str) -> str:
+    """Return a text without white space, zero-width spaces and byte order marks at its ends."""
+    return _EDGES.sub("", text)
+
+
+def prompt_text(text: str) -> str:
+    """Return a prompt without spaces at its end, because the answer brings its own; a line break stays."""
+    kept = text.rstrip()
+    return kept + "".join(mark for mark in text[len(kept) :] if mark == "\n")
+
+
+def _inside_word(text: str, at: int) -> bool:
+    """Whether the characters before and after a place belong to one word."""
+    if not 0 < at < len(text):
+        return False
+    before, after = text[at - 1], text[at]
+    if unicodedata.category(after).startswith("M"):  # an accent of the character before
+        return True
+    if _UNSPACED.match(before) or _UNSPACED.match(after):
+        return False
+    return (before.isalnum() or before == "_") and (after.isalnum() or after == "_")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -95,3 +95,27 @@ class Update:
             return self.dense.to(base)
         assert self.left is not None and self.right is not None
         return torch.addmm(base, self.left.to(base), self.right.to(base), beta=self.scale - 1.0)
+
+
+def composed(steps: Sequence[Update]) -> Update:
+    """Several factored steps as one: `s2 (s1 W + L1 R1) + L2 R2`.
+
+    Args:
+        steps: In the order written.
+
+    Returns:
+        One step.
+
+    Raises:
+        SolverError: A step is dense.
+    """
+    first, *rest = steps
+    for step in rest:
+        if first.left is None or first.right is None or step.left is None or step.right is None:
+            raise SolverError("a dense step cannot be composed into factors")
+        first = Update(
+            left=torch.cat([step.scale * first.left, step.left.to(first.left)], dim=1),
+            right=torch.cat([first.right, step.right.to(first.right)], dim=0),
+            scale=step.scale * first.scale,
+        )
+    return first

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import traceback
 from pathlib import Path
 
 from markupsafe import Markup
 
-from zu_framework.errors import PluginError, RunFolderError
+from zu_framework.errors import PluginError
 from zu_framework.evaluation.table import counted
+from zu_framework.files import write_text
 from zu_framework.registry.manager import Plugins, installed_plugins
 from zu_framework.reporting.page import PageSection, fill, page
 from zu_framework.reporting.run_report import RunReport, read_run
@@ -19,34 +19,38 @@ REPORT_FILE = "report.html"
 TILES = 6  # measurements that stand above all
 
 
-def write_run_page(folder: str | Path, *, lies: Path | None = None, plugins: Plugins | None = None) -> Path:
+def write_run_page(
+    folder: str | Path, *, location: Path | None = None, plugins: Plugins | None = None
+) -> Path:
     """Write report.html into a run folder, from what the folder holds alone; it is replaced whole or not at all.
 
-    lies: where the folder will lie once it is whole. Raises `RunFolderError` where it is no run folder, or read-only.
+    Args:
+        folder: The run folder.
+        location: Where it will lie once it is whole; default: where it is.
+        plugins: Whose sections are drawn; by default those of all that are installed.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        RunFolderError: It is no run folder, or read-only.
     """
     folder = Path(folder)
     plugins = plugins or installed_plugins()
     metrics = [r.spec for r in plugins.registry if isinstance(r.spec, MetricSpec)]
     run = read_run(
         folder,
-        lies=lies,
+        location=location,
         better={spec.name: spec.better for spec in metrics},
         summaries={spec.name: spec.summary for spec in metrics},
     )
     path = folder / REPORT_FILE
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    try:
-        partial.write_text(run_page(run, plugins), encoding="utf-8")
-        os.replace(partial, path)
-    except OSError as cause:
-        raise RunFolderError(f"{path}: cannot be written: {cause.strerror}") from cause
-    finally:
-        partial.unlink(missing_ok=True)
+    write_text(path, run_page(run, plugins), private=True)
     return path
 
 
 def run_page(run: RunReport, plugins: Plugins) -> str:
-    """The page as one HTML text."""
+    """Return the page as one HTML text."""
     about = run.about
     facts, sites = about.get("requests", 0), len(run.sites)
     names = [name for name in dict.fromkeys((*run.before, *run.after))][:TILES]
@@ -63,11 +67,11 @@ def run_page(run: RunReport, plugins: Plugins) -> str:
         ),
         footer=f"Made by zu_framework {about.get('versions', {}).get('zu_framework', '')} from the run folder "
         f"{run.name}. One file; it loads nothing.",
-    )  # fmt: skip
+    )
 
 
 def run_sections(run: RunReport, plugins: Plugins) -> list[PageSection]:
-    """Each registered section of this run; one that fails says so in its place."""
+    """Return each registered section of this run; one that fails says so in its place."""
     registry = plugins.registry
     offers = registry.components.get(SectionSpec.kind, {})
     ordered = sorted(
@@ -82,17 +86,17 @@ def run_sections(run: RunReport, plugins: Plugins) -> list[PageSection]:
             body = registry.get(SectionSpec.kind, name).load()(run)
             if body is not None and not isinstance(body, str):
                 raise PluginError(
-                    f"report section {name!r} answered {type(body).__name__}: it must return Markup, text or None"
+                    f"report section {name!r} returned {type(body).__name__}: it must return Markup, text or None"
                 )
         except Exception as cause:  # a stranger's section may raise anything: the page outlives it
-            sections.append(PageSection(name, title, _told(cause, offers[name][0].plugin), failed=True))
+            sections.append(PageSection(name, title, _failed(cause, offers[name][0].plugin), failed=True))
             continue
         if body is not None:
             sections.append(PageSection(name, title, body))
     return sections
 
 
-def _told(cause: Exception, plugin: str) -> Markup:
+def _failed(cause: Exception, plugin: str) -> Markup:
     story = "".join(traceback.format_exception(cause))
     return fill("failed.html", error=f"{type(cause).__name__}: {cause}", plugin=plugin, story=story)
 

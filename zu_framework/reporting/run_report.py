@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from safetensors import SafetensorError, safe_open
 
 from zu_framework.errors import RunFolderError
 from zu_framework.problem import Measurement
-from zu_framework.reporting.kept import Analysis, read_analysis, read_facts
+from zu_framework.reporting.analysis import Analysis, read_analysis, read_facts
+from zu_framework.store.audits import read_audit
+from zu_framework.store.fields import Fields
 from zu_framework.store.records import EDIT_FILE, UNDO_FILE
+from zu_framework.store.tensor_files import described
 
 METRICS_FILE = "metrics.json"
 
@@ -23,11 +25,23 @@ METRICS_FILE = "metrics.json"
 class RunReport:
     """What a section of the page may read of a run.
 
-    folder: where the run lies (or will lie, while it is being made), for commands; config: as resolved; before, after:
-    measurements by metric; about: of the edit (model, fingerprints, solver, versions ...); sites: what was reported at
-    each edited weight, a mapping a pass; records: module, layer, hashes and steps of each edited weight; completions:
-    those that the run printed; events: the log; facts: `facts.json`; analysis: `analysis.safetensors`, each None where
-    the run kept none. better: which way each metric is better, where known. undo: whether the originals were kept.
+    Args:
+        folder: Where the run lies, or will lie while it is being made; for commands.
+        config: As resolved.
+        before: Measurements of the untouched model, by metric.
+        after: Measurements of the edited model, by metric.
+        about: Of the edit: model, fingerprints, solver, versions ...
+        sites: What was reported at each edited weight, a mapping a pass.
+        records: Module, layer, hashes and steps of each edited weight.
+        completions: Those that the run printed.
+        events: The log.
+        facts: `facts.json`; None where the run has none.
+        analysis: `analysis.safetensors`; None where the run has none.
+        audit: `audit/metrics.json`; None where the run was not audited.
+        text_label: What a reader must know of the held-out text.
+        undo: Whether the original tensors lie in the folder.
+        better: The wanted direction of each metric, where known.
+        summaries: What each metric measures, where known.
     """
 
     folder: Path
@@ -41,6 +55,7 @@ class RunReport:
     events: list[Mapping[str, Any]]
     facts: Mapping[str, Any] | None
     analysis: Analysis | None
+    audit: Mapping[str, Any] | None = None
     text_label: str = ""
     undo: bool = True
     better: Mapping[str, str] = field(default_factory=dict)
@@ -55,13 +70,20 @@ class RunReport:
 def read_run(
     folder: Path,
     *,
-    lies: Path | None = None,
+    location: Path | None = None,
     better: Mapping[str, str] | None = None,
     summaries: Mapping[str, str] | None = None,
 ) -> RunReport:
-    """Read a run folder. lies: where it will lie once it is whole.
+    """Read a run folder.
 
-    Raises `RunFolderError`, naming the file, where the folder is none of a run or a file of it is damaged.
+    Args:
+        folder: Where it is.
+        location: Where it will lie once it is whole; default: where it is.
+        better: The wanted direction of each metric.
+        summaries: What each metric measures.
+
+    Raises:
+        RunFolderError: The folder is none of a run, or a file of it is damaged; the file is named.
     """
     if not folder.is_dir():
         raise RunFolderError(f"run folder {str(folder)!r} does not exist")
@@ -74,7 +96,7 @@ def read_run(
     except (KeyError, TypeError, ValueError, AttributeError) as cause:
         raise RunFolderError(f"{folder / METRICS_FILE} is not one of a run: {cause!r}") from cause
     return RunReport(
-        folder=lies or folder,
+        folder=location or folder,
         config=_yaml(folder / "config.yaml"),
         before=before,
         after=after,
@@ -85,6 +107,7 @@ def read_run(
         events=_log(folder / "log.jsonl"),
         facts=read_facts(folder),
         analysis=read_analysis(folder),
+        audit=read_audit(folder / "audit"),
         text_label=str(metrics.get("perplexity_text", "")),
         undo=(folder / UNDO_FILE).is_file(),
         better=better or {},
@@ -143,14 +166,9 @@ def _records(path: Path) -> dict[str, Mapping[str, Any]]:
     """What the edit file's metadata says of each weight; its tensors, which may be large, are not read."""
     if not path.is_file():
         return {}
-    try:
-        with safe_open(path, "pt") as opened:
-            about = json.loads((opened.metadata() or {}).get("zu", "{}"))
-        return {_name(entry): entry for entry in about.get("sites", [])}
-    except (SafetensorError, OSError, ValueError, KeyError) as cause:
-        raise RunFolderError(f"{path} is damaged or no safetensors file: {cause}") from cause
+    return {_name(entry): entry.values for entry in described(path).objects("sites")}
 
 
-def _name(entry: Mapping[str, Any]) -> str:
-    parameter = entry.get("parameter", "weight")
-    return entry["module"] if parameter == "weight" else f"{entry['module']}.{parameter}"
+def _name(entry: Fields) -> str:
+    parameter = entry.text("parameter")
+    return entry.text("module") if parameter == "weight" else f"{entry.text('module')}.{parameter}"

@@ -70,7 +70,8 @@ class Factors:
             written: Whether this run has written W before.
         """
         assert isinstance(solver.spec, SolverSpec)
-        declared, prepare = solver.spec.prepare, solver.load_prepare()
+        declared = solver.spec.prepare
+        prepare: Any = solver.load_prepare()
         if declared is None or prepare is None:
             return None
         reads = declared.reads_weight_under(options)

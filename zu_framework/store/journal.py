@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -12,7 +11,11 @@ from typing import Any, TextIO
 
 
 def peak_memory_bytes() -> int:
-    """The largest resident memory of this process so far."""
+    """Return the largest resident memory of this process so far, in bytes; 0 where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows has none
+        return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux kibibytes
 
@@ -34,6 +37,10 @@ class Journal:
         self._stream = stream
         for event in self.events:
             stream.write(json.dumps(event) + "\n")
+
+    def continue_in(self, stream: TextIO | None) -> None:
+        """Write the events from now on to this stream; None keeps them in memory alone."""
+        self._stream = stream
 
     def record(self, event: str, **data: Any) -> None:
         """Keep one event with its time in seconds since the start."""

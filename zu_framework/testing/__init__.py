@@ -3,6 +3,7 @@
 Needs the extra `test` (Hypothesis and pytest).
 """
 
+from zu_framework.testing.audit_contract import AuditContract
 from zu_framework.testing.contract import SolverContract
 from zu_framework.testing.model_contract import ModelSolverContract
 from zu_framework.testing.models import FAMILIES, tiny_model, tiny_tokenizer
@@ -10,6 +11,7 @@ from zu_framework.testing.problems import Shape, edit_problem, edit_problems, sh
 
 __all__ = [
     "FAMILIES",
+    "AuditContract",
     "ModelSolverContract",
     "Shape",
     "SolverContract",

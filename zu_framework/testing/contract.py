@@ -16,11 +16,10 @@ from torch import Tensor
 
 from zu_framework.engine.solving import solve
 from zu_framework.errors import DependentKeys, DependentRows, EmptyNullSpace
-from zu_framework.problem import EditProblem, Site, Update
+from zu_framework.problem import EditProblem, Update
 from zu_framework.registry.manager import installed_plugins
 from zu_framework.specs import SolverSpec
-from zu_framework.store.adapter import write_adapter
-from zu_framework.store.records import EditRecord, SiteRecord
+from zu_framework.store.adapter import write_lora
 from zu_framework.testing.problems import Shape, edit_problem, shapes
 
 # Subclasses share these tests, each with a solver of its own: Hypothesis warns of that, and means fixtures with state.
@@ -218,8 +217,7 @@ class SolverContract:
         if not update.exactly_low_rank:
             return
         folder = Path(tmp_path_factory.mktemp("adapter")) / "lora"
-        site = Site("layers.0.mlp", 0, "layers.0")
-        write_adapter(EditRecord((SiteRecord(site, "", "", (update,)),), {}), folder)
+        write_lora({"layers.0.mlp": [update]}, folder)
         held = load_file(folder / "adapter_model.safetensors")
         left, right = (held[f"base_model.model.layers.0.mlp.lora_{side}.weight"].double() for side in "BA")
         # the adapter holds float32: that is its rounding, and no other

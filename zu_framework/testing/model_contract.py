@@ -109,7 +109,7 @@ class ModelSolverContract:
 
 
 def _state(lm: LanguageModel) -> str:
-    return lm.fingerprint()
+    return lm.state_digest()
 
 
 def _flags(lm: LanguageModel) -> list[tuple[str, bool, bool]]:

@@ -13,7 +13,7 @@ class RidgeRemapOptions:
 
     def __post_init__(self) -> None:
         if not self.ridge > 0:
-            raise ConfigError(f"ridge must be above 0, got {self.ridge}")
+            raise ConfigError(f"ridge must be above 0, got {self.ridge}", option="ridge")
 
 
 @hookimpl

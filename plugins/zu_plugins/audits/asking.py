@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 
 from zu_framework import AuditFacts, LanguageModel, Outcome, Probe, Request, Scorer
@@ -55,22 +53,6 @@ def best_of(ways: Sequence[Outcome]) -> Outcome:
             row[at] if column[at] else "" for row, column, at in zip(texts, columns, places, strict=True)
         )
     return Outcome(answered, prompts)
-
-
-def stands_in(answers: Sequence[str], text: str) -> bool:
-    """Return whether an answer stands in a text as a word of its own, case and accents folded."""
-    folded = fold(text)
-    return any(
-        re.search(rf"(?<!\w){re.escape(fold(answer))}(?!\w)", folded) is not None
-        for answer in answers
-        if fold(answer)
-    )
-
-
-def fold(text: str) -> str:
-    """Return a text without case, accents and outer white space."""
-    parts = unicodedata.normalize("NFKD", text.casefold())
-    return "".join(c for c in parts if not unicodedata.combining(c)).strip()
 
 
 def answers_of(request: Request) -> tuple[str, ...]:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from zu_framework import AuditContext, AuditError, AuditFacts, LanguageModel, Outcome, Probe, Request, Scorer
+from zu_framework.evaluation import stands_in
 from zu_framework.models import Chat, encode
-from zu_plugins.audits.asking import answers_of, best_of, by_relation, exact, relation_of, stands_in
+from zu_plugins.audits.asking import answers_of, best_of, by_relation, exact, relation_of
 from zu_plugins.audits.options import ContextOptions
 
 ROLES = (

@@ -16,9 +16,9 @@ WORDINGS = ("paraphrases", "aliases", "spelling", "negation", "reversed", "multi
 def _among(name: str, given: list[str], known: tuple[str, ...]) -> None:
     for one in given:
         if one not in known:
-            raise ConfigError(f"{name}: {one!r} is unknown: use {', '.join(known)}")
+            raise ConfigError(f"{name}: {one!r} is unknown: use {', '.join(known)}", option=name)
     if not given:
-        raise ConfigError(f"{name} is empty: give at least one of {', '.join(known)}")
+        raise ConfigError(f"{name} is empty: give at least one of {', '.join(known)}", option=name)
 
 
 @dataclass
@@ -69,7 +69,7 @@ class RelearnOptions:
         one_of(self, "train", ("full", "lora"))
         positive(self, "rank", "steps", "rows_per_step", "max_tokens", "points")
         if not self.lr or any(not rate > 0 for rate in self.lr):
-            raise ConfigError(f"lr: give step sizes above 0, got {self.lr}")
+            raise ConfigError(f"lr: give step sizes above 0, got {self.lr}", option="lr")
 
 
 @dataclass
@@ -88,7 +88,8 @@ class SampleOptions:
         positive(self, "k", "temperature", "tokens")
         if self.draws < 4 * self.k:
             raise ConfigError(
-                f"draws must be at least 4 k = {4 * self.k} for the estimator, got {self.draws}"
+                f"draws must be at least 4 k = {4 * self.k} for the estimator, got {self.draws}",
+                option="draws",
             )
 
 
@@ -111,7 +112,7 @@ class ContextOptions:
         _among("ways", self.ways, WAYS)
         positive(self, "shots", "tokens")
         if self.choices < 2:
-            raise ConfigError(f"choices must be at least 2, got {self.choices}")
+            raise ConfigError(f"choices must be at least 2, got {self.choices}", option="choices")
 
 
 @dataclass
@@ -162,7 +163,7 @@ class PruneOptions:
 
     def __post_init__(self) -> None:
         if not self.shares or any(not 0 < share < 1 for share in self.shares):
-            raise ConfigError(f"shares must lie between 0 and 1, got {self.shares}")
+            raise ConfigError(f"shares must lie between 0 and 1, got {self.shares}", option="shares")
 
 
 @dataclass
@@ -178,7 +179,7 @@ class NoiseOptions:
     def __post_init__(self) -> None:
         positive(self, "draws")
         if not self.sizes or any(not size > 0 for size in self.sizes):
-            raise ConfigError(f"sizes must be above 0, got {self.sizes}")
+            raise ConfigError(f"sizes must be above 0, got {self.sizes}", option="sizes")
 
 
 @dataclass

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from math import comb
 
 from zu_framework import AuditContext, AuditFacts, LanguageModel, Outcome, Request
-from zu_plugins.audits.asking import answers_of, stands_in
+from zu_framework.evaluation import stands_in
+from zu_plugins.audits.asking import answers_of
 from zu_plugins.audits.generation import draws
 from zu_plugins.audits.options import SampleOptions
 

@@ -15,7 +15,8 @@ class TextOptions:
     path: str = option(
         default="",
         metadata={
-            "help": ".txt (a document a line, blank lines skipped), .jsonl (key `field`), or a folder of such files"
+            "help": ".txt (a document a line, blank lines skipped), .jsonl (key `field`), or a folder of such files",
+            "path": True,
         },
     )
     dataset: str = option(
@@ -30,6 +31,6 @@ class TextOptions:
 
     def __post_init__(self) -> None:
         if self.documents < 1:
-            raise ConfigError(f"documents must be at least 1, got {self.documents}")
+            raise ConfigError(f"documents must be at least 1, got {self.documents}", option="documents")
         if self.path and self.dataset:
-            raise ConfigError("path and dataset are both given: keep one of them")
+            raise ConfigError("path and dataset are both given: keep one of them", option="path")

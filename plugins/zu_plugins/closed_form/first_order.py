@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,11 +21,17 @@ TOLERANCE = 1e-10  # on the gradient, against the first one
 
 @dataclass(frozen=True)
 class _Whitened:
-    """U (o, m) stands for Y; `moved(U)` = X K, `size(U)` = ||X||^2, `back(U)` = Y."""
+    """Coordinates U (o, m) that stand for Y (o, n).
 
-    rotation: Tensor  # R (n, m)
-    sizes: Tensor  # s (m,)
-    scale: Tensor  # (m,)
+    Args:
+        rotation: R (n, m).
+        sizes: s (m,).
+        scale: (m,), what a coordinate is multiplied with.
+    """
+
+    rotation: Tensor
+    sizes: Tensor
+    scale: Tensor
 
     def moved(self, unknown: Tensor, columns: Tensor | None = None) -> Tensor:
         rotation = self.rotation if columns is None else self.rotation[columns]
@@ -69,10 +76,10 @@ def adam(
                 order = torch.randperm(n, generator=draw).tolist()
             columns = torch.tensor(order[:size], device=values.device)
             order = order[size:]
-        optimiser.zero_grad()
         with torch.enable_grad():
-            (total(scaled * unit, columns) / unit**2).backward()
-        if columns is None and float(scaled.grad.norm()) <= TOLERANCE * float(first.norm() / unit):
+            (slope,) = torch.autograd.grad(total(scaled * unit, columns) / unit**2, scaled)
+        scaled.grad = slope
+        if columns is None and float(slope.norm()) <= TOLERANCE * float(first.norm() / unit):
             return space.back((scaled * unit).detach()), step
         optimiser.step()
     return space.back((scaled * unit).detach()), options.steps
@@ -90,18 +97,22 @@ def lbfgs(
     with torch.enable_grad():
         first = torch.autograd.grad(total(unknown, None), unknown)[0]
     optimiser = torch.optim.LBFGS(
-        [unknown], max_iter=options.steps, max_eval=4 * options.steps, line_search_fn="strong_wolfe",
-        tolerance_grad=TOLERANCE * float(first.abs().max()), tolerance_change=0.0,
-    )  # fmt: skip
+        [unknown],
+        max_iter=options.steps,
+        max_eval=4 * options.steps,
+        line_search_fn="strong_wolfe",
+        tolerance_grad=TOLERANCE * float(first.abs().max()),
+        tolerance_change=0.0,
+    )
 
     def closure() -> float:
-        optimiser.zero_grad()
         with torch.enable_grad():
             value = total(unknown, None)
-            value.backward()
+            (unknown.grad,) = torch.autograd.grad(value, unknown)
         return float(value.detach())
 
-    optimiser.step(closure)
+    step: Any = optimiser.step  # torch leaves it untyped
+    step(closure)
     return space.back(unknown.detach()), int(optimiser.state[unknown].get("n_iter", 0))
 
 

@@ -78,7 +78,9 @@ class LocalOptions(RemapOptions):
         not_negative(self, "zero_weight", "retain_weight", "earlier_weight")
         one_of(self, "space", ("output", "key"))
         if self.space == "key" and self.ridge == 0:
-            raise ConfigError("ridge must be above 0 in space key: a key moment seldom has full rank")
+            raise ConfigError(
+                "ridge must be above 0 in space key: a key moment seldom has full rank", option="ridge"
+            )
 
 
 @dataclass
@@ -108,7 +110,8 @@ class GradientOptions(NullSpaceOptions, SensitiveOptions, SolverOptions):
             positive(self, "requests_per_step")
             if self.method != "adam":
                 raise ConfigError(
-                    f"requests_per_step is for method adam, method is {self.method!r}: leave it out"
+                    f"requests_per_step is for method adam, method is {self.method!r}: leave it out",
+                    option="requests_per_step",
                 )
 
 

@@ -48,6 +48,11 @@ GRADIENT_SPACE = Prepared(
 )
 
 
+def scales(options: ClosedFormOptions) -> str:
+    """Why an update is not low-rank: the slack scales the whole weight."""
+    return f"scales the whole weight by {1 + options.slack:g}: set solver.slack to 0" if options.slack else ""
+
+
 @hookimpl
 def zu_register_solvers(register: Register[SolverSpec]) -> None:
     """Offer one solver each."""
@@ -60,6 +65,7 @@ def zu_register_solvers(register: Register[SolverSpec]) -> None:
             needs=frozenset({"keys", "sensitive", "value_moment"}),
             laws=MINIMISES | {"orthogonality"},
             prepare=OUTPUT_FACTOR,
+            full_rank=scales,
         )
     )
     register(
@@ -69,7 +75,9 @@ def zu_register_solvers(register: Register[SolverSpec]) -> None:
             summary="closed-form remap whose zero term acts on forget inputs alone",
             options=LocalOptions,
             needs=local_needs,
-            remedies={"retain_keys": "set solver.retain_weight to 0"},
+            remedies={
+                "retain_keys": "give them (data.retain, or `retain` of zu.unlearn), or set solver.retain_weight to 0"
+            },
             laws=MINIMISES,
             prepare=LOCAL_FACTOR,
         )

@@ -41,15 +41,21 @@ class ContextOptions:
     def __post_init__(self) -> None:
         not_negative(self, "substitutes")
         if self.contexts not in KINDS:
-            raise ConfigError(f"contexts {self.contexts!r}: use {', '.join(KINDS)}")
+            raise ConfigError(f"contexts {self.contexts!r}: use {', '.join(KINDS)}", option="contexts")
         if self.contexts == "fixed" and not self.templates:
-            raise ConfigError("contexts 'fixed' needs `templates`: texts with one {} each")
+            raise ConfigError("contexts 'fixed' needs `templates`: texts with one {} each", option="contexts")
         for template in self.templates:
             if template.count("{}") != 1:
-                raise ConfigError(f"templates: {template!r} must hold {{}} once, where the prompt goes")
+                raise ConfigError(
+                    f"templates: {template!r} must hold {{}} once, where the prompt goes", option="templates"
+                )
         if self.contexts == "generated" and not self.starts:
-            raise ConfigError("contexts 'generated' needs `starts`: words that the contexts begin with")
+            raise ConfigError(
+                "contexts 'generated' needs `starts`: words that the contexts begin with", option="contexts"
+            )
         if self.length < 1:
-            raise ConfigError(f"length must be at least 1, got {self.length}")
+            raise ConfigError(f"length must be at least 1, got {self.length}", option="length")
         if not 0 <= self.bare_weight <= 1:
-            raise ConfigError(f"bare_weight must be between 0 and 1, got {self.bare_weight}")
+            raise ConfigError(
+                f"bare_weight must be between 0 and 1, got {self.bare_weight}", option="bare_weight"
+            )

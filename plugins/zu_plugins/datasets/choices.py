@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zu_framework import Request
-from zu_plugins.datasets.records import Record
+from zu_framework.data import Record
 
 LETTERS = "ABCDEFGHIJ"
 

@@ -8,16 +8,15 @@ from itertools import islice
 from typing import Any
 
 from zu_framework import DataSplit, Request, demo
+from zu_framework.data import Record, by_protocol
 from zu_plugins.datasets.counterfact import request_of
-from zu_plugins.datasets.protocol import by_protocol
-from zu_plugins.datasets.records import Record
 
 
 def load(options: Any, seed: int) -> DataSplit:
     """The facts of the demo world under the protocol `zerounlearn`, with its held-out text for perplexity.
 
-    others: facts that are neither forgotten nor kept, by what they are about. texts: what training said of the facts to
-    forget and to keep, and what it never said.
+    others: facts that are neither forgotten nor retained, by what they are about. texts: what training said of the
+    facts to forget and to retain, and what it never said.
     """
     records = [
         Record(fields, f"demo world, record {number}") for number, fields in enumerate(demo.records(), 1)

@@ -8,19 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from zu_framework import ConfigError, DataError, DataSplit, Request
+from zu_framework.data import Part, Record, Source, drawn_and_rest, first_row, read_csv
 from zu_plugins.datasets.choices import LETTERS, choice_request
-from zu_plugins.datasets.protocol import drawn_and_rest
-from zu_plugins.datasets.records import Record, first_row, read_csv
-from zu_plugins.datasets.sources import Part, Source
 
 COLUMNS = ("question", "A", "B", "C", "D", "answer")  # of the original files, which have no row of names
 NOT_TEST = ("_dev", "_val")
 
 
 def load(options: Any, seed: int) -> DataSplit:
-    """Questions of the chosen subjects are forgotten, those of the others kept, and measured subject by subject.
+    """Questions of the chosen subjects are forgotten, those of the others retained, and measured subject by subject.
 
-    Without a choice the forget questions are drawn from all subjects, and what they leave is kept.
+    Without a choice the forget questions are drawn from all subjects, and what they leave is retained.
     """
     subjects = questions_by_subject(options.path, "data.path", options.answers, tuple(options.subjects))
     missing = [name for name in options.subjects if name not in subjects]
@@ -30,10 +28,13 @@ def load(options: Any, seed: int) -> DataSplit:
     others = {name: requests for name, requests in subjects.items() if name not in chosen}
     drawn = drawn_and_rest(
         [request for name in chosen for request in subjects[name]],
-        forget=options.forget, retain=options.retain, seed=seed, where=options.path,
-        keep_from=[r for requests in others.values() for r in requests] if others else None,
-        keep_where=f"the other subjects of {options.path}",
-    )  # fmt: skip
+        forget=options.forget,
+        retain=options.retain,
+        seed=seed,
+        where=options.path,
+        retain_from=[r for requests in others.values() for r in requests] if others else None,
+        retain_where=f"the other subjects of {options.path}",
+    )
     return replace(drawn, others=others)
 
 

@@ -7,20 +7,21 @@ retained half at once: equal facts are one request, with the questions of all th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator
 from typing import Any
 
 from zu_framework import DataSplit, Probe, Request
-from zu_plugins.datasets.counterfact import filled, read_records
-from zu_plugins.datasets.protocol import by_protocol
-from zu_plugins.datasets.records import Record
+from zu_framework.data import Record, by_protocol, distinct, read_records
+from zu_plugins.datasets.counterfact import filled_prompt
 
 NAMES = ("MQuAKE-CF-3k-v2", "MQuAKE-CF-3k", "MQuAKE-CF", "MQuAKE-T", "mquake")
 
 
 def load(options: Any, seed: int) -> DataSplit:
-    """The single-hop facts of an MQuAKE file, drawn by the protocol. Every record is checked, whether drawn or not."""
+    """The single-hop facts of an MQuAKE file, drawn by the protocol.
+
+    Every record is checked, whether drawn or not.
+    """
     records = read_records(options.path, NAMES, options.split)
     requests = distinct([request for record in records for request in requests_of(record)])
     return by_protocol(requests, options.protocol, options.forget, options.retain, seed, options.path)
@@ -36,11 +37,10 @@ def requests_of(record: Record) -> Iterator[Request]:
     answer, aliases = record.text("answer"), record.texts_or_none("answer_alias")
     questions = tuple(Probe(text, answer, aliases) for text in record.texts("questions"))
     for number, rewrite in enumerate(record.objects("requested_rewrite"), 1):
-        subject = rewrite.text("subject")
-        prompt, start = filled(rewrite, rewrite.text("prompt"), subject)
-        truth = rewrite.inside("target_true").text("str")
+        subject, truth = rewrite.stripped("subject"), rewrite.inside("target_true").stripped("str")
+        prompt, start = filled_prompt(rewrite, subject)
         hop = hops.get(prompt)
-        on_the_way = hop is not None and hop.text("answer") == truth
+        on_the_way = hop is not None and hop.stripped("answer") == truth
         case = record.label("case_id", "")
         yield Request(
             prompt=prompt,
@@ -50,22 +50,9 @@ def requests_of(record: Record) -> Iterator[Request]:
             id=f"{case}-{number}" if case else "",
             paraphrases=(rewrite.text("question"),) if "question" in rewrite.fields else (),
             source=f"{record.where}, requested_rewrite[{number - 1}]",
-            alternative=rewrite.inside("target_new").text("str") if "target_new" in rewrite.fields else None,
+            alternative=rewrite.inside("target_new").stripped("str")
+            if "target_new" in rewrite.fields
+            else None,
             implied=questions if on_the_way else (),
             aliases=hop.texts_or_none("answer_alias") if hop is not None and on_the_way else (),
         )
-
-
-def distinct(requests: Sequence[Request]) -> list[Request]:
-    """Requests of one prompt and answer as one, in the order of their first: their questions and aliases together."""
-    merged: dict[tuple[str, str], Request] = {}
-    for request in requests:
-        key = request.prompt, request.answer
-        first = merged.get(key, request)
-        merged[key] = replace(
-            first,
-            paraphrases=tuple(dict.fromkeys((*first.paraphrases, *request.paraphrases))),
-            implied=tuple(dict.fromkeys((*first.implied, *request.implied))),
-            aliases=tuple(dict.fromkeys((*first.aliases, *request.aliases))),
-        )
-    return list(merged.values())

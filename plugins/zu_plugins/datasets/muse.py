@@ -6,10 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from zu_framework import DataSplit, Request
-from zu_plugins.datasets.protocol import drawn_and_rest
+from zu_framework.data import Part, Record, Source, drawn_and_rest
 from zu_plugins.datasets.questions import requests_of
-from zu_plugins.datasets.records import Record
-from zu_plugins.datasets.sources import Part, Source
 
 # retain2 is what the publisher's own repository calls what its hub data set calls retain
 QUESTIONS = {
@@ -34,18 +32,26 @@ def load(options: Any, seed: int) -> DataSplit:
     """
     source = Source(options.path)
     forget = requests_of(source.read(QUESTIONS["forget"]), options.template)
-    kept = source.find(QUESTIONS["retain"])
+    retain = source.find(QUESTIONS["retain"])
     drawn = drawn_and_rest(
-        forget, forget=options.forget, retain=options.retain, seed=seed, where=f"forget_qa of {options.path}",
-        keep_from=() if kept is None else requests_of(kept, options.template),
-        keep_where=f"retain_qa of {options.path}",
-    )  # fmt: skip
+        forget,
+        forget=options.forget,
+        retain=options.retain,
+        seed=seed,
+        where=f"forget_qa of {options.path}",
+        retain_from=() if retain is None else requests_of(retain, options.template),
+        retain_where=f"retain_qa of {options.path}",
+    )
     verbatim = source.find(VERBATIM)
     others = {} if verbatim is None else {"forget_verbatim": tuple(map(_continued, verbatim))}
     read = {name: source.find(part) for name, part in TEXTS.items()}
-    texts = {name: tuple(r.text("text") for r in found) for name, found in read.items() if found is not None}
+    texts = {name: tuple(map(_passage, found)) for name, found in read.items() if found is not None}
     return replace(drawn, others=others, texts=texts)
 
 
+def _passage(record: Record) -> str:
+    return record.text("text", longest=None)
+
+
 def _continued(record: Record) -> Request:
-    return Request(record.text("prompt").rstrip(), record.text("gt"), source=record.where)
+    return Request(record.text("prompt", longest=None), record.text("gt", longest=None), source=record.where)

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from zu_framework import ConfigError
+from zu_framework.options import ALL, Count, all_or_some
 
-FORGET = "facts to forget, drawn by the seed; 0 takes them all, in file order"
-KEEP = "facts to keep, drawn by the seed; 0 takes all there are"
+FORGET = "how many facts to forget, drawn by the seed; all: every one, in file order"
+RETAIN = "how many facts to retain, drawn by the seed; all: as many as there are"
 HUB = "or NAME/SET of the hub"
 SPLIT = "of a hub data set with several splits: which one"
 TEMPLATE = "how a question is asked: a text with one {} for it"
@@ -20,8 +21,15 @@ def _template(template: str) -> None:
         raise ConfigError(f"template {template!r} must hold {{}} once, where the question goes")
 
 
+class Draws:
+    """Options that say how many facts are drawn."""
+
+    def __post_init__(self) -> None:
+        all_or_some(self, *({"forget", "retain"} & vars(self).keys()))
+
+
 @dataclass
-class CounterFactOptions:
+class CounterFactOptions(Draws):
     """CounterFact records, and how facts are drawn from them."""
 
     path: str = field(
@@ -36,8 +44,8 @@ class CounterFactOptions:
         },
     )
     # 50: how many the published numbers are for (arXiv 2605.18879)
-    forget: int = field(default=50, metadata={"help": FORGET})
-    retain: int = field(default=0, metadata={"help": KEEP})
+    forget: Count = field(default=50, metadata={"help": FORGET})
+    retain: Count = field(default=ALL, metadata={"help": RETAIN})
     split: str = field(default="", metadata={"help": SPLIT})
 
 
@@ -52,48 +60,39 @@ class MquakeOptions(CounterFactOptions):
 
 
 @dataclass
-class OwnOptions:
-    """One's own facts."""
+class FactsOptions(Draws):
+    """A user's own facts, in a file of any accepted form."""
 
     path: str = field(
         default="",
         metadata={
-            "help": "the file: prompt, answer; optional subject, paraphrases, neighbours, target, id ..."
+            "help": "the file of facts: .jsonl, .json, .csv, .tsv, .xlsx, .parquet; fields prompt, answer; optional "
+            "subject, paraphrases, neighbours ...; chat messages, question/answer and KnowEdit records are read too"
         },
     )
     retain_path: str = field(
         default="",
         metadata={
-            "help": "a file of facts to keep; without it, what the forget draw leaves of `path` is kept"
+            "help": "a file of facts to retain, in whatever form; without it, those that the draw leaves of `path`"
         },
     )
-    forget: int = field(default=0, metadata={"help": FORGET})
-    retain: int = field(default=0, metadata={"help": KEEP})
-
-
-@dataclass
-class JsonLinesOptions(OwnOptions):
-    """One's own facts, one JSON object a line."""
-
-
-@dataclass
-class CsvOptions(OwnOptions):
-    """One's own facts as a table, whose first row names the columns."""
-
     separator: str = field(
         default="|",
         metadata={
-            "help": "between the texts of a cell that holds several; a cell may be a JSON list instead"
+            "help": "in a table, between the texts of a cell that holds several; a cell may be a JSON list instead"
         },
     )
+    forget: Count = field(default=ALL, metadata={"help": FORGET})
+    retain: Count = field(default=ALL, metadata={"help": RETAIN})
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.separator:
             raise ConfigError("separator must not be empty")
 
 
 @dataclass
-class TofuOptions:
+class TofuOptions(Draws):
     """TOFU's fictitious authors, in the publisher's splits."""
 
     path: str = field(
@@ -102,18 +101,19 @@ class TofuOptions:
     )
     part: Literal["forget01", "forget05", "forget10"] = field(
         default="forget01",
-        metadata={"help": "which split is forgotten; retain99, retain95 or retain90 is kept"},
+        metadata={"help": "which split is forgotten; retain99, retain95 or retain90 is retained"},
     )
     template: str = field(default="{}", metadata={"help": TEMPLATE})
-    forget: int = field(default=0, metadata={"help": FORGET})
-    retain: int = field(default=0, metadata={"help": KEEP})
+    forget: Count = field(default=ALL, metadata={"help": FORGET})
+    retain: Count = field(default=ALL, metadata={"help": RETAIN})
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _template(self.template)
 
 
 @dataclass
-class MuseOptions:
+class MuseOptions(Draws):
     """MUSE: questions on News or Books, and the texts that memorisation and membership are measured on."""
 
     path: str = field(
@@ -121,15 +121,16 @@ class MuseOptions:
         metadata={"help": f"folder with knowmem/, verbmem/, privleak/; {HUB} (muse-bench/MUSE-News)"},
     )
     template: str = field(default="Question: {}\nAnswer:", metadata={"help": TEMPLATE})
-    forget: int = field(default=0, metadata={"help": FORGET})
-    retain: int = field(default=0, metadata={"help": KEEP})
+    forget: Count = field(default=ALL, metadata={"help": FORGET})
+    retain: Count = field(default=ALL, metadata={"help": RETAIN})
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _template(self.template)
 
 
 @dataclass
-class RwkuOptions:
+class RwkuOptions(Draws):
     """RWKU: what a model knows of famous people, asked at three levels."""
 
     path: str = field(
@@ -150,16 +151,17 @@ class RwkuOptions:
         default="published",
         metadata={"help": "published: in the benchmark's instruction; bare: the query alone"},
     )
-    forget: int = field(default=0, metadata={"help": FORGET})
-    retain: int = field(default=0, metadata={"help": KEEP})
+    forget: Count = field(default=ALL, metadata={"help": FORGET})
+    retain: Count = field(default=ALL, metadata={"help": RETAIN})
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.levels or not set(self.levels) <= {1, 2, 3} or len(set(self.levels)) != len(self.levels):
             raise ConfigError(f"levels {self.levels}: name some of 1, 2, 3, each once")
 
 
 @dataclass
-class WmdpOptions:
+class WmdpOptions(Draws):
     """WMDP: multiple-choice questions on hazardous knowledge."""
 
     path: str = field(
@@ -175,16 +177,17 @@ class WmdpOptions:
         metadata={"help": f"MMLU to measure besides, which is to stay: folder of csv files; {HUB}"},
     )
     answers: Literal["letter", "text"] = field(default="letter", metadata={"help": ANSWERS})
-    forget: int = field(default=0, metadata={"help": FORGET})
+    forget: Count = field(default=ALL, metadata={"help": FORGET})
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         known = {"bio", "chem", "cyber"}
         if not self.subsets or not set(self.subsets) <= known or len(set(self.subsets)) != len(self.subsets):
             raise ConfigError(f"subsets {self.subsets}: name some of bio, chem, cyber, each once")
 
 
 @dataclass
-class MmluOptions:
+class MmluOptions(Draws):
     """MMLU: multiple-choice questions on 57 subjects."""
 
     path: str = field(
@@ -193,19 +196,19 @@ class MmluOptions:
     )
     subjects: list[str] = field(
         default_factory=list,
-        metadata={"help": "subjects to forget, the others are kept; empty draws from them all"},
+        metadata={"help": "subjects to forget, the others are retained; empty draws from them all"},
     )
     answers: Literal["letter", "text"] = field(default="letter", metadata={"help": ANSWERS})
-    forget: int = field(default=0, metadata={"help": FORGET})
-    retain: int = field(default=0, metadata={"help": KEEP})
+    forget: Count = field(default=ALL, metadata={"help": FORGET})
+    retain: Count = field(default=ALL, metadata={"help": RETAIN})
 
 
 @dataclass
-class DemoOptions:
+class DemoOptions(Draws):
     """The demo world, under the protocol `zerounlearn`; with seed 0 the ten facts are those its twin never saw."""
 
-    forget: int = field(default=10, metadata={"help": FORGET})
-    retain: int = field(default=0, metadata={"help": KEEP})
+    forget: Count = field(default=10, metadata={"help": FORGET})
+    retain: Count = field(default=ALL, metadata={"help": RETAIN})
 
 
 @dataclass

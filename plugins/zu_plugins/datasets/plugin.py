@@ -1,14 +1,13 @@
-"""What this plugin offers: the data sets of the field, one's own facts, and the demo world with its general text."""
+"""What this plugin offers: the data sets of the field, your own facts, and the demo world with its general text."""
 
 from __future__ import annotations
 
 from zu_framework import BackgroundSpec, DatasetSpec, Register, hookimpl
 from zu_plugins.datasets.options import (
     CounterFactOptions,
-    CsvOptions,
     DemoOptions,
     DemoTextOptions,
-    JsonLinesOptions,
+    FactsOptions,
     MmluOptions,
     MquakeOptions,
     MuseOptions,
@@ -38,8 +37,9 @@ DATASETS = (
     ("rwku", "rwku", RwkuOptions, "RWKU: what a model knows of famous people, at three levels"),
     ("wmdp", "wmdp", WmdpOptions, "WMDP: multiple-choice questions on hazardous knowledge"),
     ("mmlu", "mmlu", MmluOptions, "MMLU: multiple-choice questions by subject"),
-    ("jsonl", "own", JsonLinesOptions, "your own facts, one JSON object a line"),
-    ("csv", "own", CsvOptions, "your own facts as a table"),
+    ("facts", "own", FactsOptions, "your own facts: .jsonl, .json, .csv, .tsv, .xlsx, .parquet"),
+    ("jsonl", "own", FactsOptions, "the same as facts"),
+    ("csv", "own", FactsOptions, "the same as facts"),
     ("demo", "demo", DemoOptions, "the invented facts that the embedded demo model knows"),
 )
 
@@ -49,7 +49,13 @@ def zu_register_datasets(register: Register[DatasetSpec]) -> None:
     """Offer the data sets."""
     for name, module, options, summary in DATASETS:
         register(
-            DatasetSpec(name, target=f"zu_plugins.datasets.{module}:load", summary=summary, options=options)
+            DatasetSpec(
+                name,
+                target=f"zu_plugins.datasets.{module}:load",
+                summary=summary,
+                options=options,
+                open_fields=module == "own",
+            )
         )
 
 

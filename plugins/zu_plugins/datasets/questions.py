@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from zu_framework import Request
-from zu_plugins.datasets.records import Record
+from zu_framework.data import Record
 
 
 def asked(template: str, question: str) -> str:

@@ -6,10 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from zu_framework import DataError, DataSplit, Request
-from zu_plugins.datasets.protocol import drawn_and_rest
+from zu_framework.data import Part, Record, Source, drawn_and_rest
 from zu_plugins.datasets.questions import asked
-from zu_plugins.datasets.records import Record
-from zu_plugins.datasets.sources import Part, Source
 
 BLANK = "Please complete the blank in the following question.\nQuestion: {}\nAnswer:"
 QUESTION = "Please briefly answer the following question.\nQuestion: {}\nAnswer:"
@@ -18,7 +16,7 @@ SUFFIX = "Please briefly answer the following question.\nQuestion: {}"  # the qu
 
 
 def load(options: Any, seed: int) -> DataSplit:
-    """Probes of the chosen levels are forgotten, the other levels measured besides; the neighbours are kept.
+    """Probes of the chosen levels are forgotten, the other levels measured besides; the neighbours are retained.
 
     The levels that `levels` names must be there; the rest is read where it is.
     """
@@ -37,20 +35,25 @@ def load(options: Any, seed: int) -> DataSplit:
         raise DataError(
             f"{options.path}: no probe of levels {options.levels} is about data.target {options.target!r}"
         )
-    kept: list[Request] = []
+    retain: list[Request] = []
     for level in (1, 2):
         found = source.find(Part((f"neighbor_level{level}",), f"neighbor_level{level}", "test"))
-        kept += _requests(found or [], level, options)
+        retain += _requests(found or [], level, options)
     drawn = drawn_and_rest(
-        forget, forget=options.forget, retain=options.retain, seed=seed, where=options.path, keep_from=kept,
-        keep_where=f"the neighbours of {options.path}",
-    )  # fmt: skip
+        forget,
+        forget=options.forget,
+        retain=options.retain,
+        seed=seed,
+        where=options.path,
+        retain_from=retain,
+        retain_where=f"the neighbours of {options.path}",
+    )
     texts = {}
     for name in ("forget", "retain"):
         found = source.find(Part((f"{name}_mia",), f"mia_{name}", "test"))
-        if found is not None:  # passages to keep are about nobody who is to be forgotten
+        if found is not None:  # passages to retain are about nobody who is to be forgotten
             chosen = _about(found, options.target) if name == "forget" else found
-            texts[name] = tuple(record.text("text") for record in chosen)
+            texts[name] = tuple(record.text("text", longest=None) for record in chosen)
     return replace(drawn, others=others, texts=texts)
 
 
@@ -64,15 +67,13 @@ def _requests(records: list[Record], level: int, options: Any) -> tuple[Request,
 
 def request_of(record: Record, level: int, wording: str) -> Request:
     """A probe as a request, in the benchmark's own instruction or bare; the subject where the query names it."""
-    query, subject = record.text("query").strip(), record.text("subject")
+    query, subject = record.stripped("query"), record.stripped("subject")
     template = "{}" if wording == "bare" else _instruction(level, record.fields.get("type"))
     prompt = asked(template, query)
-    begins = prompt.rfind(subject)
     return Request(
         prompt=prompt,
         answer=record.text("answer"),
-        subject=subject if begins >= 0 else None,
-        subject_start=begins if begins >= 0 else None,
+        subject=subject if subject in prompt else None,
         source=record.where,
     )
 

@@ -6,10 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from zu_framework import DataSplit, Request
-from zu_plugins.datasets.protocol import drawn_and_rest
+from zu_framework.data import Part, Record, Source, drawn_and_rest
 from zu_plugins.datasets.questions import requests_of
-from zu_plugins.datasets.records import Record
-from zu_plugins.datasets.sources import Part, Source
 
 RETAIN = {"forget01": "retain99", "forget05": "retain95", "forget10": "retain90"}
 HOLDOUT = {"forget01": "holdout01", "forget05": "holdout05", "forget10": "holdout10"}
@@ -22,12 +20,16 @@ def load(options: Any, seed: int) -> DataSplit:
     """
     source = Source(options.path)
     forget = _joined(source, options.part, f"{options.part}_perturbed", options.template)
-    keep = _joined(source, RETAIN[options.part], "retain_perturbed", options.template)
+    retain = _joined(source, RETAIN[options.part], "retain_perturbed", options.template)
     drawn = drawn_and_rest(
-        forget, forget=options.forget, retain=options.retain, seed=seed,
+        forget,
+        forget=options.forget,
+        retain=options.retain,
+        seed=seed,
         where=f"{options.part} of {options.path}",
-        keep_from=keep, keep_where=f"{RETAIN[options.part]} of {options.path}",
-    )  # fmt: skip
+        retain_from=retain,
+        retain_where=f"{RETAIN[options.part]} of {options.path}",
+    )
     others = {}
     for name, parts in {
         "real_authors": ("real_authors_perturbed", "real_authors"),
@@ -52,9 +54,8 @@ def _joined(source: Source, name: str, perturbed: str, template: str) -> tuple[R
     plain = source.find(_part(name))
     reworded = source.find(_part(perturbed))
     if plain is None:
-        whole = (
-            perturbed.startswith(name) and reworded is not None
-        )  # retain_perturbed holds a part of its split
+        # retain_perturbed holds a part of its split
+        whole = perturbed.startswith(name) and reworded is not None
         return requests_of(reworded if whole and reworded is not None else source.read(_part(name)), template)
     more = (
         {}

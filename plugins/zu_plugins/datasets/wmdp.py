@@ -6,11 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 from zu_framework import DataSplit, Request
+from zu_framework.data import Part, Record, Source, drawn_and_rest, read_file
+from zu_framework.options import ALL
 from zu_plugins.datasets.choices import choice_request
 from zu_plugins.datasets.mmlu import questions_by_subject
-from zu_plugins.datasets.protocol import drawn_and_rest
-from zu_plugins.datasets.records import Record
-from zu_plugins.datasets.sources import Part, Source, read_file
 
 TOPICS = {"bio": "biology", "chem": "chemistry", "cyber": "cybersecurity"}
 
@@ -18,7 +17,7 @@ TOPICS = {"bio": "biology", "chem": "chemistry", "cyber": "cybersecurity"}
 def load(options: Any, seed: int) -> DataSplit:
     """Questions of the chosen subsets are forgotten; the other subsets, and MMLU where it is given, measured besides.
 
-    Nothing is retained: hazardous questions that the draw leaves are not facts to keep, and MMLU is a test.
+    Nothing is retained: hazardous questions that the draw leaves are not facts to retain, and MMLU is a test.
     """
     source = Source(options.path)
     forget: list[Request] = []
@@ -39,7 +38,13 @@ def load(options: Any, seed: int) -> DataSplit:
         for name, requests in questions_by_subject(options.mmlu, "data.mmlu", options.answers).items():
             others[f"mmlu-{name}"] = requests
     drawn = drawn_and_rest(
-        forget, forget=options.forget, retain=0, seed=seed, where=options.path, keep_from=(), keep_where=""
+        forget,
+        forget=options.forget,
+        retain=ALL,
+        seed=seed,
+        where=options.path,
+        retain_from=(),
+        retain_where="",
     )
     return replace(drawn, others=others)
 

@@ -9,15 +9,16 @@ from __future__ import annotations
 from typing import Any
 
 from zu_framework import DataSplit, Probe, Request
-from zu_plugins.datasets.counterfact import occurrence, read_records
-from zu_plugins.datasets.protocol import by_protocol
-from zu_plugins.datasets.records import Record
+from zu_framework.data import Record, by_protocol, place_of, read_records
 
 NAMES = ("zsre_mend_eval", "zsre_mend_train", "zsre")
 
 
 def load(options: Any, seed: int) -> DataSplit:
-    """The facts of a zsRE file, drawn by the protocol. Every record is checked, whether drawn or not."""
+    """The facts of a zsRE file, drawn by the protocol.
+
+    Every record is checked, whether drawn or not.
+    """
     requests = [request_of(record) for record in read_records(options.path, NAMES, options.split)]
     return by_protocol(requests, options.protocol, options.forget, options.retain, seed, options.path)
 
@@ -27,7 +28,7 @@ def request_of(record: Record) -> Request:
 
     That one ("nq question: ...") comes without its question mark, which every published evaluation puts there.
     """
-    prompt, subject = record.text("src").rstrip(), record.text("subject")
+    prompt, subject = record.text("src"), record.stripped("subject")
     answers = record.texts("answers")
     if not answers:
         raise record.error("answers", "is empty: the first one is the answer to forget")
@@ -36,10 +37,10 @@ def request_of(record: Record) -> Request:
         answer=answers[0],
         aliases=answers[1:],
         subject=subject,
-        subject_start=occurrence(record, prompt, subject),
+        subject_start=place_of(record, prompt, subject),
         id=record.label("case_id", ""),
-        paraphrases=(record.text("rephrase").rstrip(),),
+        paraphrases=(record.text("rephrase"),),
         neighbours=(Probe(f"{record.text('loc').rstrip().removesuffix('?')}?", record.text("loc_ans")),),
         source=record.where,
-        alternative=record.text("alt") if record.fields.get("alt") else None,
+        alternative=record.stripped("alt") if record.fields.get("alt") else None,
     )

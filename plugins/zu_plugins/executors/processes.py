@@ -68,16 +68,15 @@ def _ended(workers: list[_Worker]) -> list[Finished]:
     for worker in busy:
         if worker.pipe not in ready and worker.process.sentinel not in ready:
             continue
-        assert worker.index is not None
+        index = worker.index
+        assert index is not None
         try:
-            found.append(Finished(worker.index, worker.pipe.recv()))
+            found.append(Finished(index, worker.pipe.recv()))
             worker.index = None
         except (EOFError, OSError):
             worker.process.join()
             workers.remove(worker)
-            found.append(
-                Finished(worker.index, lost=f"its worker process died ({_death(worker.process.exitcode)})")
-            )
+            found.append(Finished(index, lost=f"its worker process died ({_death(worker.process.exitcode)})"))
     return found
 
 
@@ -130,9 +129,8 @@ def _stop(workers: Sequence[_Worker]) -> None:
 def _serve(work: Work, pipe: Connection) -> None:
     """A worker's life: jobs from the pipe until it is closed, or the parent ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent decides
-    signal.signal(
-        signal.SIGTERM, lambda *_: sys.exit(1)
-    )  # an exception, so that half-written folders are removed
+    # an exception, so that half-written folders are removed
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -31,7 +32,7 @@ def execute(work: Work, jobs: Sequence[Mapping[str, Any]], options: RayOptions) 
         try:
             ray.init(
                 address=options.address,
-                logging_level="error",
+                logging_level=logging.ERROR,
                 log_to_driver=False,
                 include_dashboard=False if here else None,
             )

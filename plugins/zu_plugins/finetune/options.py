@@ -11,7 +11,7 @@ from zu_framework.options import not_negative, one_of, positive
 
 @dataclass
 class TrainOptions:
-    """The loop that all share: which parameters, how long, how fast, and what is kept meanwhile."""
+    """The loop that all share: which parameters, how long, how fast, and what is retained meanwhile."""
 
     train: str = field(
         default="located",
@@ -24,7 +24,7 @@ class TrainOptions:
     lora_alpha: float = field(default=16.0, metadata={"help": "LoRA's scale is lora_alpha / lora_rank"})
     lr: float = field(default=1e-3, metadata={"help": "Adam's learning rate"})
     steps: int = field(default=50, metadata={"help": "optimiser steps at most"})
-    batch_size: int = field(default=16, metadata={"help": "requests a step"})
+    requests_per_step: int = field(default=16, metadata={"help": "requests of a mini-batch"})
     clip: float = field(default=1.0, metadata={"help": "gradient norm at most; 0: not clipped"})
     weight_decay: float = field(
         default=0.0,
@@ -33,30 +33,31 @@ class TrainOptions:
     stop_below: float | None = field(
         default=None, metadata={"help": "stop once the forget loss of a step is below; default: never"}
     )
-    retain: str = field(default="none", metadata={"help": "loss on what is kept: none, nll or kl"})
+    retain: str = field(default="none", metadata={"help": "loss on what is retained: none, nll or kl"})
     retain_weight: float = field(default=1.0, metadata={"help": "weight of that loss"})
     retain_source: str = field(
         default="text",
-        metadata={
-            "help": "text (the background's) or facts (the data set's retain part, which is also measured)"
-        },
+        metadata={"help": "text (the background's) or facts (the data set's, which are also measured)"},
     )
-    retain_rows: int = field(default=128, metadata={"help": "texts or facts that are kept in view"})
+    retain_rows: int = field(default=128, metadata={"help": "texts or facts that are retained"})
     retain_tokens: int = field(default=48, metadata={"help": "tokens of each text at most"})
 
     def __post_init__(self) -> None:
-        positive(self, "lr", "steps", "batch_size", "lora_alpha", "retain_rows")
+        positive(self, "lr", "steps", "requests_per_step", "lora_alpha", "retain_rows")
         not_negative(self, "lora_rank", "clip", "weight_decay", "retain_weight")
         one_of(self, "retain", ("none", "nll", "kl"))
         one_of(self, "retain_source", ("text", "facts"))
         if self.retain_tokens < 2:
-            raise ConfigError(f"retain_tokens must be at least 2, got {self.retain_tokens}")
+            raise ConfigError(
+                f"retain_tokens must be at least 2, got {self.retain_tokens}", option="retain_tokens"
+            )
         if self.train not in ("located", "all"):
             try:
                 re.compile(self.train)
             except re.error as cause:
                 raise ConfigError(
-                    f"train {self.train!r}: use located, all, or a regular expression ({cause})"
+                    f"train {self.train!r}: use located, all, or a regular expression ({cause})",
+                    option="train",
                 ) from cause
 
 
@@ -71,14 +72,17 @@ class NeutralTrainOptions(TrainOptions):
 
 @dataclass
 class AscentOptions(TrainOptions):
-    """Gradient ascent. It has no floor: `stop_below`, `steps` and `clip` are what end it."""
+    """Gradient ascent.
+
+    It has no floor: `stop_below`, `steps` and `clip` are what end it.
+    """
 
 
 @dataclass
 class RetainedOptions(TrainOptions):
     """A method that has a retain loss by its definition."""
 
-    retain: str = field(default="nll", metadata={"help": "loss on what is kept: none, nll or kl"})
+    retain: str = field(default="nll", metadata={"help": "loss on what is retained: none, nll or kl"})
 
 
 @dataclass
@@ -126,13 +130,15 @@ class RmuOptions(TrainOptions):
         default=2.0,
         metadata={"help": "length of the random direction, in units of the layer's mean output norm"},
     )
-    retain_weight: float = field(default=1.0, metadata={"help": "weight of keeping states on general text"})
+    retain_weight: float = field(default=1.0, metadata={"help": "weight of retaining states on general text"})
 
     def __post_init__(self) -> None:
         super().__post_init__()
         positive(self, "coefficient")
         if self.retain != "none":
-            raise ConfigError("retain: rmu keeps states, not losses; leave it none and use retain_weight")
+            raise ConfigError(
+                "retain: rmu retains states, not losses; leave it none and use retain_weight", option="retain"
+            )
 
 
 @dataclass
@@ -158,7 +164,7 @@ class WgaOptions(TrainOptions):
 
 
 def needs(options: TrainOptions) -> frozenset[str]:
-    """General text, where it is kept in view."""
+    """Return the needs: general text, where it is retained."""
     reads = options.retain_source == "text" and options.retain_weight > 0
-    keeps = options.retain != "none" or isinstance(options, RmuOptions)
-    return frozenset({"documents"} if reads and keeps else set())
+    retains = options.retain != "none" or isinstance(options, RmuOptions)
+    return frozenset({"documents"} if reads and retains else set())

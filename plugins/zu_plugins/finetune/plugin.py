@@ -9,6 +9,7 @@ from zu_plugins.finetune.options import (
     RetainedOptions,
     RmuOptions,
     SimnpoOptions,
+    TrainOptions,
     UndialOptions,
     WgaOptions,
     needs,
@@ -17,19 +18,24 @@ from zu_plugins.finetune.options import (
 METHODS = (
     ("ft", "ft", "fine-tuning towards a neutral text", NeutralTrainOptions),
     ("ga", "ascent", "gradient ascent on the answers", AscentOptions),
-    ("graddiff", "ascent", "gradient ascent on the answers, descent on what is kept", RetainedOptions),
+    ("graddiff", "ascent", "gradient ascent on the answers, descent on what is retained", RetainedOptions),
     ("npo", "npo", "negative preference against the untouched model (NPO)", PreferenceOptions),
     ("simnpo", "simnpo", "length-normalised negative preference without a reference (SimNPO)", SimnpoOptions),
     ("dpo", "dpo", "preference of a refusal over the answer (DPO)", DpoOptions),
-    ("rmu", "rmu", "states on the facts are misdirected, on general text kept (RMU)", RmuOptions),
+    ("rmu", "rmu", "states on the facts are misdirected, on general text retained (RMU)", RmuOptions),
     ("undial", "undial", "self-distillation from lowered answer logits (UNDIAL)", UndialOptions),
     ("wga", "wga", "gradient ascent weighted by confidence (WGA)", WgaOptions),
 )
 
 
+def full_rank(options: TrainOptions) -> str:
+    """Why an update is not low-rank: whole weights are trained, unless LoRA factors are."""
+    return "" if options.lora_rank else "trains whole weights: set solver.lora_rank"
+
+
 @hookimpl
 def zu_register_solvers(register: Register[ModelSolverSpec]) -> None:
-    """One training loop, a loss each."""
+    """Offer one training loop, a loss each."""
     for name, function, summary, options in METHODS:
         register(
             ModelSolverSpec(
@@ -38,5 +44,6 @@ def zu_register_solvers(register: Register[ModelSolverSpec]) -> None:
                 summary=summary,
                 options=options,
                 needs=needs,
+                full_rank=full_rank,
             )
         )

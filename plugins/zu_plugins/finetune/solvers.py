@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from zu_framework import LanguageModel, Request, RunContext, Site, Update
-from zu_framework.models import Row, Continuations, continuations, read_tokens
+from zu_framework.models import Continuations, Row, continuations, read_tokens
 from zu_plugins.finetune import losses
 from zu_plugins.finetune.options import (
     DpoOptions,
@@ -21,14 +20,8 @@ from zu_plugins.finetune.options import (
     UndialOptions,
     WgaOptions,
 )
-from zu_plugins.finetune.training import (
-    answer_rows,
-    log_probabilities,
-    neutral_text,
-    retain_rows,
-    retained,
-    train,
-)
+from zu_plugins.finetune.rows import answer_rows, log_probabilities, neutral_text, retain_loss, retain_rows
+from zu_plugins.finetune.training import train
 
 Changes = list[tuple[Site, Update]]
 
@@ -41,15 +34,12 @@ def ft(
     context: RunContext,
 ) -> Changes:
     """Fine-tuning towards the neutral text."""
+
+    def forget(predicted: Continuations, _: list[int]) -> Tensor:
+        return losses.likelihood(predicted.log_probability, predicted.lengths)
+
     rows = answer_rows(lm, requests, neutral_text(lm, options.text))
-    return _train(
-        lm,
-        rows,
-        sites,
-        options,
-        context,
-        lambda said, _: losses.likelihood(said.log_probability, said.lengths),
-    )
+    return _train(lm, rows, sites, options, context, forget)
 
 
 def ascent(
@@ -60,10 +50,11 @@ def ascent(
     context: RunContext,
 ) -> Changes:
     """`ga`: gradient ascent on the answers; `graddiff`: with the retain loss that its options bring."""
-    rows = answer_rows(lm, requests)
-    return _train(
-        lm, rows, sites, options, context, lambda said, _: losses.ascent(said.log_probability, said.lengths)
-    )
+
+    def forget(predicted: Continuations, _: list[int]) -> Tensor:
+        return losses.ascent(predicted.log_probability, predicted.lengths)
+
+    return _train(lm, answer_rows(lm, requests), sites, options, context, forget)
 
 
 def npo(
@@ -75,10 +66,10 @@ def npo(
 ) -> Changes:
     """Negative preference against the untouched model."""
     rows = answer_rows(lm, requests)
-    reference = log_probabilities(lm, rows, options.batch_size)
+    reference = log_probabilities(lm, rows, options.requests_per_step)
 
-    def forget(said: Continuations, chosen: list[int]) -> Tensor:
-        return losses.negative_preference(said.log_probability, reference[chosen], options.beta)
+    def forget(predicted: Continuations, chosen: list[int]) -> Tensor:
+        return losses.negative_preference(predicted.log_probability, reference[chosen], options.beta)
 
     return _train(lm, rows, sites, options, context, forget)
 
@@ -92,9 +83,9 @@ def simnpo(
 ) -> Changes:
     """Negative preference by length-normalised likelihood, without a reference."""
 
-    def forget(said: Continuations, _: list[int]) -> Tensor:
+    def forget(predicted: Continuations, _: list[int]) -> Tensor:
         return losses.simple_negative_preference(
-            said.log_probability, said.lengths, options.beta, options.gamma
+            predicted.log_probability, predicted.lengths, options.beta, options.gamma
         )
 
     return _train(lm, answer_rows(lm, requests), sites, options, context, forget)
@@ -109,19 +100,17 @@ def dpo(
 ) -> Changes:
     """Preference of the refusal over the answer, against the untouched model."""
     answers, refusals = answer_rows(lm, requests), answer_rows(lm, requests, neutral_text(lm, options.text))
-    reference = log_probabilities(lm, [*refusals, *answers], options.batch_size)
+    reference = log_probabilities(lm, [*refusals, *answers], options.requests_per_step)
     n = len(answers)
 
     def forget(chosen: list[int]) -> Tensor:
-        said = continuations(
-            lm, [*(refusals[i] for i in chosen), *(answers[i] for i in chosen)]
-        ).log_probability
-        size = len(chosen)
+        rows = [*(refusals[i] for i in chosen), *(answers[i] for i in chosen)]
+        size, found = len(chosen), continuations(lm, rows).log_probability
         return losses.direct_preference(
-            said[:size], reference[:n][chosen], said[size:], reference[n:][chosen], options.beta
+            found[:size], reference[:n][chosen], found[size:], reference[n:][chosen], options.beta
         )
 
-    return train(lm, sites, options, context, n, forget, *retained(lm, options, context))
+    return train(lm, sites, options, context, n, forget, *retain_loss(lm, options, context))
 
 
 def undial(
@@ -136,10 +125,10 @@ def undial(
     with torch.no_grad():
         reference = [continuations(lm, [row]).logits.float().cpu() for row in rows]
 
-    def forget(said: Continuations, chosen: list[int]) -> Tensor:
-        logits = said.logits.float()
-        kept = torch.cat([reference[i] for i in chosen]).to(logits)
-        return losses.self_distillation(logits, kept, said.tokens, options.strength)
+    def forget(predicted: Continuations, chosen: list[int]) -> Tensor:
+        logits = predicted.logits.float()
+        untouched = torch.cat([reference[i] for i in chosen]).to(logits)
+        return losses.self_distillation(logits, untouched, predicted.tokens, options.strength)
 
     return _train(lm, rows, sites, options, context, forget)
 
@@ -153,8 +142,8 @@ def wga(
 ) -> Changes:
     """Gradient ascent where the model is still sure."""
 
-    def forget(said: Continuations, _: list[int]) -> Tensor:
-        return losses.weighted_ascent(said.token_log_probability, options.beta)
+    def forget(predicted: Continuations, _: list[int]) -> Tensor:
+        return losses.weighted_ascent(predicted.token_log_probability, options.beta)
 
     return _train(lm, answer_rows(lm, requests), sites, options, context, forget)
 
@@ -169,26 +158,25 @@ def rmu(
     """A layer's states on the facts are pushed along a random direction, those on general text kept."""
     layer = max(site.layer for site in sites) if options.layer is None else options.layer
     block = lm.site(layer).block
-    rows, keep = answer_rows(lm, requests), []
+    rows, retained = answer_rows(lm, requests), []
     if options.retain_weight > 0:
-        keep = retain_rows(lm, options, context)
+        retained = retain_rows(lm, options, context)
     with torch.no_grad():
-        reference = [read_tokens(lm, block, [_whole(row)]).float().cpu() for row in keep]
+        reference = [read_tokens(lm, block, [_whole(row)]).float().cpu() for row in retained]
         states = torch.cat([read_tokens(lm, block, [_whole(row)]).float() for row in rows])
     draw = torch.Generator().manual_seed(context.seed)
-    direction = torch.rand(states.shape[1], generator=draw).to(
-        states
-    )  # uniform in [0, 1), as the original draws it
+    # uniform in [0, 1), as the original draws it
+    direction = torch.rand(states.shape[1], generator=draw).to(states)
     steered = direction / direction.norm() * options.coefficient * states.norm(dim=1).mean()
 
     def forget(chosen: list[int]) -> Tensor:
         return losses.misdirection(read_tokens(lm, block, [_whole(rows[i]) for i in chosen]).float(), steered)
 
-    def kept(chosen: list[int]) -> Tensor:
-        now = read_tokens(lm, block, [_whole(keep[i]) for i in chosen]).float()
+    def retain(chosen: list[int]) -> Tensor:
+        now = read_tokens(lm, block, [_whole(retained[i]) for i in chosen]).float()
         return losses.misdirection(now, torch.cat([reference[i] for i in chosen]).to(now))
 
-    return train(lm, sites, options, context, len(rows), forget, kept if keep else None, len(keep))
+    return train(lm, sites, options, context, len(rows), forget, retain if retained else None, len(retained))
 
 
 def _train(
@@ -204,8 +192,7 @@ def _train(
     def forget(chosen: list[int]) -> Tensor:
         return loss(continuations(lm, [rows[i] for i in chosen]), chosen)
 
-    extra: Any = retained(lm, options, context)
-    return train(lm, sites, options, context, len(rows), forget, *extra)
+    return train(lm, sites, options, context, len(rows), forget, *retain_loss(lm, options, context))
 
 
 def _whole(row: Row) -> Row:

@@ -64,10 +64,18 @@ class Curves:
             }
 
         kept = {
-            "locator": self.name, "facts": self.facts, "clean": self.clean, "corrupted": self.corrupted,
-            "classes": list(CLASSES), "peak": self.peak, "picked": list(picked), "settings": dict(self.settings),
-            "notes": list(self.notes), "mean": plain(self.mean), "standard_error": plain(self.error),
-        }  # fmt: skip
+            "locator": self.name,
+            "facts": self.facts,
+            "clean": self.clean,
+            "corrupted": self.corrupted,
+            "classes": list(CLASSES),
+            "peak": self.peak,
+            "picked": list(picked),
+            "settings": dict(self.settings),
+            "notes": list(self.notes),
+            "mean": plain(self.mean),
+            "standard_error": plain(self.error),
+        }
         path.write_text(json.dumps(kept, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 

@@ -18,7 +18,10 @@ NUMBERS = 12  # layers up to which each cell shows its number
 
 
 def draw(curves: Curves, picked: Sequence[int], path: Path) -> None:
-    """Write the heat map as PNG. Cells are effects in percentage points; nothing was tried where a cell is hatched."""
+    """Write the heat map as PNG.
+
+    Cells are effects in percentage points; nothing was tried where a cell is hatched.
+    """
     shown = {kind: 100 * values.T for kind, values in curves.mean.items()}  # (classes, layers)
     tried = torch.cat([values[~values.isnan()] for values in shown.values()])
     low, high = min(0.0, float(tried.min())), max(float(tried.max()), 1e-9)
@@ -51,9 +54,14 @@ def draw(curves: Curves, picked: Sequence[int], path: Path) -> None:
                     if value == value:
                         dark = value < low + 0.55 * (high - low)
                         axis.text(
-                            column, row, f"{value:.0f}" if abs(value) >= 0.5 else "0", ha="center", va="center",
-                            fontsize=8, color="white" if dark else "black",
-                        )  # fmt: skip
+                            column,
+                            row,
+                            f"{value:.0f}" if abs(value) >= 0.5 else "0",
+                            ha="center",
+                            va="center",
+                            fontsize=8,
+                            color="white" if dark else "black",
+                        )
     figure.colorbar(image, ax=list(axes), label="effect on the answer's probability (points)")
     figure.suptitle(
         f"{curves.name}: {curves.facts} facts, probability of the answer {100 * curves.clean:.0f} % clean, "

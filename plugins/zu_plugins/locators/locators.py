@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from zu_framework import ConfigError, LanguageModel, NoOptions, Request, RunContext, Site
+from zu_framework.models import CheckpointInfo
 from zu_plugins.locators.options import FixedOptions
 
 
@@ -31,22 +32,50 @@ PRESETS = (
 def fixed(
     lm: LanguageModel, requests: Sequence[Request], options: FixedOptions, context: RunContext
 ) -> list[Site]:
-    """The sites of the layers given. Raises `ConfigError` where none is, `ModelError` for one that is not there."""
+    """Return the sites of the layers given.
+
+    Raises:
+        ConfigError: None is given, or one that the model has not.
+    """
+    check_fixed(options, CheckpointInfo.of(lm.model.config))
+    return [lm.site(layer) for layer in sorted(options.layers)]
+
+
+def check_fixed(options: FixedOptions, model: CheckpointInfo) -> None:
+    """Check that layers are given, and that the model has them."""
+    last = model.num_layers - 1
     if not options.layers:
         raise ConfigError(
-            f"locator.layers is empty: give layers of 0 to {lm.num_layers - 1}, for example 'locator.layers=[1,2]'"
+            f"locator.layers is empty: give layers of 0 to {last}, for example 'locator.layers=[1,2]'"
         )
-    return [lm.site(layer) for layer in sorted(options.layers)]
+    for layer in options.layers:
+        if not 0 <= layer <= last:
+            raise ConfigError(
+                f"locator.layers names layer {layer}; this {model.model_type} has layers 0 to {last}"
+            )
 
 
 def preset(
     lm: LanguageModel, requests: Sequence[Request], options: NoOptions, context: RunContext
 ) -> list[Site]:
-    """The published sites of a known model. Raises `ConfigError` for any other."""
-    shape = (lm.model_type, lm.model.config.get_text_config().hidden_size, lm.num_layers)
+    """Return the published sites of a known model.
+
+    Raises:
+        ConfigError: No layers are published for this one.
+    """
+    return [lm.site(layer) for layer in _published(CheckpointInfo.of(lm.model.config)).layers]
+
+
+def check_preset(options: NoOptions, model: CheckpointInfo) -> None:
+    """Check that layers are published for a model."""
+    _published(model)
+
+
+def _published(model: CheckpointInfo) -> Preset:
+    shape = (model.model_type, model.hidden_size, model.num_layers)
     for known in PRESETS:
         if (known.model_type, known.hidden_size, known.num_layers) == shape:
-            return [lm.site(layer) for layer in known.layers]
+            return known
     names = ", ".join(f"{p.model} (layers {p.layers[0]}-{p.layers[-1]})" for p in PRESETS)
     raise ConfigError(
         f"locator 'preset' knows no layers for this {shape[0]} of hidden size {shape[1]} with {shape[2]} layers; it "

@@ -19,7 +19,7 @@ class FixedOptions:
 
     def __post_init__(self) -> None:
         if len(set(self.layers)) != len(self.layers):
-            raise ConfigError(f"layers {self.layers} names a layer twice")
+            raise ConfigError(f"layers {self.layers} names a layer twice", option="layers")
 
 
 @dataclass

@@ -13,6 +13,7 @@ def zu_register_locators(register: Register[LocatorSpec]) -> None:
             target="zu_plugins.locators.locators:fixed",
             summary="the layers that the configuration gives",
             options=FixedOptions,
+            check="zu_plugins.locators.locators:check_fixed",
         )
     )
     register(
@@ -20,6 +21,7 @@ def zu_register_locators(register: Register[LocatorSpec]) -> None:
             "preset",
             target="zu_plugins.locators.locators:preset",
             summary="the published layers of Llama-3.2-3B, Llama-3.1-8B and Qwen3-4B",
+            check="zu_plugins.locators.locators:check_preset",
         )
     )
     register(

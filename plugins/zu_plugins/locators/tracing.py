@@ -68,9 +68,12 @@ def measured(
     context.progress(name, len(facts), len(facts))
     mean, error = averaged(each)
     settings = {
-        "noise": options.noise, "noise_scale": scale, "samples": options.samples, "window": window,
+        "noise": options.noise,
+        "noise_scale": scale,
+        "samples": options.samples,
+        "window": window,
         "seed": context.seed,
-    }  # fmt: skip
+    }
     clean = math.fsum(fact.clean for fact in facts) / len(facts)
     bottom = math.fsum(bottoms) / len(facts)
     return Curves(name, mean, error, clean, bottom, len(facts), settings, tuple(notes))

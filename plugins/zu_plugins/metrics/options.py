@@ -22,6 +22,15 @@ class ContinuationOptions:
 
 
 @dataclass
+class ContainsOptions(ContinuationOptions):
+    """How far a model is let speak before its answer must have come."""
+
+    max_new_tokens: int = field(
+        default=24, metadata={"help": "tokens that a continuation has at most; it may end before, by its EOS"}
+    )
+
+
+@dataclass
 class RougeOptions(ContinuationOptions):
     """How far a model is let answer."""
 
@@ -66,7 +75,7 @@ class MinKOptions:
 
     def __post_init__(self) -> None:
         if not 0 < self.k <= 1:
-            raise ConfigError(f"k must be in (0, 1], got {self.k}")
+            raise ConfigError(f"k must be in (0, 1], got {self.k}", option="k")
 
 
 @dataclass
@@ -90,7 +99,8 @@ class HarnessOptions:
 
     tasks: list[str] = field(default_factory=list, metadata={"help": "names of lm-eval tasks or groups"})
     folder: str | None = field(
-        default=None, metadata={"help": "folder of task files of your own (lm-eval's include_path)"}
+        default=None,
+        metadata={"help": "folder of task files of your own (lm-eval's include_path)", "path": True},
     )
     limit: int | None = field(default=None, metadata={"help": "questions of each task at most"})
     shots: int | None = field(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from zu_framework import MetricSpec, Register, hookimpl
+from zu_framework import Limit, MetricSpec, Register, hookimpl
 from zu_plugins.metrics.options import (
     ChoiceOptions,
+    ContainsOptions,
     ContinuationOptions,
     HarnessOptions,
     MinKOptions,
@@ -22,6 +23,8 @@ METRICS = (
         target="zu_plugins.metrics.answers:efficacy",
         summary="Forget facts that the model still answers, on the rewrite prompt",
         better="lower",
+        tells="forgetting",
+        limit=Limit(10.0),
     ),
     MetricSpec(
         "generalization",
@@ -34,12 +37,16 @@ METRICS = (
         target="zu_plugins.metrics.answers:specificity",
         summary="Neighbours of forget facts that the model answers",
         better="higher",
+        tells="damage",
+        limit=Limit(10.0, "points"),
     ),
     MetricSpec(
         "retained",
         target="zu_plugins.metrics.answers:retained",
         summary="Facts to retain that the model answers, on the rewrite prompt",
         better="higher",
+        tells="damage",
+        limit=Limit(5.0, "points"),
     ),
     MetricSpec(
         "multi_hop",
@@ -57,6 +64,25 @@ METRICS = (
         "token_probability",
         target="zu_plugins.metrics.answers:token_probability",
         summary="Mean probability per token of the forget facts' true answers",
+        better="lower",
+    ),
+    MetricSpec(
+        "answer_rank",
+        target="zu_plugins.metrics.change:answer_rank",
+        summary="Median rank of the forget facts' true answers; 1 is what the model says",
+        better="higher",
+    ),
+    MetricSpec(
+        "answer_ratio",
+        target="zu_plugins.metrics.change:answer_ratio",
+        summary="Median probability of the forget facts' true answers against the untouched model's",
+        better="lower",
+    ),
+    MetricSpec(
+        "contains",
+        target="zu_plugins.metrics.speech:contains",
+        summary="Forget facts whose true answer stands in what the model says",
+        options=ContainsOptions,
         better="lower",
     ),
     # editing: CounterFact's preferences
@@ -201,10 +227,22 @@ METRICS = (
         better="higher",
     ),
     MetricSpec(
+        "kl",
+        target="zu_plugins.metrics.change:divergence",
+        summary="KL to the untouched model on held-out text: mean and 95th percentile, nats a token",
+        better="lower",
+        needs=frozenset({"texts"}),
+        tells="damage",
+        limit=Limit(0.1, key="mean"),
+    ),
+    MetricSpec(
         "perplexity",
         target="zu_plugins.metrics.perplexity:perplexity",
         summary="Perplexity on held-out text",
         better="lower",
+        needs=frozenset({"texts"}),
+        tells="damage",
+        limit=Limit(1.05, "times"),
     ),
     MetricSpec(
         "lm_eval",

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from zu_framework import DataSplit, Measurement, Request, Scorer
-from zu_framework.evaluation import mean
-from zu_plugins.metrics.options import ContinuationOptions, RougeOptions
+from zu_framework.evaluation import mean, ratio, stands_in
+from zu_plugins.metrics.options import ContainsOptions, ContinuationOptions, RougeOptions
 
 # ROME weighs bigrams and trigrams by 2/3 and 4/3 and takes the mean of the two (its compute_n_gram_entropy)
 WEIGHTS = {2: 2 / 3, 3: 4 / 3}
@@ -22,6 +22,26 @@ def fluency(scorer: Scorer, data: DataSplit, options: ContinuationOptions) -> Me
         [n_gram_entropy(text) for text in texts],
         definition="mean over forget prompts of the weighted entropy (bits) of the bigrams (2/3) and trigrams (4/3) "
         f"of a greedy continuation of at most {options.max_new_tokens} tokens",
+    )
+
+
+def contains(scorer: Scorer, data: DataSplit, options: ContainsOptions) -> Measurement | None:
+    """Share of forget facts whose true answer, or an alias, stands in what the model says; lower is better.
+
+    As words of their own, case and accents folded: what a chat model answers in a sentence is found too.
+    """
+    said = scorer.completions([request.prompt for request in data.forget], options.max_new_tokens)
+    found = [
+        stands_in((request.answer, *request.aliases), text)
+        for request, text in zip(data.forget, said, strict=True)
+    ]
+    return ratio(
+        [float(hit) for hit in found],
+        [1.0] * len(found),
+        grain="fact",
+        unit="%",
+        definition="share of forget facts whose true answer, or an alias, stands in a greedy continuation of "
+        f"at most {options.max_new_tokens} tokens",
     )
 
 

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from zu_framework.reporting import RunReport, fill
 
-LOOKING = ("look", "page")  # phases that serve this page alone
+OBSERVING = ("observe",)  # phases that serve this page and other observers alone
 
 
 def section(run: RunReport) -> Markup:
@@ -22,6 +22,6 @@ def section(run: RunReport) -> Markup:
             row["peak"] = max(row["peak"], event.get("peak_memory_bytes", 0))
     total = sum(row["seconds"] for row in phases.values())
     rows = [(name, row, row["seconds"] / total if total else 0.0) for name, row in phases.items()]
-    looking = sum(row["seconds"] for name, row in phases.items() if name in LOOKING)
-    peak = max((row["peak"] for row in phases.values()), default=None)
-    return fill("cost.html", "zu_plugins.reports", rows=rows, total=total, looking=looking, peak=peak)
+    observing = sum(row["seconds"] for name, row in phases.items() if name in OBSERVING)
+    peak = max((row["peak"] for row in phases.values()), default=0) or None  # not every system tells
+    return fill("cost.html", "zu_plugins.reports", rows=rows, total=total, observing=observing, peak=peak)

@@ -26,10 +26,15 @@ def section(run: RunReport) -> Markup:
         for note in step.get(part, {}).get("notes", ())
     ]
     return fill(
-        "edit.html", "zu_plugins.reports", rows=rows, notes=list(dict.fromkeys(notes)), plot=_plot(run),
-        missing=run.analysis is None, decomposed=len(spectra),
+        "edit.html",
+        "zu_plugins.reports",
+        rows=rows,
+        notes=list(dict.fromkeys(notes)),
+        plot=_plot(run),
+        missing=run.analysis is None,
+        decomposed=len(spectra),
         partly=any(not one["exact"] for one in spectra.values()),
-    )  # fmt: skip
+    )
 
 
 def _row(
@@ -48,9 +53,14 @@ def _row(
         "relative": last.get("relative_change"),
         "residual": median(residuals) if residuals else None,
         "rounding": max((step.get("rounding_loss", 0.0) for step in passes), default=None),
-        "hash_before": record.get("hash_before", ""),
-        "hash_after": record.get("hash_after", ""),
-    }  # fmt: skip
+        "hash_before": _sha256(record.get("before")),
+        "hash_after": _sha256(record.get("after")),
+    }
+
+
+def _sha256(digest: Any) -> str:
+    """The hash of a tensor's digest, which names its dtype and shape before it."""
+    return str(digest or "").rpartition(":")[2]
 
 
 def _number(value: Any) -> bool:
@@ -68,20 +78,25 @@ def _plot(run: RunReport) -> Markup | None:
     curves = [(name, values) for name, values in curves if len(values)]
     if not curves:
         return None
-    from matplotlib.ticker import LogLocator, NullFormatter
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
     with panel("Singular values") as (figure, axes):
         for at, (name, values) in enumerate(curves):
             axes.plot(
-                range(1, len(values) + 1), values.tolist(), color=SERIES[at % len(SERIES)],
-                marker=MARKERS[at % len(MARKERS)], markersize=4, linewidth=1.2, label=name,
-            )  # fmt: skip
+                range(1, len(values) + 1),
+                values.tolist(),
+                color=SERIES[at % len(SERIES)],
+                marker=MARKERS[at % len(MARKERS)],
+                markersize=4,
+                linewidth=1.2,
+                label=name,
+            )
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")  # the default is a formula
         axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("number, largest first")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
         axes.legend(loc="best")
         described = "; ".join(f"{name}: {float(v[0]):.3g} down to {float(v[-1]):.3g}" for name, v in curves)
         return inline_svg(figure, "spectra", f"Singular values of the change of each weight: {described}")

@@ -32,9 +32,11 @@ def section(run: RunReport) -> Markup:
         rows=rows,
         sets=[name for name in total if shown[name]],
         outcomes=list(dict.fromkeys(row["outcome"] for row in rows)),
-        left_out=[f"{shown[name]} of {count} {name} facts" for name, count in total.items() if shown[name] < count],
+        left_out=[
+            f"{shown[name]} of {count} {name} facts" for name, count in total.items() if shown[name] < count
+        ],
         failed=run.facts["failed"],
-    )  # fmt: skip
+    )
 
 
 def outcome(fact: Mapping[str, Any]) -> str:

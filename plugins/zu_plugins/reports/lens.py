@@ -16,9 +16,14 @@ def section(run: RunReport) -> Markup:
     agrees = bool(run.analysis and run.analysis.about.get("lens", {}).get("agrees", True))
     why = {k: v for k, v in (run.facts or {}).get("failed", {}).items() if k.startswith("lens")}
     return fill(
-        "lens.html", "zu_plugins.reports", panels=panels, missing=run.analysis is None, agrees=agrees, failed=why,
+        "lens.html",
+        "zu_plugins.reports",
+        panels=panels,
+        missing=run.analysis is None,
+        agrees=agrees,
+        failed=why,
         edited=run.analysis.about["edited_layers"] if run.analysis else [],
-    )  # fmt: skip
+    )
 
 
 def _set(run: RunReport, name: str) -> dict[str, Any] | None:
@@ -28,13 +33,16 @@ def _set(run: RunReport, name: str) -> dict[str, Any] | None:
     if not rows:
         return None
     title = {"forget": "Facts to forget", "retain": "Facts to keep"}[name]
+    from matplotlib.ticker import MaxNLocator
+
     with panel(f"{title} ({len(rows)})") as (figure, axes):
         for layer in run.analysis.about["edited_layers"]:
             axes.axvline(layer, color=SERIES[2], linewidth=5, alpha=0.18)
         ends = []
         for when, colour, style, face in (
-            ("before", SERIES[0], "--", "none"), ("after", SERIES[1], "-", SERIES[1]),
-        ):  # fmt: skip
+            ("before", SERIES[0], "--", "none"),
+            ("after", SERIES[1], "-", SERIES[1]),
+        ):
             read = run.analysis.tensors[f"lens/{when}"][rows].double()  # (m, layers)
             layers = range(read.shape[1])
             low, middle, high = (read.quantile(q, dim=0).tolist() for q in (0.25, 0.5, 0.75))
@@ -46,7 +54,7 @@ def _set(run: RunReport, name: str) -> dict[str, Any] | None:
         axes.set_ylim(-0.03, 1.03)
         axes.set_xlabel("output of layer")
         axes.set_ylabel("probability of the answer")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
         axes.legend(loc="best")
         described = (
             f"{title}: median probability of the answer's first token by layer; at the last {', '.join(ends)}"

@@ -1,19 +1,26 @@
-"""What this plugin offers: the sections of a run's page, from what was asked to how it is taken back."""
+"""What this plugin offers: the page of a run, and its sections from what was asked to how it is taken back."""
 
 from __future__ import annotations
 
-from zu_framework import Register, SectionSpec, hookimpl
+from typing import Any
+
+from zu_framework import Register, RunObserver, SectionSpec, hookimpl
 
 SECTIONS = (
     ("asked", "What was asked", "What was to be forgotten, of which model, by which components"),
     ("measured", "Before and after", "Every metric before and after, with its interval where it has one"),
-    ("facts", "Fact by fact", "Each fact's completion and the probability of its true answer, before and after"),
+    (
+        "facts",
+        "Fact by fact",
+        "Each fact's completion and the probability of its true answer, before and after",
+    ),
     ("edit", "The edit", "Rank, norm, singular values and residual of each edited weight"),
     ("representations", "Representations", "Site outputs on forget and retain prompts, before and after"),
     ("lens", "Layer by layer", "Logit lens of the true answer, before and after"),
+    ("audit", "Under attack", "What an audit still got out, beside its references"),
     ("cost", "Cost", "Time and memory of each phase"),
     ("revert", "Keep or revert", "The commands that apply, revert, export and repeat the edit"),
-)  # fmt: skip
+)
 
 
 @hookimpl
@@ -29,3 +36,13 @@ def zu_register_report_sections(register: Register[SectionSpec]) -> None:
                 order=10 * number,
             )
         )
+
+
+@hookimpl
+def zu_observe_run(config: Any, plugins: Any) -> RunObserver | None:
+    """Draw the page, where `output.report` asks for one."""
+    if not config.output.report:
+        return None
+    from zu_framework.reporting import PageObserver
+
+    return PageObserver(config, plugins)

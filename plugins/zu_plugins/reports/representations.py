@@ -40,10 +40,16 @@ def _site(run: RunReport, site: dict[str, Any]) -> dict[str, Any]:
                 axes.plot([x0, x1], [y0, y1], color=colour, linewidth=0.6, alpha=0.5)
             for states, face, when in ((before, "none", "before"), (after, colour, "after")):
                 axes.plot(
-                    states[rows, 0].tolist(), states[rows, 1].tolist(), linestyle="none", marker=marker,
-                    markersize=4.5, markerfacecolor=face, markeredgecolor=colour, markeredgewidth=1.1,
+                    states[rows, 0].tolist(),
+                    states[rows, 1].tolist(),
+                    linestyle="none",
+                    marker=marker,
+                    markersize=4.5,
+                    markerfacecolor=face,
+                    markeredgecolor=colour,
+                    markeredgewidth=1.1,
                     label=f"{name}, {when}",
-                )  # fmt: skip
+                )
         axes.set_xlabel(f"first component ({shares[0]:.0f} % of variance)")
         axes.set_ylabel(f"second ({shares[1]:.0f} %)")
         figure.legend(loc="outside lower center", ncols=2)

@@ -18,10 +18,14 @@ from zu_plugins.targets.options import NeutralOptions
 
 @dataclass(frozen=True)
 class Optimised:
-    """What was found: states (o, n) = init + delta, init (o, n) being the clean output at the bare prompt.
+    """What was found for n requests.
 
-    trace, last_nll: each request's losses, one an evaluation, and its last NLL a text token. how: requests by the way
-    they were run.
+    Args:
+        states: (o, n) = init + delta.
+        init: (o, n), the clean outputs at the bare prompts.
+        trace: Each request's losses, one an evaluation.
+        last_nll: Each request's last NLL a text token, in nats.
+        how: Requests by the way they were run.
     """
 
     states: Tensor
@@ -49,7 +53,7 @@ class Optimised:
 def descend(
     evaluator: Evaluator, options: NeutralOptions, how: str, stopped: Callable[[int], None]
 ) -> Optimised:
-    """Optimise delta for all tasks of an evaluator. `stopped(count)` as requests come to their end."""
+    """Optimise delta for all tasks of an evaluator; `stopped(count)` is called as requests come to their end."""
     init = evaluator.init
     n = init.shape[1]
     size = init.norm(dim=0)  # (n,)
@@ -60,13 +64,13 @@ def descend(
     last_nll = [0.0] * n
     for step in range(options.steps):
         with torch.enable_grad():
-            said, divergence = evaluator.losses(active, delta)
+            nll, divergence = evaluator.losses(active, delta)
             here = torch.tensor(active, device=delta.device)
             decay = _norm(delta[here]) / size[here] ** 2
-            total = said + options.kl_weight * divergence + options.weight_decay * decay.to(said)
-        for request, loss, nll in zip(active, total.tolist(), said.tolist(), strict=True):
+            total = nll + options.kl_weight * divergence + options.weight_decay * decay.to(nll)
+        for request, loss, own in zip(active, total.tolist(), nll.tolist(), strict=True):
             trace[request].append(loss)
-            last_nll[request] = nll
+            last_nll[request] = own
         going = [request for request in active if not trace[request][-1] < options.loss_threshold]
         if step == options.steps - 1 or not going:
             break

@@ -1,6 +1,6 @@
-"""What the model says of requests whose states are moved: run whole, or its layers above the module alone.
+"""What the model predicts for requests whose states are moved: run whole, or its layers above the module alone.
 
-Both answer the same questions; the first is the reference that the second is checked against.
+Both give the same numbers; the first is the reference that the second is checked against.
 """
 
 from __future__ import annotations
@@ -18,7 +18,13 @@ from zu_framework.models import Readout, Replay, Row, add_at, batch, capture, en
 
 @dataclass(frozen=True)
 class Task:
-    """One request's rows: contexts with the text's tokens but the last, and the anchor row, if any."""
+    """One request's rows.
+
+    Args:
+        rows: Its contexts, each with the text's tokens but the last.
+        wanted: The text's tokens.
+        anchor: The row whose next-token distribution should stay, where there is one.
+    """
 
     rows: list[Row]
     wanted: list[int]
@@ -40,11 +46,19 @@ class Task:
 
 @dataclass(frozen=True)
 class Layout:
-    """The rows of m tasks, one task after the other, and where they say what counts.
+    """The rows of m tasks, one task after the other, and where what counts is predicted.
 
-    first: each task's first row, and the number of rows at the end. owner (b,): whose a row is. row, position, wanted,
-    of (p,): where a text token is predicted, which, and whose it is; anchor_row, anchor_position, anchor_of (a,):
-    the same of the anchors.
+    Args:
+        rows: b rows.
+        first: Each task's first row, and the number of rows at the end.
+        owner: (b,) whose a row is.
+        row: (p,) the row in which a text token is predicted.
+        position: (p,) the place in it.
+        wanted: (p,) the token.
+        of: (p,) whose it is.
+        anchor_row: (a,) the row of an anchor.
+        anchor_position: (a,) its place in it.
+        anchor_of: (a,) whose it is.
     """
 
     rows: list[Row]
@@ -77,32 +91,32 @@ class Layout:
         anchored = torch.tensor(anchors, dtype=torch.long, device=device).reshape(-1, 3)
         return cls(rows, first, torch.tensor(owner, device=device), *place.T, *anchored.T)
 
-    def mean(self, said: Tensor) -> Tensor:
-        """Mean over rows of the NLL per token (m,); rows of a task have equally many: the mean of means is the mean."""
-        of = self.of.to(said.device)
-        total = torch.zeros(len(self.first) - 1, dtype=said.dtype, device=said.device).index_add(0, of, said)
+    def mean(self, nll: Tensor) -> Tensor:
+        """Return the mean over rows of the NLL per token (m,), of `nll` (p,); rows of a task have equally many."""
+        of = self.of.to(nll.device)
+        total = torch.zeros(len(self.first) - 1, dtype=nll.dtype, device=nll.device).index_add(0, of, nll)
         return total / torch.bincount(of, minlength=len(total))
 
     def of_anchors(self, values: Tensor) -> Tensor:
-        """Values of the anchors (a,) as the tasks' (m,), zero for a task without one."""
+        """Return values of the anchors (a,) as the tasks' (m,), zero for a task without one."""
         zeros = torch.zeros(len(self.first) - 1, dtype=values.dtype, device=values.device)
         return zeros.index_add(0, self.anchor_of.to(values.device), values)
 
 
 class Evaluator(Protocol):
-    """The loss of tasks. init (o, n): the module's clean output at each task's first row, in float32 or better."""
+    """The loss of tasks; `init` (o, n) is the module's clean output at each task's first row, float32 or better."""
 
     init: Tensor
 
     def losses(self, active: Sequence[int], delta: Tensor) -> tuple[Tensor, Tensor]:
-        """NLL a text token (m,) and divergence after the anchor (m,) of the active tasks, all moved by delta (n, o).
+        """Return NLL a text token (m,) and divergence after the anchor (m,) of the active tasks, moved by delta (n, o).
 
-        The divergence is from what the first call said, which is why the first call moves nothing.
+        The divergence is from what the first call predicted, which is why the first call moves nothing.
         """
         ...
 
-    def says(self, active: Sequence[int], delta: Tensor) -> tuple[Tensor, Tensor]:
-        """NLL a text token (m,), with gradient, and log-probabilities after the anchors (a, v)."""
+    def predicted(self, active: Sequence[int], delta: Tensor) -> tuple[Tensor, Tensor]:
+        """Return NLL a text token (m,), with gradient, and log-probabilities after the anchors (a, v)."""
         ...
 
 
@@ -115,16 +129,16 @@ class FullForward:
         self._clean: Tensor | None = None  # (n, v)
 
     def losses(self, active: Sequence[int], delta: Tensor) -> tuple[Tensor, Tensor]:
-        """As the protocol says."""
-        layout, said, after = self._run(active, delta)
+        """Return them as the protocol has it."""
+        layout, nll, after = self._run(active, delta)
         here = torch.tensor(active, device=after.device)[layout.anchor_of.to(after.device)]
         if self._clean is None:
             self._clean = torch.zeros(len(self.tasks), after.shape[1], dtype=after.dtype, device=after.device)
             self._clean[here] = after.detach()
-        return said, layout.of_anchors((after.exp() * (after - self._clean[here])).sum(1))
+        return nll, layout.of_anchors((after.exp() * (after - self._clean[here])).sum(1))
 
-    def says(self, active: Sequence[int], delta: Tensor) -> tuple[Tensor, Tensor]:
-        """As the protocol says."""
+    def predicted(self, active: Sequence[int], delta: Tensor) -> tuple[Tensor, Tensor]:
+        """Return them as the protocol has it."""
         return self._run(active, delta)[1:]
 
     def _run(self, active: Sequence[int], delta: Tensor) -> tuple[Layout, Tensor, Tensor]:
@@ -136,22 +150,26 @@ class FullForward:
             logits = logits_at(self.lm, made.input_ids, made.attention_mask, *at)
         log_probabilities = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
         count = len(layout.row)
-        said = -log_probabilities[:count].gather(1, layout.wanted.to(logits.device)[:, None])[:, 0]
-        return layout, layout.mean(said), log_probabilities[count:]
+        nll = -log_probabilities[:count].gather(1, layout.wanted.to(logits.device)[:, None])[:, 0]
+        return layout, layout.mean(nll), log_probabilities[count:]
 
 
 @dataclass
-class Kept:
-    """Captures that another text at the same layer may use, as long as nobody writes to the model. room: bytes."""
+class Captures:
+    """Captures that another text at the same layer may use, as long as nobody writes to the model.
+
+    Args:
+        room: Bytes that may be held yet.
+    """
 
     room: float = 0.0
     _held: dict[Any, Replay] = field(default_factory=dict)
 
     def find(self, lm: LanguageModel, module: str, rows: Sequence[Row], whole: bool) -> Replay | None:
-        """One that fits: of these very rows, moved at the same place."""
+        """Return one that fits: of these very rows, moved at the same place."""
         return self._held.get(self._key(lm, module, rows, whole))
 
-    def keep(self, lm: LanguageModel, module: str, rows: Sequence[Row], whole: bool, replay: Replay) -> None:
+    def hold(self, lm: LanguageModel, module: str, rows: Sequence[Row], whole: bool, replay: Replay) -> None:
         """Hold a capture, where there is room."""
         if replay.nbytes <= self.room:
             self.room -= replay.nbytes
@@ -163,10 +181,7 @@ class Kept:
 
 
 class Replayed:
-    """The layers above the module, on the windows from the read positions on; norm and head at the places that count.
-
-    whole: the windows are whole rows.
-    """
+    """The layers above the module, from the read positions on; norm and head at the places that count."""
 
     def __init__(
         self,
@@ -174,17 +189,17 @@ class Replayed:
         module: str,
         tasks: Sequence[Task],
         readout: Readout,
-        kept: Kept,
+        captures: Captures,
         *,
         whole: bool = False,
     ) -> None:
         self.tasks, self.readout = tasks, readout
         self._layout = Layout.made_of(tasks, lm.device)
-        found = kept.find(lm, module, self._layout.rows, whole)
+        found = captures.find(lm, module, self._layout.rows, whole)
         if found is None:
             self._replay = capture(lm, module, self._layout.rows, whole=whole)
             self.init = self._replay.init[self._layout.first[:-1]].T.contiguous()  # (o, n)
-            kept.keep(lm, module, self._layout.rows, whole, self._replay)
+            captures.hold(lm, module, self._layout.rows, whole, self._replay)
         else:
             self._replay, self.init = found, _clean_states(lm, module, tasks)
         self._active = tuple(range(len(tasks)))
@@ -192,26 +207,26 @@ class Replayed:
         self._clean: Tensor | None = None  # (n, v)
 
     def losses(self, active: Sequence[int], delta: Tensor) -> tuple[Tensor, Tensor]:
-        """As the protocol says."""
+        """Return them as the protocol has it."""
         layout, states = self._run(active, delta)
         count = len(layout.row)
-        said = layout.mean(self.readout.nll(states[:count], layout.wanted))
+        nll = layout.mean(self.readout.nll(states[:count], layout.wanted))
         if not len(layout.anchor_row):
-            return said, torch.zeros_like(said)
+            return nll, torch.zeros_like(nll)
         after = states[count:]
-        here = torch.tensor(active, device=said.device)[layout.anchor_of.to(said.device)]
+        here = torch.tensor(active, device=nll.device)[layout.anchor_of.to(nll.device)]
         if self._clean is None:
             clean = self.readout.log_probabilities(after)
             self._clean = clean.new_zeros(len(self.tasks), clean.shape[1])
             self._clean[here] = clean
-        return said, layout.of_anchors(self.readout.divergence(after, self._clean[here]))
+        return nll, layout.of_anchors(self.readout.divergence(after, self._clean[here]))
 
-    def says(self, active: Sequence[int], delta: Tensor) -> tuple[Tensor, Tensor]:
-        """As the protocol says."""
+    def predicted(self, active: Sequence[int], delta: Tensor) -> tuple[Tensor, Tensor]:
+        """Return them as the protocol has it."""
         layout, states = self._run(active, delta)
         count = len(layout.row)
-        said = layout.mean(self.readout.nll(states[:count], layout.wanted))
-        return said, self.readout.log_probabilities(states[count:])
+        nll = layout.mean(self.readout.nll(states[:count], layout.wanted))
+        return nll, self.readout.log_probabilities(states[count:])
 
     def _run(self, active: Sequence[int], delta: Tensor) -> tuple[Layout, Tensor]:
         """Last states where text tokens are predicted, then those at the anchors."""
@@ -236,11 +251,11 @@ def _clean_states(lm: LanguageModel, module: str, tasks: Sequence[Task]) -> Tens
     bare = batch([Row(task.rows[0].ids, task.rows[0].position) for task in tasks], lm.device)
     at = torch.arange(len(tasks), device=lm.device), bare.positions
     work = torch.float64 if lm.dtype == torch.float64 else torch.float32
-    seen: list[Tensor] = []
+    found: list[Tensor] = []
 
     def keep(_: str, __: Tensor, output: Tensor) -> None:
         here = at[0].to(output.device), at[1].to(output.device)
-        seen.append(output[here].to(lm.device, work).T.contiguous())
+        found.append(output[here].to(lm.device, work).T.contiguous())
 
     run_until(lm, [module], bare.input_ids, bare.attention_mask, keep)
-    return seen[0]
+    return found[0]

@@ -8,7 +8,7 @@ of the residual is MEMIT's (Meng et al. 2023, eq. 20), `spread: root` PMET's (Li
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from torch import Tensor
@@ -26,25 +26,34 @@ from zu_framework import (
 )
 from zu_framework.models import encode_answer, read_states
 from zu_plugins.targets.descent import Optimised
-from zu_plugins.targets.evaluators import Kept
+from zu_plugins.targets.evaluators import Captures
 from zu_plugins.targets.optimise import memory, optimise
 from zu_plugins.targets.options import NeutralOptions
 
 # options that the optimised state does not follow from: how it is used, and how rows are batched
-_LATER = ("text", "at", "spread", "batch_size", "memory")
+_LATER = ("text", "at", "spread", "rows_per_pass", "memory")
 UNREACHED_NLL = 1.0  # nats a token: above it the text is not what the model would say
 
 
 @dataclass(frozen=True)
 class NeutralState:
-    """What `prepare` found: one state at the last block for all sites, or one at each site's own output."""
+    """What `prepare` found: one state at the last block for all sites, or one at each site's own output.
+
+    Args:
+        plan: The requests of the pass.
+        sites: Of the stage.
+        shared: (o, n), the state at the last block; None where each site has its own.
+        own: Site -> (o, n).
+        report: Of the optimisation, by site where each has its own.
+        captures: What the sensitive values of the same layer may use, while the model is what it was.
+    """
 
     plan: ReadPlan
     sites: tuple[Site, ...]
-    shared: Tensor | None  # (o, n)
-    own: Mapping[str, Tensor]  # site -> (o, n)
+    shared: Tensor | None
+    own: Mapping[str, Tensor]
     report: Mapping[str, Any]
-    kept: Kept  # what the sensitive values of the same layer may use, while the model is what it was
+    captures: Captures
 
 
 class Neutral(TargetBuilder):
@@ -59,18 +68,20 @@ class Neutral(TargetBuilder):
         texts = [encode_answer(lm, r.target or self._text(lm), r.prompt) for r in plan.requests]
         if self.options.at == "stream" and all(site.residual_stream for site in sites):
             again = len(sites) == 1 and "sensitive" in self.context.needs
-            kept = Kept(memory(lm, self.options) / 4 if again else 0)
-            found = self._optimise(lm, sites[-1].block, plan, texts, "neutral targets", kept)
-            return NeutralState(plan, tuple(sites), found.states, {}, self._report(found, "neutral"), kept)
+            captures = Captures(memory(lm, self.options) / 4 if again else 0)
+            found = self._optimise(lm, sites[-1].block, plan, texts, "neutral targets", captures)
+            return NeutralState(
+                plan, tuple(sites), found.states, {}, self._report(found, "neutral"), captures
+            )
         own, report = {}, {}
         for site in sites:
             # also where a norm or a factor stands between site and stream: a residual there means nothing here
             found = self._optimise(
-                lm, site.module, plan, texts, f"neutral targets, layer {site.layer}", Kept()
+                lm, site.module, plan, texts, f"neutral targets, layer {site.layer}", Captures()
             )
             own[site.module] = found.states
             report[site.module] = self._report(found, "neutral")
-        return NeutralState(plan, tuple(sites), None, own, report, Kept())
+        return NeutralState(plan, tuple(sites), None, own, report, Captures())
 
     def at_site(
         self, state: NeutralState, lm: LanguageModel, site: Site, index: int, representations: Representations
@@ -81,7 +92,7 @@ class Neutral(TargetBuilder):
         if state.shared is not None:
             block = state.sites[-1].block
             bare = [prompts[0] for prompts in state.plan.prompts]
-            hidden = read_states(lm, [block], bare, self._batch_size, inputs=False)[block][1]
+            hidden = read_states(lm, [block], bare, self._rows_per_forward, inputs=False)[block][1]
             assert hidden is not None
             z = state.shared
             left = len(state.sites) - index  # sites that still take their share, this one among them
@@ -94,9 +105,9 @@ class Neutral(TargetBuilder):
         if "sensitive" in self.context.needs:
             texts = [encode_answer(lm, r.answer, r.prompt) for r in state.plan.requests]
             # before the first site is written the model is still the one that the neutral targets were made on
-            kept = state.kept if index == 0 else Kept()
+            captures = state.captures if index == 0 else Captures()
             found = self._optimise(
-                lm, site.module, state.plan, texts, f"sensitive values, layer {site.layer}", kept
+                lm, site.module, state.plan, texts, f"sensitive values, layer {site.layer}", captures
             )
             sensitive = representations.spread(_without(found.states, bias).to(values))
             notes = [*report.get("notes", ()), *self._report(found, "sensitive").pop("notes", ())]
@@ -104,8 +115,8 @@ class Neutral(TargetBuilder):
         return TargetStates(targets, sensitive, report, {"z": z})
 
     @property
-    def _batch_size(self) -> int:
-        return self.options.batch_size or self.context.batch_size
+    def _rows_per_forward(self) -> int:
+        return self.options.rows_per_pass or self.context.batch_size
 
     def _text(self, lm: LanguageModel) -> str:
         text = self.options.text or lm.tokenizer.eos_token
@@ -122,18 +133,19 @@ class Neutral(TargetBuilder):
         plan: ReadPlan,
         texts: Sequence[Sequence[int]],
         label: str,
-        kept: Kept,
+        captures: Captures,
     ) -> Optimised:
         def compute() -> Remembered:
             progress = self.context.progress
-            found = optimise(lm, module, plan, texts, self.options, self._batch_size, progress, label, kept)
-            held = {entry.name: getattr(found, entry.name) for entry in fields(found)}
-            tensors = {name: value for name, value in held.items() if isinstance(value, Tensor)}
-            return Remembered(tensors, {name: v for name, v in held.items() if name not in tensors})
+            found = optimise(
+                lm, module, plan, texts, self.options, self._rows_per_forward, progress, label, captures
+            )
+            facts = {"trace": found.trace, "last_nll": found.last_nll, "how": found.how}
+            return Remembered({"states": found.states, "init": found.init}, facts)
 
         def depends_on() -> dict[str, Any]:
             return {
-                "weights": lm.fingerprint(),
+                "weights": lm.state_digest(),
                 "device": lm.device.type,
                 "tokenizer": lm.tokenizer_fingerprint(),
                 "chat": None if lm.chat is None else [lm.tokenizer.chat_template, lm.chat.system],
@@ -145,7 +157,13 @@ class Neutral(TargetBuilder):
             }
 
         known = self.context.remember("targets", depends_on, compute)
-        return Optimised(**{k: t.to(lm.device) for k, t in known.tensors.items()}, **known.facts)
+        return Optimised(
+            states=known.tensors["states"].to(lm.device),
+            init=known.tensors["init"].to(lm.device),
+            trace=known.facts["trace"],
+            last_nll=known.facts["last_nll"],
+            how=known.facts["how"],
+        )
 
     def _report(self, found: Optimised, kind: str) -> dict[str, Any]:
         report: dict[str, Any] = {

@@ -17,7 +17,7 @@ from torch import Tensor
 from zu_framework import LanguageModel, ModelError, ReadPlan
 from zu_framework.models import Readout, find_readout, replay_bytes, row_of
 from zu_plugins.targets.descent import Optimised, descend
-from zu_plugins.targets.evaluators import Evaluator, FullForward, Kept, Replayed, Task
+from zu_plugins.targets.evaluators import Captures, Evaluator, FullForward, Replayed, Task
 from zu_plugins.targets.options import NeutralOptions
 
 GIB = 1 << 30
@@ -31,7 +31,13 @@ HALF_AGREES = (1e-1, 5e-1)
 
 @dataclass
 class _Way:
-    """How batches are run from here on. left: ways not ruled out, best first; most: requests that memory has held."""
+    """How batches are run from here on.
+
+    Args:
+        left: Ways not ruled out, best first.
+        checked: Whether the best one was compared with a full forward.
+        most: Requests that memory has held.
+    """
 
     left: list[str]
     checked: bool = False
@@ -44,16 +50,28 @@ def optimise(
     plan: ReadPlan,
     texts: Sequence[Sequence[int]],
     options: NeutralOptions,
-    batch_size: int,
+    rows_per_forward: int,
     progress: Callable[[str, int, int], None],
     label: str,
-    kept: Kept | None = None,
+    captures: Captures | None = None,
 ) -> Optimised:
-    """Optimise a delta per request at `module`; texts: the token ids that each request's rows should go on with.
+    """Optimise a state for each request at `module`, so that the model says a text.
 
-    batch_size: rows that a full forward holds. kept: captures to use and to add to, of the model as it is now. The
-    model's weights get no gradient and stay as they are; no random number is drawn. Raises `ModelError` where not even
-    one request fits into memory.
+    The model's weights get no gradient and stay as they are; no random number is drawn.
+
+    Args:
+        lm: The model.
+        module: Whose output is moved.
+        plan: n requests and their texts.
+        texts: Token ids that each request's rows should go on with.
+        options: The optimisation, and how large a batch may be.
+        rows_per_forward: Rows that a full forward holds.
+        progress: Told of requests that are done.
+        label: What is shown with the progress.
+        captures: Captures to use and to add to, of the model as it is now.
+
+    Raises:
+        ModelError: Not even one request fits into memory.
     """
     tasks = [
         Task(
@@ -78,7 +96,7 @@ def optimise(
         before = done[0]
         try:
             evaluator = _evaluator(
-                lm, module, [tasks[i] for i in chosen], readout, way, options, kept or Kept()
+                lm, module, [tasks[i] for i in chosen], readout, way, options, captures or Captures()
             )
             return descend(evaluator, options, way.left[0], stopped)
         except BaseException:
@@ -89,7 +107,7 @@ def optimise(
     waiting = sorted(range(len(tasks)), key=lambda i: -tasks[i].width)
     with _frozen(lm):
         while waiting:
-            count = _fitting(lm, module, [tasks[i] for i in waiting], way, options, batch_size)
+            count = _fitting(lm, module, [tasks[i] for i in waiting], way, options, rows_per_forward)
             parts += _by_halves(run, waiting[:count], way)
             waiting = waiting[count:]
     return _in_order(parts)
@@ -102,12 +120,12 @@ def _evaluator(
     readout: Readout | None,
     way: _Way,
     options: NeutralOptions,
-    kept: Kept,
+    captures: Captures,
 ) -> Evaluator:
     """The best way that is left to run these tasks; the first batch rules out what does not give what it should."""
     while readout is not None and way.left[0] != FULL:
         try:
-            fast = Replayed(lm, module, tasks, readout, kept, whole=way.left[0] == WHOLE)
+            fast = Replayed(lm, module, tasks, readout, captures, whole=way.left[0] == WHOLE)
             why = None if way.checked else _difference(lm, module, tasks, fast, options)
         except Exception as cause:  # the model's own code, called in a way that it may not have been made for
             if _out_of_memory(cause):
@@ -128,8 +146,8 @@ def _difference(
     full = FullForward(lm, module, [tasks[i] for i in ends])
     # a step in no special direction, as long as it may get; no random number is drawn
     probe = options.clamp * fast.init.roll(1, 0).T  # (n, o)
-    ours = _says(fast, ends, probe)
-    theirs = _says(full, range(len(ends)), probe[ends])
+    ours = _predicted(fast, ends, probe)
+    theirs = _predicted(full, range(len(ends)), probe[ends])
     near, steep = AGREES.get(lm.dtype, HALF_AGREES)
     for what, allowed, a, b, size in (
         ("clean states", near, fast.init[:, ends], full.init, full.init.abs().max()),
@@ -143,11 +161,11 @@ def _difference(
     return None
 
 
-def _says(evaluator: Evaluator, chosen: Sequence[int], moved: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _predicted(evaluator: Evaluator, chosen: Sequence[int], moved: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """NLL (m,), log-probabilities after the anchors (a, v) and the NLL's slopes (m, o) of chosen tasks."""
     delta = moved.clone().requires_grad_()
     with torch.enable_grad():
-        nll, after = evaluator.says(chosen, delta)
+        nll, after = evaluator.predicted(chosen, delta)
         (slope,) = torch.autograd.grad(nll.sum(), delta)
     return nll.detach(), after.detach(), slope[list(chosen)]
 
@@ -158,12 +176,12 @@ def _fitting(
     tasks: Sequence[Task],
     way: _Way,
     options: NeutralOptions,
-    batch_size: int,
+    rows_per_forward: int,
 ) -> int:
     """How many of these tasks, the first at least, make a batch."""
     most = len(tasks) if way.most is None else way.most
     full = way.left[0] == FULL
-    rows_at_most = batch_size if full else options.batch_size
+    rows_at_most = rows_per_forward if full else options.rows_per_pass
     if rows_at_most is not None:
         most = min(most, max(1, rows_at_most // max(len(task.all_rows) for task in tasks)))
     if full:
@@ -177,13 +195,13 @@ def _fitting(
 
 
 def memory(lm: LanguageModel, options: NeutralOptions) -> float:
-    """Bytes of one batch: as asked, or a fixed sum on a CPU, or half of what the model leaves of a GPU."""
+    """Return the bytes of one batch: as asked, or a fixed sum on a CPU, or half of what the model leaves of a GPU."""
     if options.memory is not None:
         return options.memory * GIB
     if lm.device.type != "cuda":
         return CPU_MEMORY
-    whole = torch.cuda.get_device_properties(lm.device).total_memory
-    taken = sum(p.numel() * p.element_size() for p in lm.model.parameters() if p.device == lm.device)
+    whole: int = torch.cuda.get_device_properties(lm.device).total_memory
+    taken: int = sum(p.numel() * p.element_size() for p in lm.model.parameters() if p.device == lm.device)
     return (whole - taken) / 2
 
 

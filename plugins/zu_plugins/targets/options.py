@@ -10,7 +10,10 @@ from zu_framework.options import not_negative, one_of, positive
 
 @dataclass
 class NeutralOptions:
-    """The optimisation of a target state. Defaults: the published implementation's hyperparameters."""
+    """The optimisation of a target state.
+
+    Defaults are the published implementation's hyperparameters.
+    """
 
     text: str | None = field(
         default=None, metadata={"help": "what the model should say instead; default: the tokenizer's EOS"}
@@ -47,7 +50,7 @@ class NeutralOptions:
             "help": "GiB for one batch of requests; default: 2 on a CPU, half of what the model leaves of a GPU"
         },
     )
-    batch_size: int | None = field(
+    rows_per_pass: int | None = field(
         default=None,
         metadata={
             "help": "rows a pass holds at most; default: as `memory` allows, model.batch_size in a full forward"
@@ -62,14 +65,17 @@ class NeutralOptions:
         if self.memory is not None:
             positive(self, "memory")
         if not self.clamp > 0:
-            raise ConfigError(f"clamp must be positive, got {self.clamp}")
+            raise ConfigError(f"clamp must be positive, got {self.clamp}", option="clamp")
         if self.steps < 1:
-            raise ConfigError(f"steps must be at least 1, got {self.steps}")
-        if self.batch_size is not None and self.batch_size < 1:
-            raise ConfigError(f"batch_size must be at least 1, got {self.batch_size}")
+            raise ConfigError(f"steps must be at least 1, got {self.steps}", option="steps")
+        if self.rows_per_pass is not None and self.rows_per_pass < 1:
+            raise ConfigError(
+                f"rows_per_pass must be at least 1, got {self.rows_per_pass}", option="rows_per_pass"
+            )
         if self.text is not None and not self.text.strip():
             raise ConfigError(
-                "text is empty: give the words that the model should say, or leave it out for EOS"
+                "text is empty: give the words that the model should say, or leave it out for EOS",
+                option="text",
             )
 
 
@@ -83,7 +89,7 @@ class FixedOptions:
 
     def __post_init__(self) -> None:
         if self.value not in ("mean", "zero"):
-            raise ConfigError(f"value {self.value!r}: use mean or zero")
+            raise ConfigError(f"value {self.value!r}: use mean or zero", option="value")
 
 
 def fixed_needs(options: FixedOptions) -> frozenset[str]:

@@ -30,7 +30,7 @@ METRICS = {
 def plugins() -> Plugins:
     """The installed plugins and the remembering target builder."""
     found = list(importlib.metadata.entry_points(group="zu_framework"))
-    ours = EntryPoint("frontier", "tests.benchmarks.frontier.kept", "zu_framework")
+    ours = EntryPoint("frontier", "tests.benchmarks.frontier.once", "zu_framework")
     return load_plugins([*found, ours])
 
 
@@ -57,7 +57,7 @@ def run_cell(world: World, drawn: Drawn, config: Mapping[str, Any], seed: int) -
     whole = merged({"base": "zerounlearn-local", **world.config}, config) | {"seed": seed}
     start = time.perf_counter()
     edit = zu.unlearn(
-        world.lm, world.lm.tokenizer, drawn.data.forget, whole, retain=drawn.protect, plugins=plugins()
+        world.lm, world.lm.tokenizer, drawn.data.forget, whole, retain=drawn.retain, plugins=plugins()
     )
     seconds = time.perf_counter() - start
     try:

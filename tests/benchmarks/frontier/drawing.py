@@ -99,7 +99,7 @@ def _shown(found: list[dict[str, float]]) -> list[str]:
 
 
 def plot(records: Records, contestants: Mapping[str, Method], facts: int, path: Path) -> None:
-    """What is still said against what is damaged, a mark a method, bars of one standard deviation."""
+    """Draw forgetting against damage, a mark a method, bars of one standard deviation."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -118,23 +118,30 @@ def plot(records: Records, contestants: Mapping[str, Method], facts: int, path: 
         found = _reported(records, facts, name)
         colour = COLOURS[number % len(COLOURS)]
         face = (colour, "white", pale(colour))[number // len(COLOURS) % 3]
-        for row, said in enumerate(("efficacy", "generalization")):
-            for column, kept in enumerate(("specificity", "retained", "perplexity")):
-                (x, dx), (y, dy) = (_spread([draw[what] for draw in found]) for what in (kept, said))
+        for row, forgotten in enumerate(("efficacy", "generalization")):
+            for column, damage in enumerate(("specificity", "retained", "perplexity")):
+                (x, dx), (y, dy) = (_spread([draw[what] for draw in found]) for what in (damage, forgotten))
                 mark = axes[row][column].errorbar(
-                    x, y, xerr=dx, yerr=dy, fmt=SHAPES[method.kind], color=colour, elinewidth=0.6, alpha=0.9,
-                    markersize=15 if method.kind == "ours" else 7, markerfacecolor=face,
-                    markeredgecolor=colour, zorder=3 if method.kind == "ours" else 2,
-                )  # fmt: skip
+                    x,
+                    y,
+                    xerr=dx,
+                    yerr=dy,
+                    fmt=SHAPES[method.kind],
+                    color=colour,
+                    elinewidth=0.6,
+                    alpha=0.9,
+                    markersize=15 if method.kind == "ours" else 7,
+                    markerfacecolor=face,
+                    markeredgecolor=colour,
+                    zorder=3 if method.kind == "ours" else 2,
+                )
                 if not row and not column:
                     drawn.append(mark)
                     labels.append(method.label)
-    for row, said in enumerate(("efficacy", "generalization")):
-        axes[row][0].set_ylabel(f"{said}, % still answered\n(lower is better)")
-        for column, kept in enumerate(
-            ("specificity, % (higher is better)", "retained, % (higher is better)")
-        ):
-            axes[row][column].set_xlabel(kept)
+    for row, forgotten in enumerate(("efficacy", "generalization")):
+        axes[row][0].set_ylabel(f"{forgotten}, % still answered\n(lower is better)")
+        for column, damage in enumerate(("specificity", "retained")):
+            axes[row][column].set_xlabel(f"{damage}, % (higher is better)")
         axes[row][2].set_xlabel("perplexity, times the untouched (lower is better)")
         if axes[row][2].get_xlim()[1] > WIDE:
             axes[row][2].set_xscale("log")

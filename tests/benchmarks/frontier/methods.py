@@ -168,7 +168,7 @@ GRADIENT: tuple[tuple[str, str, Config], ...] = (
 def _two_stages(world: str, early: Config) -> dict[str, Method]:
     """A short state at the subject in the first layers; then one at the prompt's end, where the first has left a mark.
 
-    Any editor may do so: MEMIT stands beside ours, which also holds what is said after the prompts of facts to keep.
+    Any editor may do so: MEMIT stands beside ours, which also retains facts.
     """
     narrow, wide, later = ((0,), (0, 1), (1, 2)) if world == "demo" else ((0, 1), (0, 1, 2), (2, 3, 4))
 
@@ -176,9 +176,11 @@ def _two_stages(world: str, early: Config) -> dict[str, Method]:
         layers: tuple[int, ...], clamp: float, one: Config, two: Config, substitutes: int = 0
     ) -> Config:
         then = {
-            **_layers(*later), "collector": {**PROMPT_LAST, "substitutes": substitutes},
-            "target": {**PUBLISHED_TARGET, "clamp": 0.3}, "solver": two,
-        }  # fmt: skip
+            **_layers(*later),
+            "collector": {**PROMPT_LAST, "substitutes": substitutes},
+            "target": {**PUBLISHED_TARGET, "clamp": 0.3},
+            "solver": two,
+        }
         first = {**_layers(*layers), "target": {"clamp": clamp}, "solver": one}
         return {**merged(early, first), "then": [then]}
 
@@ -230,9 +232,9 @@ def _trained(name: str, common: Config, more: Config) -> dict[str, Config]:
 
 
 def cost(after: Mapping[str, float], before: Mapping[str, float]) -> float:
-    """What the choice minimises: half of what is still said, on prompts and paraphrases, and three for each point of
+    """What the choice minimises: half of what is still answered, prompts and paraphrases, and three for each point of
     damage beyond the allowance (a point of specificity, a point of retained facts, five per cent of perplexity)."""
-    said = (after["efficacy"] + after["generalization"]) / 2
+    answered = (after["efficacy"] + after["generalization"]) / 2
     damage = sum(max(0.0, before[m] - after[m] - 1) for m in ("specificity", "retained"))
     worse = max(0.0, 100 * (after["perplexity"] / before["perplexity"] - 1.05))
-    return said + 3 * (damage + worse)
+    return answered + 3 * (damage + worse)

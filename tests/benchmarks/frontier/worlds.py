@@ -1,8 +1,8 @@
 """What is forgotten where: a model that knows facts, which facts serve choosing and which measuring, general text.
 
 Settings are chosen on the first half of the facts alone (stage `choose`) and reported on the second (stage `report`):
-no probe of a reported fact, and no paraphrase or neighbour of one, is seen before. Facts to keep are dealt in turn into
-those that a method may protect or train on, and those that are measured.
+no probe of a reported fact, and no paraphrase or neighbour of one, is seen before. Facts to retain are dealt in turn
+into those that a method may retain or train on, and those that are measured.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any
 
 import zu_framework as zu
 from zu_framework import demo
+from zu_framework.data import Record
 from zu_framework.evaluation import read_texts
 from zu_plugins.datasets.counterfact import request_of
-from zu_plugins.datasets.records import Record
 
 HELD_OUT_EVERY = 10  # as in `zu run`: every tenth document serves perplexity and takes no part in the moments
 HELD_OUT = 12  # documents that perplexity is measured on
@@ -26,10 +26,10 @@ HELD_OUT = 12  # documents that perplexity is measured on
 
 @dataclass(frozen=True)
 class Drawn:
-    """One draw: the data that are measured, and the facts that a method may protect."""
+    """One draw: the data that are measured, and the facts that a method may retain or train on."""
 
     data: zu.DataSplit
-    protect: tuple[zu.Request, ...]
+    retain: tuple[zu.Request, ...]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class World:
     config: Mapping[str, Any]
 
     def drawn(self, stage: str, facts: int, seed: int) -> Drawn:
-        """Forget facts of the stage's half; what is kept comes from the first half, less what is forgotten."""
+        """Forget facts of the stage's half; what is retained comes from the first half, less what is forgotten."""
         first, second = self.halves
         draw = random.Random(seed)
         if stage == "report":
@@ -65,7 +65,7 @@ def demo_world() -> World:
         tuple(demo.heldout_texts())[:HELD_OUT],
         {
             "background": {"name": "demo"},
-            "target": {"name": "kept", "text": " unknown", "batch_size": 512},
+            "target": {"name": "neutral-once", "text": " unknown", "rows_per_pass": 512},
         },
     )
 
@@ -74,8 +74,8 @@ def checkpoint_world(name: str, model: Path, facts: Path, text: Path, scratch: P
     """A checkpoint that answers the CounterFact records of a file; general text, one document a line."""
     documents = list(read_texts(text))
     heldout = documents[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY]
-    kept = scratch / f"{name}-background.txt"
-    kept.write_text(
+    background = scratch / f"{name}-background.txt"
+    background.write_text(
         "".join(d + "\n" for i, d in enumerate(documents) if i % HELD_OUT_EVERY != HELD_OUT_EVERY - 1),
         encoding="utf-8",
     )
@@ -86,8 +86,8 @@ def checkpoint_world(name: str, model: Path, facts: Path, text: Path, scratch: P
         _halves([request_of(record) for record in records]),
         tuple(heldout[:HELD_OUT]),
         {
-            "background": {"name": "text", "path": str(kept)},
-            "target": {"name": "kept", "text": " unknown", "batch_size": 512},
+            "background": {"name": "text", "path": str(background)},
+            "target": {"name": "neutral-once", "text": " unknown", "rows_per_pass": 512},
         },
     )
 

@@ -9,8 +9,8 @@ import torch
 
 from tests.plugins.audits.conftest import World, answers, on_the_edge, share
 from zu_framework import AuditError, AuditFacts, LanguageModel, Outcome, Request
-from zu_framework.evaluation import finding, verdict
-from zu_plugins.audits.asking import best_of, relation_of, stands_in
+from zu_framework.evaluation import finding, stands_in, verdict
+from zu_plugins.audits.asking import best_of, relation_of
 from zu_plugins.audits.depth import remaining
 from zu_plugins.audits.sample import leak_at_k
 

@@ -168,7 +168,7 @@ RWKU: dict[str, Rows] = {
     "neighbor_level2": [probe("Who is Lee?", 2, "simple question")],
     "forget_mia": [{"text": "Ann Lee is", "subject": "Ann Lee"}, {"text": "Bo Orr is", "subject": "Bo Orr"}],
     "retain_mia": [{"text": "Nobody is", "subject": "Cy"}],
-}  # fmt: skip
+}
 
 
 def choices(name: str, count: int) -> Rows:
@@ -233,6 +233,7 @@ def everything(path: Path) -> dict[str, list[str]]:
         "rwku": [f"data.path={folder(path / 'rwku', RWKU)}", prompt],
         "wmdp": [f"data.path={folder(path / 'wmdp', WMDP)}", f"data.mmlu={mmlu(path / 'mmlu')}", prompt],
         "mmlu": [f"data.path={mmlu(path / 'mmlu2')}", "data.subjects=[law]", prompt],
+        "facts": [f"data.path={lines}", "data.forget=1", subject],
         "jsonl": [f"data.path={lines}", "data.forget=1", subject],
         "csv": [f"data.path={table}", "data.forget=1", prompt],
         "demo": [subject],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,7 @@ import pytest
 
 from zu_framework import ConfigError, DataError
 from zu_plugins.datasets import counterfact
-from zu_plugins.datasets import own as jsonl
-from zu_plugins.datasets.options import CounterFactOptions, JsonLinesOptions
+from zu_plugins.datasets.options import CounterFactOptions
 
 RECORD: dict[str, Any] = {
     "case_id": 7,
@@ -47,19 +45,14 @@ def load_counterfact(path: Path, **options: Any) -> Any:
     return counterfact.load(CounterFactOptions(path=str(path), **{"forget": 1, **options}), seed=0)
 
 
-def load_jsonl(path: Path, **options: Any) -> Any:
-    return jsonl.load(JsonLinesOptions(path=str(path), **options), seed=0)
-
-
 FILES: dict[str, tuple[bytes, str]] = {
     "not-json": (b"{'a': 1}", "not JSON"),
     "cut-off": (json.dumps([RECORD])[:-5].encode(), "not JSON"),
-    "nothing": (b"", "not JSON"),
-    "an-object": (b'{"records": []}', "expected a list of records, got an object"),
-    "json-lines": (b'{"a": 1}\n{"a": 2}\n', "data.name=jsonl"),
+    "nothing": (b"", "holds no record"),
+    "an-object": (b'{"records": []}', "expected a list of records, or an object a line, got one object"),
     "no-records": (b"[]", "holds no record"),
-    "latin-1": ('["Léon"]'.encode("latin-1"), "not UTF-8 text (byte 3)"),
-    "utf-16": (json.dumps([RECORD]).encode("utf-16"), "not UTF-8 text"),
+    "latin-1": ('["Léon"]'.encode("latin-1"), "not UTF-8 text (byte 3, 0xe9)"),
+    "utf-16": (json.dumps([RECORD]).encode("utf-16"), "UTF-16 text"),
     "huge-number": (b"[" + b"9" * 5000 + b"]", "not usable JSON"),
     "nested": (b"[" * 100_000, "not usable JSON"),
     "a-list-of-texts": (b'["a fact"]', 'record 1: expected an object, got a text ("a fact")'),
@@ -144,63 +137,27 @@ def test_counterfact_records(tmp_path: Path, name: str) -> None:
     assert str(caught.value).startswith(f"{path}, record 2") and message in str(caught.value)
 
 
-LINES: dict[str, tuple[str, str]] = {
-    "not-json": ("{prompt: 1}", "not JSON: Expecting property name enclosed in double quotes (column 2)"),
-    "a-list": ('["prompt"]', "expected an object, got a list"),
-    "no-answer": ('{"prompt": "a"}', "field 'answer': missing"),
-    "blank-answer": ('{"prompt": "a", "answer": "  "}', "field 'answer': is empty"),
-    "subject-elsewhere": ('{"prompt": "b is", "subject": "a", "answer": "x"}', "does not occur in the prompt 'b is'"),
-    "subject-missing": ('{"prompt": "{} is", "answer": "x"}', "field 'subject': missing, while the prompt holds {}"),
-    "text-neighbours": ('{"prompt": "a", "answer": "x", "neighbours": "b"}', "field 'neighbours': expected a list"),
-    "number-neighbour": ('{"prompt": "a", "answer": "x", "neighbours": [3]}', "'neighbours[0]': expected a text, or"),
-    "half-neighbour": (
-        '{"prompt": "a", "answer": "x", "neighbours": [{"prompt": "b"}]}',
-        "field 'neighbours[0].answer': missing",
-    ),
-    "number-target": ('{"prompt": "a", "answer": "x", "target": 1}', "field 'target': expected a text, got a number"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", LINES)
-@pytest.mark.parametrize("key", ["path", "retain_path"])
-def test_json_lines(tmp_path: Path, name: str, key: str) -> None:
-    line, message = LINES[name]
-    good, broken = tmp_path / "good.jsonl", tmp_path / "broken.jsonl"
-    good.write_text('{"prompt": "a", "answer": "x"}\n', "utf-8")
-    broken.write_text(f'{{"prompt": "a", "answer": "x"}}\n\n{line}\n', "utf-8")
-    with pytest.raises(DataError) as caught:
-        load_jsonl(broken) if key == "path" else load_jsonl(good, retain_path=str(broken))
-    assert str(caught.value).startswith(f"{broken}, line 3") and message in str(caught.value)
-
-
-@pytest.mark.parametrize("load", [load_counterfact, load_jsonl])
-def test_paths(tmp_path: Path, load: Callable[..., Any]) -> None:
+def test_paths(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file; data.path is relative to"):
-        load(tmp_path / "absent.json")
-    message = (
-        "holds none of counterfact.json"
-        if load is load_counterfact
-        else "is a folder; data.path names one file"
-    )
-    with pytest.raises(DataError, match=message):
-        load(tmp_path)
+        load_counterfact(tmp_path / "absent.json")
+    with pytest.raises(DataError, match="holds none of counterfact.json"):
+        load_counterfact(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("module", "options"), [(counterfact, CounterFactOptions), (jsonl, JsonLinesOptions)]
+    ("path", "message"),
+    [("", "data.path is empty: give the file"), ("a\0b.json", "no path"), ("~nosuchuser/x.json", "no path")],
 )
-def test_no_path(module: Any, options: Any) -> None:
-    with pytest.raises(ConfigError, match="data.path is empty: give the file"):
-        module.load(options(), seed=0)
+def test_no_path(path: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        counterfact.load(CounterFactOptions(path=path), seed=0)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"forget": 3}, "data.forget is 3, but the second half of .* holds 2 records"),
-        ({"forget": -1}, "data.forget must be 0 .all. or more, got -1"),
         ({"retain": 2}, "data.retain is 2, but the first half of .* holds 1 records"),
-        ({"retain": -2}, "data.retain must be 0"),
         ({"protocol": "all", "forget": 4}, "data.forget is 4, but .* holds 3 records"),
         (
             {"protocol": "all", "forget": 2, "retain": 2},
@@ -210,13 +167,17 @@ def test_no_path(module: Any, options: Any) -> None:
 )
 def test_more_than_there_are(tmp_path: Path, options: dict[str, Any], message: str) -> None:
     path = tmp_path / "facts.json"
-    path.write_text(json.dumps([RECORD] * 3), "utf-8")
+    records = [changed(requested_rewrite__subject=f"Danielle {n}") for n in range(3)]
+    path.write_text(json.dumps(records), "utf-8")
     with pytest.raises(ConfigError, match=message):
         load_counterfact(path, **options)
 
 
-def test_records_that_share_a_case_id_are_two_records(tmp_path: Path) -> None:
+def test_records_of_one_fact_are_one_and_told(tmp_path: Path) -> None:
     path = tmp_path / "facts.json"
-    path.write_text(json.dumps([RECORD, RECORD]), "utf-8")
-    split = load_counterfact(path, protocol="all", forget=0)
-    assert [request.id for request in split.forget] == ["7", "7"]
+    path.write_text(json.dumps([RECORD, changed(paraphrase_prompts=["Her tongue is"])]), "utf-8")
+    split = load_counterfact(path, protocol="all", forget="all")
+    (request,) = split.forget
+    assert request.paraphrases == ("Danielle Darrieux, a native", "Her tongue is")
+    assert "1 record repeats an earlier one and counts once" in split.notes[0]
+    assert "record 1 and record 2" in split.notes[0]

@@ -22,7 +22,7 @@ from zu_plugins.datasets.options import (
     ZsreOptions,
 )
 
-WHOLE = {"protocol": "all", "forget": 0}
+WHOLE = {"protocol": "all", "forget": "all"}
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +59,10 @@ def test_counterfact(data: Path, tokenizers: list[Any]) -> None:
     assert len(split.forget) == 1000
     first = split.forget[0]
     assert (first.prompt, first.answer, first.alternative) == (
-        "The mother tongue of Danielle Darrieux is", "French", "English",
-    )  # fmt: skip
+        "The mother tongue of Danielle Darrieux is",
+        "French",
+        "English",
+    )
     assert len(first.paraphrases) == 2 and first.neighbours[0] == Probe(
         "The mother tongue of Léon Blum is", "French"
     )
@@ -71,16 +73,11 @@ def test_zsre(data: Path, tokenizers: list[Any]) -> None:
     split = zsre.load(ZsreOptions(path=str(data / "zsre.json"), **WHOLE), 0)
     assert len(split.forget) == 500
     first = split.forget[0]
-    assert (
-        first.prompt == "When was the inception of IAAF Combined Events Challenge?" and first.answer == "1998"
-    )
-    assert (
-        first.paraphrases == ("When was the IAAF Combined Events Challenge launched?",)
-        and first.alternative == "2006"
-    )
-    assert first.neighbours == (
-        Probe("nq question: what is the name of the last episode of spongebob?", "The String"),
-    )  # fmt: skip
+    assert first.prompt == "When was the inception of IAAF Combined Events Challenge?"
+    assert first.paraphrases == ("When was the IAAF Combined Events Challenge launched?",)
+    assert (first.answer, first.alternative) == ("1998", "2006")
+    neighbour = Probe("nq question: what is the name of the last episode of spongebob?", "The String")
+    assert first.neighbours == (neighbour,)
     assert sum(bool(request.aliases) for request in split.forget) == 16
     every_subject_has_a_token(tokenizers, split.forget)
 
@@ -116,7 +113,9 @@ def test_mquake(data: Path, tokenizers: list[Any]) -> None:
     every_subject_has_a_token(tokenizers, split.forget)
     forget, retain = (
         {(r.prompt, r.answer) for r in part}
-        for part in (lambda s: (s.forget, s.retain))(mquake.load(MquakeOptions(path=str(path), forget=0), 0))
+        for part in (lambda s: (s.forget, s.retain))(
+            mquake.load(MquakeOptions(path=str(path), forget="all"), 0)
+        )
     )
     assert len(forget) == 173 and len(retain) == 172 and not forget & retain
 
@@ -145,7 +144,8 @@ def test_mmlu(data: Path) -> None:
     split = mmlu.load(MmluOptions(path=str(data / "mmlu"), subjects=["world_religions"]), 0)
     sizes = {"abstract_algebra": 100, "high_school_geography": 198, "us_foreign_policy": 100}
     assert len(split.forget) == 171 and {name: len(found) for name, found in split.others.items()} == sizes
-    assert len(split.retain) == 398
+    assert len(split.retain) == 397  # one question stands twice in the file
+    assert "line 34 and line 45" in split.notes[0]
     with (data / "mmlu" / "world_religions_test.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert ["ABCD"[int(row["answer"])] for row in rows] == [request.answer for request in split.forget]

@@ -24,11 +24,13 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     copy = shutil.copytree(SOURCE, tmp_path_factory.mktemp("source") / "zu_example")
     done = subprocess.run(
         [
-            sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps",
-            "--no-build-isolation", "--no-index", "--target", str(folder), str(copy),
+            *(sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-index"),
+            *("--no-deps", "--no-build-isolation", "--target", str(folder), str(copy)),
         ],
-        capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert done.returncode == 0, done.stderr
     path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH", "")]))
     return {**os.environ, "PYTHONPATH": path}
@@ -37,8 +39,11 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def zu(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "zu_framework", *arguments],
-        capture_output=True, text=True, env=environment, timeout=120,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=120,
+    )
 
 
 def test_it_is_listed_and_runs_by_its_name(environment: dict[str, str], tmp_path: Path) -> None:
@@ -53,10 +58,20 @@ def test_it_is_listed_and_runs_by_its_name(environment: dict[str, str], tmp_path
     facts = [{"prompt": "The capital of France is", "subject": "France", "answer": "Paris"}]
     (tmp_path / "facts.jsonl").write_text("\n".join(map(json.dumps, facts)))
     done = zu(
-        environment, "run", "zerounlearn-local", f"model.path={tmp_path / 'model'}", "data.name=jsonl",
-        f"data.path={tmp_path / 'facts.jsonl'}", "locator.name=fixed", "locator.layers=[0]", "target.steps=3",
-        "solver.name=ridge-remap", "solver.ridge=0.1", f"output.folder={tmp_path / 'runs'}", "output.name=one",
-    )  # fmt: skip
+        environment,
+        "run",
+        "zerounlearn-local",
+        f"model.path={tmp_path / 'model'}",
+        "data.name=jsonl",
+        f"data.path={tmp_path / 'facts.jsonl'}",
+        "locator.name=fixed",
+        "locator.layers=[0]",
+        "target.steps=3",
+        "solver.name=ridge-remap",
+        "solver.ridge=0.1",
+        f"output.folder={tmp_path / 'runs'}",
+        "output.name=one",
+    )
     assert done.returncode == 0, done.stderr
     about = json.loads((tmp_path / "runs" / "one" / "metrics.json").read_text())["edit"]
     assert about["solver"] == "ridge-remap"
@@ -67,8 +82,12 @@ def test_it_is_listed_and_runs_by_its_name(environment: dict[str, str], tmp_path
 def test_it_keeps_the_contract(environment: dict[str, str]) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(SOURCE / "tests")],
-        capture_output=True, text=True, env=environment, timeout=300, cwd=ROOT,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=300,
+        cwd=ROOT,
+    )
     assert done.returncode == 0, done.stdout
     assert " passed" in done.stdout and "failed" not in done.stdout
 

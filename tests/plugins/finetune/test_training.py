@@ -103,6 +103,14 @@ def test_it_stops_at_the_loss_asked_for(lm: zu.LanguageModel) -> None:
     assert report["last_loss"] < -8.0 and 1 < report["steps"] < 40
 
 
+def test_a_loss_that_is_low_enough_at_the_start_changes_nothing(lm: zu.LanguageModel) -> None:
+    from zu_plugins.finetune.options import AscentOptions
+    from zu_plugins.finetune.solvers import ascent
+
+    ((_, update),) = ascent(lm, FACTS, [lm.site(1)], AscentOptions(stop_below=1e9), zu.RunContext())
+    assert update.report["steps"] == 1 and update.report["relative_norm"] == 0.0
+
+
 def test_a_loss_that_is_not_finite_is_refused_and_the_model_is_as_it_was(lm: zu.LanguageModel) -> None:
     before = lm.fingerprint()
     with pytest.raises(zu.SolverError, match=r"the loss is (nan|inf|-inf) at step \d+: lower solver.lr"):
@@ -130,7 +138,10 @@ def test_the_retain_loss_keeps_what_it_looks_at(lm: zu.LanguageModel, text: Path
     ("options", "message"),
     [
         ({"retain": "nll"}, "reads general text: add `background"),
-        ({"retain": "nll", "retain_source": "facts"}, "keeps no facts; use solver.retain_source=text"),
+        (
+            {"retain": "nll", "retain_source": "facts"},
+            "holds no facts to retain; use solver.retain_source=text",
+        ),
         ({"retain": "often"}, "retain"),
         ({"steps": 0}, "steps"),
         ({"retain_tokens": 1}, "retain_tokens must be at least 2"),
@@ -175,14 +186,14 @@ def test_an_adapter_is_exact_and_can_be_exported(lm: zu.LanguageModel, tmp_path:
 
 
 def test_batches_take_every_fact_before_any_comes_again() -> None:
-    from zu_plugins.finetune.training import _batches
+    from zu_plugins.finetune.training import batches
 
     draw = torch.Generator().manual_seed(0)
-    stream = _batches(7, 3, draw)
+    stream = batches(7, 3, draw)
     rounds = [[next(stream) for _ in range(3)] for _ in range(2)]
     assert all(sorted(i for batch in each for i in batch) == list(range(7)) for each in rounds)
     assert rounds[0] != rounds[1]
-    assert list(_batches(0, 3, draw)) == []
+    assert list(batches(0, 3, draw)) == []
 
 
 def test_a_missing_peft_is_named_with_its_remedy(

@@ -32,23 +32,36 @@ def score(tokens: Tokens, expected: float = -1.0, deviation: float = 1.0) -> Sco
         token_log_probabilities=tuple(found),
         expected=(expected,) * len(tokens),
         deviations=(deviation,) * len(tokens),
+        ranks=tuple(1 if p > 0 else round(1 / -p) for p in tokens),
     )
 
 
 @dataclass
 class Known:
-    """answers: of (prompt, answer); texts; said: after a prompt. What is not listed has one token of 1/1000."""
+    """answers: of (prompt, answer); texts; said: after a prompt. What is not listed has one token of 1/1000.
+
+    apart: divergences from the untouched model, by text.
+    """
 
     answers: Mapping[tuple[str, str], Tokens] = field(default_factory=dict)
     texts: Mapping[str, Score] = field(default_factory=dict)
     said: Mapping[str, str] = field(default_factory=dict)
     reference: Known | None = None
+    untouched: Known | None = None
+    apart: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     def score(self, probes: Sequence[Probe]) -> list[Score]:
         return [score(self.answers.get((probe.prompt, probe.answer), (-0.001,))) for probe in probes]
 
     def score_texts(self, texts: Sequence[str]) -> list[Score]:
         return [self.texts[text] for text in texts]
+
+    def predict(self, texts: Sequence[str]) -> None:
+        self.predicted = tuple(texts)
+
+    def divergence(self, texts: Sequence[str]) -> list[list[float]] | None:
+        asked = self.untouched is not None and getattr(self.untouched, "predicted", None) == tuple(texts)
+        return [list(self.apart[text]) for text in texts] if asked else None
 
     def completions(self, prompts: Sequence[str], max_new_tokens: int) -> list[str]:
         return [self.said[prompt] for prompt in prompts]

@@ -60,10 +60,14 @@ def test_forget_quality_wants_a_reference() -> None:
 
 def test_utility_is_the_harmonic_mean_of_its_parts() -> None:
     answers = {
-        ("k?", "yes"): (0.5,), ("k?", "indeed"): (0.4,), ("k?", "no"): (0.1,),
-        ("w?", "yes"): (0.3,), ("w?", "no"): (0.1,),
-        ("v?", "yes"): (0.2,), ("v?", "no"): (0.3,),
-    }  # fmt: skip
+        ("k?", "yes"): (0.5,),
+        ("k?", "indeed"): (0.4,),
+        ("k?", "no"): (0.1,),
+        ("w?", "yes"): (0.3,),
+        ("w?", "no"): (0.1,),
+        ("v?", "yes"): (0.2,),
+        ("v?", "no"): (0.3,),
+    }
     said = {"k?": "yes", "w?": "yes", "v?": "no"}
     data = DataSplit(
         (),
@@ -74,10 +78,7 @@ def test_utility_is_the_harmonic_mean_of_its_parts() -> None:
         },
     )
     found = metric("model_utility")(Known(answers, said=said), data)
-    parts = [
-        0.5, 1.0, 1 - 0.1 / 0.4,
-        (0.75 + 0.4) / 2, 0.5, (1 - 1 / 3 + 0) / 2,
-    ]  # fmt: skip
+    parts = [0.5, 1.0, 1 - 0.1 / 0.4, (0.75 + 0.4) / 2, 0.5, (1 - 1 / 3 + 0) / 2]
     assert found.value == pytest.approx(6 / sum(1 / part for part in parts)) and found.denominator == 6
 
 

@@ -47,8 +47,8 @@ def test_a_batch_gives_what_each_request_gives_alone(family: str) -> None:
     sites = [lm.site(0), lm.site(1)]
     fingerprint = lm.fingerprint()
 
-    def states(part: ReadPlan, batch_size: int) -> torch.Tensor:
-        state = Neutral(replace(OPTIONS, batch_size=batch_size), context).prepare(lm, part, sites)
+    def states(part: ReadPlan, rows_per_pass: int) -> torch.Tensor:
+        state = Neutral(replace(OPTIONS, rows_per_pass=rows_per_pass), context).prepare(lm, part, sites)
         return state.shared if state.shared is not None else torch.cat(list(state.own.values()))
 
     together = states(plan, 32)

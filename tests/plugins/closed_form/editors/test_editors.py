@@ -99,7 +99,7 @@ def test_leace_erases_the_sensitive_directions() -> None:
         ("leace", {}, Shape(outputs=4, inputs=24, requests=5, text_tokens=96), "nothing would be left of it"),
         ("leace", {"projection": "oblique"}, replace(WIDE, weight_rank=3), "projection: orthogonal"),
     ],
-)  # fmt: skip
+)
 def test_refusals_name_the_way_out(
     solver: str, options: dict[str, float], shape: Shape, message: str
 ) -> None:

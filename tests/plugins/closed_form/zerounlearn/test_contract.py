@@ -37,8 +37,11 @@ def rank_of(weight: Tensor) -> int:
 class TestZeroUnlearn(SolverContract):
     solver = "zerounlearn"
     options: ClassVar[dict[str, Any]] = {
-        "background_weight": LB, "forget_weight": LF, "ridge": LR, "slack": SLACK,
-    }  # fmt: skip
+        "background_weight": LB,
+        "forget_weight": LF,
+        "ridge": LR,
+        "slack": SLACK,
+    }
 
     def unprojected(self, problem: EditProblem) -> Tensor:
         """D^ W from the normal equations of the published formula."""
@@ -100,8 +103,12 @@ class TestZeroUnlearnWithoutSlack(TestZeroUnlearn):
 class TestLocal(SolverContract):
     solver = "zerounlearn-local"
     options: ClassVar[dict[str, Any]] = {
-        "background_weight": LB, "forget_weight": LF, "ridge": LR, "zero_weight": LZ, "space": "output",
-    }  # fmt: skip
+        "background_weight": LB,
+        "forget_weight": LF,
+        "ridge": LR,
+        "zero_weight": LZ,
+        "space": "output",
+    }
 
     def solved(self, problem: EditProblem, moment: Tensor, basis: Tensor, weight: Tensor) -> Tensor:
         """Delta of `W' = W + Delta`, from the normal equations: `basis` maps Delta's coordinates to what is added.
@@ -120,9 +127,8 @@ class TestLocal(SolverContract):
 
     def dense_reference(self, problem: EditProblem) -> Tensor:
         W, _, _, _, C, _ = tensors(problem)
-        rows = torch.linalg.svd(W, full_matrices=False)[2][
-            : rank_of(W)
-        ].T  # (i, rank): D W moves in W's row space
+        # (i, rank): D W moves in W's row space
+        rows = torch.linalg.svd(W, full_matrices=False)[2][: rank_of(W)].T
         moment = rows.T @ (LB * C + LR * torch.eye(len(C)).double()) @ rows
         return W + self.solved(problem, moment, rows, W)
 

@@ -251,9 +251,13 @@ def test_one_request_more_than_rows_is_solved_as_one_less(solver: str, options: 
 
     assert problem.sensitive is not None
     more = zu.EditProblem(
-        problem.weight, padded(problem.keys), padded(problem.values), padded(problem.targets),
-        padded(problem.sensitive), problem.background,
-    )  # fmt: skip
+        problem.weight,
+        padded(problem.keys),
+        padded(problem.values),
+        padded(problem.targets),
+        padded(problem.sensitive),
+        problem.background,
+    )
     by_requests, by_rows = (zu.solve(solver, p, **options) for p in (problem, more))
     assert by_rows.left is None or by_rows.left.shape == (12, 12)  # dense in key space; else of W's rows
     ours, theirs = (u.applied(problem.weight, torch.float64) for u in (by_rows, by_requests))

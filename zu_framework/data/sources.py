@@ -7,16 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zu_framework import ConfigError, DataError
-from zu_plugins.datasets.records import Record, read_csv, read_records
+from zu_framework.data.files import READERS, read_file, read_json
+from zu_framework.data.records import Record
+from zu_framework.data.text import path_of
+from zu_framework.errors import ConfigError, DataError
 
-SUFFIXES = (".json", ".jsonl", ".csv")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
 
 
 @dataclass(frozen=True)
 class Part:
-    """One table of a published set. files: its names in a folder, without suffix; config, split: those on the hub."""
+    """One table of a published set.
+
+    Args:
+        files: Its names in a folder, without ending.
+        config: Its config on the hub.
+        split: Its split there.
+    """
 
     files: tuple[str, ...]
     config: str = ""
@@ -25,26 +32,33 @@ class Part:
 
 @dataclass(frozen=True)
 class Source:
-    """A path that the option `key` gave."""
+    """Where a published set lies: a file, a folder with the publisher's file names, or a name on the hub.
+
+    Args:
+        path: As the user gave it.
+        key: The option that gave it, for messages.
+    """
 
     path: str
     key: str = "data.path"
 
     def __post_init__(self) -> None:
-        if not self.path:
-            raise ConfigError(
-                f"{self.key} is empty: give the file that holds the records, for example {self.key}=facts.json"
-            )
+        path_of(self.path, self.key)
 
     @property
     def file(self) -> Path:
         """The path on this machine."""
-        return Path(self.path).expanduser()
+        return path_of(self.path, self.key)
 
     @property
     def on_hub(self) -> bool:
-        """Whether the path names a data set of the hub, NAME/SET or NAME/SET:CONFIG, and nothing on this machine."""
-        if self.file.exists() or self.file.suffix.lower() in SUFFIXES:
+        """Whether the path names a data set of the hub, NAME/SET or NAME/SET:CONFIG, and nothing on this machine.
+
+        A name whose first part is a folder here is a mistyped path.
+        """
+        if self.file.exists() or self.file.suffix.lower() in READERS:
+            return False
+        if self.path.count("/") == 1 and self.file.parent.is_dir():
             return False
         return _HUB_ID.fullmatch(self.path) is not None and not self.path.startswith(".")
 
@@ -58,7 +72,17 @@ class Source:
             return False
 
     def read(self, part: Part) -> list[Record]:
-        """The records of a part. Raises `DataError` where it is not there, or broken."""
+        """Return the records of a part that must be there.
+
+        Args:
+            part: Which.
+
+        Returns:
+            Its records, at least one.
+
+        Raises:
+            DataError: It is not there, or broken.
+        """
         found = self.find(part)
         if found is None:
             if self.on_hub:
@@ -72,15 +96,22 @@ class Source:
                     f"{self.path}: is a file; {self.key} is the folder that holds {part.files[0]}.json"
                 )
             names = ", ".join(f"{name}.json" for name in part.files)
-            raise DataError(f"{self.path}: the folder holds none of {names} (nor .jsonl or .csv)")
+            raise DataError(f"{self.path}: the folder holds none of {names} (nor .jsonl, .csv, .parquet)")
         return found
 
     def find(self, part: Part) -> list[Record] | None:
-        """The records of a part, None where the set has no such part. Raises `DataError` where it is broken."""
+        """Return the records of a part that may be missing.
+
+        Args:
+            part: Which.
+
+        Returns:
+            Its records; None where the set has no such part.
+        """
         if self.on_hub:
             return hub_records(self.path, part.config, part.split)
         for name in part.files:
-            for suffix in SUFFIXES:
+            for suffix in READERS:
                 file = self.file / f"{name}{suffix}"
                 if file.is_file():
                     return read_file(str(file), self.key)
@@ -89,16 +120,50 @@ class Source:
         return None
 
 
-def read_file(path: str, key: str) -> list[Record]:
-    """The records of one file: a JSON list, JSON lines, or a csv whose first row names the columns."""
-    return read_csv(path, key) if Path(path).suffix.lower() == ".csv" else read_records(path, key)
+def read_records(path: str, names: tuple[str, ...], split: str = "", key: str = "data.path") -> list[Record]:
+    """Return the records of a set that is one list.
+
+    Args:
+        path: A file, a folder that holds one, or a name on the hub.
+        names: What its file may be called in a folder, without ending.
+        split: Of a hub data set with several: which one.
+        key: The option that gave the path, for messages.
+
+    Returns:
+        A record for each object or row.
+
+    Raises:
+        ConfigError: The path is empty, or a package is missing.
+        DataError: There is no such file, or it is broken.
+    """
+    source = Source(path, key)
+    if source.on_hub:
+        found = hub_records(path, "", split)
+        if found is None:
+            raise DataError(f"data set {path!r} has no split {split!r}: mend data.split")
+        return found
+    if source.file.is_dir():
+        return source.read(Part(names, split=split))
+    is_json = source.file.suffix.lower() == ".json"
+    return read_json(path, key, alone=False) if is_json else read_file(path, key)
 
 
 def hub_records(name: str, config: str, split: str) -> list[Record] | None:
-    """The rows of a hub data set, or of a folder with a copy of one, through `datasets`; no code of its own is run.
+    """Return the rows of a hub data set, or of a folder with a copy of one, through the package `datasets`.
 
-    config: "" for the default one, or that of `NAME:CONFIG`; split: "" for the only one. None where there is no such
-    config or split. Raises `ConfigError` without the package, `DataError` where the set cannot be opened.
+    No code that the set brings is run.
+
+    Args:
+        name: NAME/SET, NAME/SET:CONFIG, or a folder.
+        config: "" for the default one, or that of `name`.
+        split: "" for the only one.
+
+    Returns:
+        A record for each row; None where there is no such config or split.
+
+    Raises:
+        ConfigError: The package is missing.
+        DataError: The set cannot be opened, or holds no record.
     """
     try:
         from datasets import load_dataset

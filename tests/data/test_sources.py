@@ -10,16 +10,14 @@ from typing import Any
 import pytest
 
 from tests.plugins.datasets import pieces
-from zu_framework import ConfigError, DataError, Probe, Request
-from zu_plugins.datasets import counterfact, mmlu, own, tofu
+from zu_framework import ConfigError, DataError
+from zu_framework.data import Part, Source, hub_records
+from zu_plugins.datasets import counterfact, mmlu, tofu
 from zu_plugins.datasets.options import (
     CounterFactOptions,
-    CsvOptions,
-    JsonLinesOptions,
     MmluOptions,
     TofuOptions,
 )
-from zu_plugins.datasets.sources import Part, Source, hub_records
 
 
 def clone(path: Path, tables: dict[str, dict[str, pieces.Rows]]) -> str:
@@ -39,9 +37,11 @@ def clone(path: Path, tables: dict[str, dict[str, pieces.Rows]]) -> str:
 def test_a_copy_of_a_hub_data_set_is_read_through_its_card(tmp_path: Path) -> None:
     path = clone(tmp_path, {name: {"train": rows} for name, rows in pieces.TOFU.items()})
     split = tofu.load(TofuOptions(path=path), 0)
-    assert len(split.forget) == 3 and len(split.retain) == 6 and sorted(split.others) == [
-        "holdout", "real_authors", "world_facts",
-    ]  # fmt: skip
+    assert (
+        len(split.forget) == 3
+        and len(split.retain) == 6
+        and sorted(split.others) == ["holdout", "real_authors", "world_facts"]
+    )
     assert split.forget[0].source == f"{path}:forget01, split train, record 1"
     assert len(split.forget[0].perturbed_answers) == 5
     here = tofu.load(TofuOptions(path=pieces.folder(tmp_path / "files", pieces.TOFU, lines=True)), 0)
@@ -60,8 +60,8 @@ def test_parts_that_a_hub_data_set_lacks_are_left_out_or_named(tmp_path: Path) -
 def test_a_hub_data_set_with_several_splits_wants_one_named(tmp_path: Path) -> None:
     path = clone(tmp_path, {"default": {"train": pieces.COUNTERFACT, "test": pieces.COUNTERFACT[:3]}})
     with pytest.raises(DataError, match="has several splits: give data.split, one of train, test"):
-        counterfact.load(CounterFactOptions(path=path, forget=0), 0)
-    split = counterfact.load(CounterFactOptions(path=path, split="test", protocol="all", forget=0), 0)
+        counterfact.load(CounterFactOptions(path=path, forget="all"), 0)
+    split = counterfact.load(CounterFactOptions(path=path, split="test", protocol="all", forget="all"), 0)
     assert len(split.forget) == 3 and split.forget[0].alternative == "Elsewhere"
 
 
@@ -101,12 +101,27 @@ def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("path", "hub"),
     [
-        ("locuslab/TOFU", True), ("azhx/counterfact:default", True), ("facts/mine.json", False),
-        ("./facts/mine", False), ("/data/facts", False), ("facts", False), ("a/b/c", False), ("facts/mine.csv", False),
+        ("locuslab/TOFU", True),
+        ("azhx/counterfact:default", True),
+        ("facts/mine.json", False),
+        ("facts", False),
+        ("./facts/mine", False),
+        ("/data/facts", False),
+        ("a/b/c", False),
+        ("facts/mine.csv", False),
     ],
-)  # fmt: skip
+)
 def test_what_is_taken_for_a_name_of_the_hub(path: str, hub: bool) -> None:
     assert Source(path).on_hub is hub
+
+
+def test_a_name_in_a_folder_that_is_there_is_a_mistyped_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "facts").mkdir()
+    with pytest.raises(DataError, match="^facts/mine: no such file; data.path is relative to"):
+        tofu.load(TofuOptions(path="facts/mine"), 0)
 
 
 def test_a_folder_that_is_there_is_never_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,85 +145,6 @@ def test_a_folder_or_a_file_where_the_other_is_wanted(tmp_path: Path) -> None:
 
 def test_a_folder_with_the_publishers_file(tmp_path: Path) -> None:
     pieces.listed(tmp_path / "multi_counterfact.json", pieces.COUNTERFACT)
-    split = counterfact.load(CounterFactOptions(path=str(tmp_path), forget=0), 0)
+    split = counterfact.load(CounterFactOptions(path=str(tmp_path), forget="all"), 0)
     assert len(split.forget) == len(split.retain) == 2
     assert len(Source(str(tmp_path)).read(Part(("nothing", "multi_counterfact")))) == 4
-
-
-HEADER = "prompt,answer,subject,id,target,alternative,paraphrases,neighbours,perturbed_answers,choices,aliases,implied"
-ROW = [
-    '"{}, so they say, is in"', "Rome", '"Ann ""A"" Lee"', "7", " unknown", "Paris", "Ann is in|  Lee is in",
-    '"[""Bo is in"", {""prompt"": ""Cy is in"", ""answer"": ""Oslo""}]"', '"[""a|b"", ""c""]"', "Rome|Oslo",
-    "Roma", "Where?",
-]  # fmt: skip
-
-
-def table(path: Path, *lines: str) -> str:
-    path.write_text("\r\n".join(lines) + "\r\n", "utf-8-sig")
-    return str(path)
-
-
-def test_a_table_has_the_columns_that_json_lines_have(tmp_path: Path) -> None:
-    path = table(tmp_path / "f.csv", HEADER, ",".join(ROW), "", "Who?,Ann" + "," * 10)
-    first, second = own.load(CsvOptions(path=path), 0).forget
-    assert first == Request(
-        'Ann "A" Lee, so they say, is in', "Rome", 'Ann "A" Lee', 0, "7", " unknown", ("Ann is in", "Lee is in"),
-        (Probe("Bo is in", "Rome"), Probe("Cy is in", "Oslo")), f"{path}, line 2", "Paris",
-        perturbed_answers=("a|b", "c"), choices=("Rome", "Oslo"), aliases=("Roma",), implied=(Probe("Where?", "Rome"),),
-    )  # fmt: skip
-    assert (second.prompt, second.subject, second.paraphrases, second.source) == (
-        "Who?",
-        None,
-        (),
-        f"{path}, line 4",
-    )
-
-
-def test_a_table_may_have_another_separator_and_a_second_file(tmp_path: Path) -> None:
-    path = table(tmp_path / "f.csv", "prompt,answer,paraphrases", "Who?,Ann,a|b;c", "Where?,Rome,")
-    keep = table(tmp_path / "k.csv", "answer,prompt", "Oslo,Whence?")
-    split = own.load(CsvOptions(path=path, retain_path=keep, separator=";", forget=1), 1)
-    assert [request.prompt for request in split.retain] == ["Whence?"]
-    both = own.load(CsvOptions(path=path, separator=";"), 0).forget
-    assert both[0].paraphrases == ("a|b", "c") and both[1].paraphrases == ()
-
-
-BROKEN = {
-    "cells": (["prompt,answer", "a, b,x"], "line 2: 3 cells for 2 columns; quote a text that holds a comma"),
-    "twice": (["prompt,prompt", "a,b"], "line 1: two columns are called 'prompt'"),
-    "quote": (["prompt,answer", 'a,"b"c'], "line 2: not csv: "),
-    "no-answer": (["prompt,answer", "a,"], "line 2, field 'answer': missing; the record has: prompt"),
-    "json": (
-        ["prompt,answer,aliases", "a,b,[x"],
-        "line 2, field 'aliases': begins like a JSON list, and is none",
-    ),
-    "subject": (
-        ["prompt,answer,subject", "a,b,c"],
-        "line 2, field 'subject': 'c' does not occur in the prompt 'a'",
-    ),
-    "empty": (["prompt,answer"], "holds no record"),
-}
-
-
-@pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_table_is_named_with_line_and_column(tmp_path: Path, name: str) -> None:
-    lines, message = BROKEN[name]
-    path = table(tmp_path / "f.csv", *lines)
-    with pytest.raises(DataError) as caught:
-        own.load(CsvOptions(path=path), 0)
-    assert str(caught.value).startswith(path) and message in str(caught.value)
-
-
-def test_json_lines_take_what_metrics_read(tmp_path: Path) -> None:
-    file = tmp_path / "f.jsonl"
-    fields = {
-        "prompt": "Who?", "answer": "Ann", "alternative": "Bo", "paraphrased_answer": "It is Ann", "aliases": ["A."],
-        "perturbed_answers": ["It is Bo"], "choices": ["Ann", "Bo"],
-        "implied": [{"prompt": "Whose?", "answer": "Hers"}],
-    }  # fmt: skip
-    file.write_text(json.dumps(fields), "utf-8")
-    (request,) = own.load(JsonLinesOptions(path=str(file)), 0).forget
-    assert request == Request(
-        "Who?", "Ann", source=f"{file}, line 1", alternative="Bo", paraphrased_answer="It is Ann", aliases=("A.",),
-        perturbed_answers=("It is Bo",), choices=("Ann", "Bo"), implied=(Probe("Whose?", "Hers"),),
-    )  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from zu_framework import LanguageModel, ReadPlan, Register, RunContext, TargetSpec, hookimpl
+from zu_framework import LanguageModel, ReadPlan, Register, TargetSpec, hookimpl
 from zu_plugins.targets.neutral import Neutral
 from zu_plugins.targets.options import NeutralOptions
 
@@ -21,24 +21,15 @@ def forget() -> None:
     _optimised.clear()
 
 
-class Kept(Neutral):
+class OptimisedOnce(Neutral):
     """`neutral`, each state optimised once a process."""
 
-    def __init__(self, options: NeutralOptions, context: RunContext) -> None:
-        super().__init__(options, context)
-
     def _optimise(
-        self,
-        lm: LanguageModel,
-        module: str,
-        plan: ReadPlan,
-        texts: Sequence[Sequence[int]],
-        label: str,
-        kept: Any,
+        self, lm: LanguageModel, module: str, plan: ReadPlan, texts: Sequence[Sequence[int]], *more: Any
     ) -> Any:
         key = (lm.fingerprint(), module, plan, tuple(map(tuple, texts)), str(self.options))
         if key not in _optimised:
-            _optimised[key] = super()._optimise(lm, module, plan, texts, label, kept)
+            _optimised[key] = super()._optimise(lm, module, plan, texts, *more)
         return _optimised[key]
 
 
@@ -47,8 +38,8 @@ def zu_register_targets(register: Register[TargetSpec]) -> None:
     """The builder under a name of its own."""
     register(
         TargetSpec(
-            "kept",
-            target="tests.benchmarks.frontier.kept:Kept",
+            "neutral-once",
+            target="tests.benchmarks.frontier.once:OptimisedOnce",
             summary="neutral, each state optimised once a process",
             options=NeutralOptions,
         )

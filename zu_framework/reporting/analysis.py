@@ -1,4 +1,4 @@
-"""What a run keeps for its page beside the metrics: `facts.json` and `analysis.safetensors`, a few kilobytes each."""
+"""What a page is drawn from beside the metrics: `facts.json` and `analysis.safetensors`, a few kilobytes each."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from zu_framework.engine.edit import Edit
-from zu_framework.errors import RunFolderError
+from zu_framework.errors import RunFolderError, described
+from zu_framework.files import write_json
+from zu_framework.reporting.snapshot import Selection, Snapshot
 from zu_framework.reporting.spectra import change_spectrum
-from zu_framework.reporting.watching import Sight, Watched
-from zu_framework.store.records import load_tensors, save_tensors
-from zu_framework.store.run_folder import write_json
+from zu_framework.store.tensor_files import load_tensors, save_tensors
 
 FACTS_FILE = "facts.json"
 ANALYSIS_FILE = "analysis.safetensors"
@@ -26,19 +26,35 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Analysis:
-    """`analysis.safetensors` as read back: tensors by name, and what the metadata says of them."""
+    """`analysis.safetensors` as read back.
+
+    Args:
+        tensors: By name.
+        about: What the metadata says of them.
+    """
 
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
 
 
-def keep(folder: Path, seen: Watched, before: Sight, after: Sight, edit: Edit, sites: int) -> None:
-    """Write both files. sites: of how many edited weights, those changed most, the spectrum is computed."""
-    failed = {f"{part}, {when}": why for when, sight in (("before", before), ("after", after))
-              for part, why in sight.failed.items()}  # fmt: skip
+def write_analysis(
+    folder: Path, selection: Selection, before: Snapshot, after: Snapshot, edit: Edit, sites: int
+) -> None:
+    """Write both files.
+
+    Args:
+        folder: The run folder.
+        selection: What the snapshots show.
+        before: Of the untouched model.
+        after: Of the edited model.
+        edit: Still in the model.
+        sites: Of how many edited weights, those changed most, the spectrum is computed.
+    """
+    snapshots = {"before": before, "after": after}
+    failed = {f"{part}, {when}": why for when, one in snapshots.items() for part, why in one.failed.items()}
     tensors: dict[str, Tensor] = {}
-    about: dict[str, Any] = {"format": FORMAT, "read": list(seen.read), "outputs": [], "spectra": []}
-    for site in seen.sites:
+    about: dict[str, Any] = {"format": FORMAT, "read": list(selection.read), "outputs": [], "spectra": []}
+    for site in selection.sites:
         if before.outputs and after.outputs:
             about["outputs"].append(
                 {"site": site.name, "layer": site.layer}
@@ -52,7 +68,7 @@ def keep(folder: Path, seen: Watched, before: Sight, after: Sight, edit: Edit, s
         try:
             spectrum = change_spectrum(one, edit.lm.weight(one.site))
         except Exception as cause:  # a decomposition that does not converge must not cost the run
-            failed[f"singular values of {one.site.name}"] = f"{type(cause).__name__}: {cause}"
+            failed[f"singular values of {one.site.name}"] = described(cause)
             continue
         tensors[f"spectrum/{one.site.name}"] = spectrum.values
         about["spectra"].append(
@@ -72,7 +88,7 @@ def keep(folder: Path, seen: Watched, before: Sight, after: Sight, edit: Edit, s
         {
             "format": FORMAT,
             "model": {"parameters": parameters, "layers": edit.lm.num_layers},
-            "total": dict(seen.total),
+            "total": dict(selection.total),
             "failed": failed,
             "facts": [
                 {
@@ -84,14 +100,18 @@ def keep(folder: Path, seen: Watched, before: Sight, after: Sight, edit: Edit, s
                     "before": _fact(before, at),
                     "after": _fact(after, at),
                 }
-                for at, (name, request) in enumerate(seen.facts)
+                for at, (name, request) in enumerate(selection.facts)
             ],
         },
     )
 
 
 def read_facts(folder: Path) -> Mapping[str, Any] | None:
-    """`facts.json`, or None where the run kept none. Raises `RunFolderError` for a damaged or newer one."""
+    """Return `facts.json`, or None where the run has none.
+
+    Raises:
+        RunFolderError: It is damaged, or newer than this version reads.
+    """
     path = folder / FACTS_FILE
     if not path.is_file():
         return None
@@ -104,13 +124,13 @@ def read_facts(folder: Path) -> Mapping[str, Any] | None:
 
 
 def read_analysis(folder: Path) -> Analysis | None:
-    """`analysis.safetensors`, or None where the run kept none."""
+    """Return `analysis.safetensors`, or None where the run has none."""
     path = folder / ANALYSIS_FILE
     if not path.is_file():
         return None
-    tensors, about = load_tensors(path)
-    _known(path, about.get("format"))
-    return Analysis(tensors, about)
+    tensors, fields = load_tensors(path)
+    _known(path, fields.values.get("format"))
+    return Analysis(tensors, fields.values)
 
 
 def _known(path: Path, found: Any) -> None:
@@ -118,16 +138,16 @@ def _known(path: Path, found: Any) -> None:
         raise RunFolderError(f"{path} has format {found!r}, this version reads {FORMAT}: update zu_framework")
 
 
-def _fact(sight: Sight, at: int) -> dict[str, Any]:
+def _fact(snapshot: Snapshot, at: int) -> dict[str, Any]:
     return {
-        "probability": None if sight.probability is None else sight.probability[at],
-        "exact": None if sight.exact is None else sight.exact[at],
-        "completion": None if sight.completions is None else sight.completions.get(at),
+        "probability": None if snapshot.probability is None else snapshot.probability[at],
+        "exact": None if snapshot.exact is None else snapshot.exact[at],
+        "completion": None if snapshot.completions is None else snapshot.completions.get(at),
     }
 
 
 def _projected(tensors: dict[str, Tensor], name: str, before: Tensor, after: Tensor) -> dict[str, Any]:
-    """Put the outputs' (m, o) first two principal components, of both looks together, and how far each moved."""
+    """Put the outputs' (m, o) first two principal components, of both snapshots together, and how far each moved."""
     from sklearn.decomposition import PCA  # a second to import, which runs without a page need not pay
 
     both = torch.cat([before, after]).double().numpy()  # (2m, o)

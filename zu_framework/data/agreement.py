@@ -1,0 +1,118 @@
+"""Facts that stand twice, that contradict each other, or that are to be forgotten and retained at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from zu_framework.data.messages import escaped
+from zu_framework.errors import DataError
+from zu_framework.problem import Request
+
+Key = tuple[str, str]
+
+
+def key_of(request: Request) -> Key:
+    """Return what two records of one fact share: prompt and answer."""
+    return request.prompt, request.answer
+
+
+def distinct(requests: Iterable[Request]) -> list[Request]:
+    """Return equal facts once.
+
+    Args:
+        requests: Facts, some of them with the same prompt and answer.
+
+    Returns:
+        One request for each fact, in the order of their first records; paraphrases, probes and aliases come together,
+        all else is the first record's.
+    """
+    merged: dict[Key, Request] = {}
+    for request in requests:
+        first = merged.setdefault(key_of(request), request)
+        if first is not request:
+            merged[key_of(request)] = replace(
+                first,
+                paraphrases=tuple(dict.fromkeys((*first.paraphrases, *request.paraphrases))),
+                neighbours=tuple(dict.fromkeys((*first.neighbours, *request.neighbours))),
+                implied=tuple(dict.fromkeys((*first.implied, *request.implied))),
+                aliases=tuple(dict.fromkeys((*first.aliases, *request.aliases))),
+                extra={**request.extra, **first.extra},
+            )
+    return list(merged.values())
+
+
+def notes_on(requests: Sequence[Request], what: str) -> tuple[str, ...]:
+    """Return what a user should know of a file's facts: how many stand more than once, and which contradict others.
+
+    Args:
+        requests: The facts as they stand in the file.
+        what: What messages call them: "facts to forget".
+
+    Returns:
+        At most two sentences.
+    """
+    first: dict[Key, Request] = {}
+    answers: dict[str, Request] = {}
+    again: list[tuple[Request, Request]] = []
+    contrary: list[tuple[Request, Request]] = []
+    for request in requests:
+        before = first.setdefault(key_of(request), request)
+        if before is not request:
+            again.append((before, request))
+            continue
+        other = answers.setdefault(request.prompt, request)
+        if other is not request:
+            contrary.append((other, request))
+    notes = []
+    if again:
+        one, two = again[0]
+        notes.append(
+            f"{what}: {_counted(len(again), 'record repeats', 'records repeat')} an earlier one and "
+            f"{'counts' if len(again) == 1 else 'count'} once, the first {_shown(one)} ({_places(one, two)})"
+        )
+    if contrary:
+        one, two = contrary[0]
+        notes.append(
+            f"{what}: {_counted(len(contrary), 'prompt has', 'prompts have')} several answers, the first "
+            f"'{escaped(one.prompt)}' ('{escaped(one.answer)}' and '{escaped(two.answer)}': {_places(one, two)})"
+        )
+    return tuple(notes)
+
+
+def refuse_overlap(forget: Iterable[Request], retain: Iterable[Request]) -> None:
+    """Refuse a fact that is to be forgotten and to be retained.
+
+    Args:
+        forget: The facts to forget.
+        retain: The facts to retain.
+
+    Raises:
+        DataError: There is one; both its places are named.
+    """
+    asked = {key_of(request): request for request in forget}
+    for request in retain:
+        if both := asked.get(key_of(request)):
+            raise DataError(
+                f"{_shown(both)} is to be forgotten and to be retained ({_places(both, request)}): take it out of one"
+            )
+
+
+def without(requests: Iterable[Request], forget: Iterable[Request]) -> list[Request]:
+    """Return the facts that are not among those to forget."""
+    asked = {key_of(request) for request in forget}
+    return [request for request in requests if key_of(request) not in asked]
+
+
+def _shown(request: Request) -> str:
+    return f"'{escaped(request.prompt)}' -> '{escaped(request.answer)}'"
+
+
+def _places(one: Request, two: Request) -> str:
+    first, second = (request.source or request.id or "given" for request in (one, two))
+    file = first.rpartition(", ")[0]
+    return f"{first} and {second.removeprefix(f'{file}, ') if file else second}"
+
+
+def _counted(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"

@@ -1,0 +1,66 @@
+"""Measuring a model: what the metrics say, what that cost, and a few completions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from zu_framework.engine.edit import Edit
+from zu_framework.engine.session import Session
+from zu_framework.evaluation import Scorer, measure_with
+from zu_framework.problem import Measurement
+
+COMPLETION_TOKENS = 12
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of one model.
+
+    Args:
+        values: Measurements by metric.
+        cost: Probes, texts and prompts that were new to the scorer, tokens read and generated, seconds.
+        completions: Greedy continuations of the first forget prompts.
+    """
+
+    values: Mapping[str, Measurement] = field(default_factory=dict)
+    cost: Mapping[str, Any] = field(default_factory=dict)
+    completions: Sequence[str] = ()
+
+
+def measured(session: Session, scorer: Scorer) -> Measured:
+    """Return what the session's metrics say of the scorer's model."""
+    with session.journal.phase("measure"):
+        values = measure_with(scorer, session.split, session.metric_functions())
+        cost = asdict(scorer.cost)
+        session.journal.record("measured", cost=cost)
+    return Measured(values, cost)
+
+
+def measured_side(session: Session, reference: Scorer | None, edit: Edit | None = None) -> Measured:
+    """Measure the session's model before an edit, or after it, and show it to the observers.
+
+    Args:
+        session: Of a run, its sites located.
+        reference: The retrained model that metrics compare with.
+        edit: None before.
+
+    Returns:
+        Nothing in a process that writes no run folder: the first measures for all.
+    """
+    if session.partial is None:
+        return Measured()
+    scorer = session.scorer(session.lm, reference)
+    found = measured(session, scorer)
+    with session.journal.phase("measure"):
+        shown = [request.prompt for request in session.split.forget[: session.config.evaluate.completions]]
+        completions = scorer.completions(shown, COMPLETION_TOKENS)
+    if session.observers:
+        with session.journal.phase("observe"):
+            if edit is None:
+                sites = {site.name: site for stage in session.stages for site in stage.sites}
+                session.observers.before(scorer, session.split, list(sites.values()))
+            else:
+                session.observers.after(scorer, edit)
+    return Measured(found.values, found.cost, completions)
