@@ -15,6 +15,7 @@ from zu_framework.config import STAGE_GROUPS, Config, load_config
 from zu_framework.contracts import Progress, no_progress
 from zu_framework.data import split_from
 from zu_framework.data.facts import Given
+from zu_framework.engine.answers import settle
 from zu_framework.engine.edit import Edit
 from zu_framework.engine.inputs import opened_text
 from zu_framework.engine.loop import locate, make_edit
@@ -55,9 +56,10 @@ def run(
         ZuError: It says what to mend; no run folder is left behind then.
     """
     with open_run(config, overrides, plugins, progress) as session:
-        locate(session, session.split.forget)  # a wrong layer is refused before anything slow
         reference = session.reference()
-        before = measured_side(session, reference)
+        untouched = settle(session, reference)
+        locate(session, session.split.forget)  # a wrong layer is refused before anything slow
+        before = measured_side(session, reference, untouched=untouched)
         edit = make_edit(session, session.split.forget)
         after = measured_side(session, reference, edit)
         result = save_run(session, _result(session, edit, before, after))
@@ -76,6 +78,7 @@ def _result(session: Session, edit: Edit, before: Measured, after: Measured) -> 
         [Completion(request.prompt, request.answer, old, new) for request, old, new in said],
         cost={"before": before.cost, "after": after.cost} if before.cost else {},
         notes=session.split.notes,
+        answers=session.answers,
     )
 
 
@@ -93,7 +96,7 @@ def unlearn(
 ) -> Edit:
     """Forget requests in a model that is in memory; `edit.revert()` takes it back, bit for bit.
 
-    The groups model, data, evaluate and output of the config are not read.
+    The groups model (but for `answer_space`), data, evaluate and output of the config are not read.
 
     Args:
         model: A transformers model, or one that is wrapped already. Training mode is given back, also after an error.
@@ -132,6 +135,7 @@ def unlearn(
         session.earlier = _keys_of(carried, lm)
         session.ledger = carried[0].ledger if carried else Ledger()
         _check_in_memory(session)
+        settle(session)
         return replace(make_edit(session, split.forget), earlier=carried, notes=split.notes)
 
 

@@ -11,12 +11,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from zu_framework.errors import DataError
+from zu_framework.evaluation.completing import Completions, too_long
+from zu_framework.evaluation.cost import Cost
 from zu_framework.evaluation.predictions import Predictions, spread_places
 from zu_framework.evaluation.token_scores import joined, scores_of
 from zu_framework.evaluation.windows import longest_input, text_windows
@@ -27,7 +30,6 @@ from zu_framework.models import (
     continuations,
     encode_answer,
     encode_prompt,
-    greedy_tokens,
 )
 from zu_framework.problem import Probe, Score
 
@@ -39,27 +41,6 @@ TOKENS_AT_ONCE = 8192  # padding included
 
 def no_progress(label: str, done: int, total: int) -> None:
     """Report nothing."""
-
-
-@dataclass
-class Cost:
-    """What a scorer computed.
-
-    Args:
-        probes: Probes that were new to it.
-        texts: Texts that were new to it.
-        prompts: Prompts that it continued.
-        tokens: Tokens read, padding not counted.
-        generated_tokens: Tokens of the continuations.
-        seconds: In forward passes, on the clock.
-    """
-
-    probes: int = 0
-    texts: int = 0
-    prompts: int = 0
-    tokens: int = 0
-    generated_tokens: int = 0
-    seconds: float = 0.0
 
 
 class Scorer:
@@ -99,14 +80,16 @@ class Scorer:
         self._scores: dict[Probe, Score] = {}
         self._texts: dict[str, Score] = {}
         self._predictions: dict[tuple[str, ...], Predictions] = {}
-        self._continued: dict[str, tuple[list[int], str, int]] = {}
+        self._completions = Completions()
 
     @property
     def lm(self) -> LanguageModel:
         """The model, loaded where it was not."""
         if self._lm is None:
             assert self._load is not None
-            self._lm = replace(self._load(), answer_space=self.answer_space)
+            loaded = self._load()
+            known = self.answer_space is not None
+            self._lm = replace(loaded, answer_space=self.answer_space) if known else loaded
         return self._lm
 
     def release(self) -> None:
@@ -145,8 +128,9 @@ class Scorer:
             DataError: They are more than the model's positions.
         """
         prompt = encode_prompt(self.lm, probe.prompt).ids
-        if len(prompt) + len(answer) > self._longest:
-            raise DataError(self._too_long(probe.prompt, len(prompt) + len(answer)))
+        tokens = len(prompt) + len(answer)
+        if tokens > longest_input(self.lm):
+            raise DataError(too_long(self.lm, probe.prompt, tokens))
         return Row(prompt, len(prompt) - 1, answer)
 
     def score_rows(self, rows: Sequence[Row], label: str) -> list[Score]:
@@ -238,54 +222,21 @@ class Scorer:
         Raises:
             DataError: A prompt fills the model's positions.
         """
-        wanted = [
-            p for p in dict.fromkeys(prompts) if p not in self._continued or self._short(p, max_new_tokens)
-        ]
-        rows = {prompt: encode_prompt(self.lm, prompt).ids for prompt in wanted}
-        groups: dict[int, list[str]] = {}
-        for prompt, ids in rows.items():
-            groups.setdefault(len(ids), []).append(prompt)
-        done, begun = 0, time.perf_counter()
-        for length, group in sorted(groups.items()):
-            limit = min(max_new_tokens, self._longest - length)
-            if limit < 1:
-                raise DataError(self._too_long(group[0], length + 1))
-            together = max(1, min(self.batch_size, self.batch_tokens // (length + limit)))
-            for start in range(0, len(group), together):
-                some = group[start : start + together]
-                for prompt, tokens in zip(
-                    some, greedy_tokens(self.lm, [rows[p] for p in some], limit), strict=True
-                ):
-                    text = self.lm.tokenizer.decode(tokens, skip_special_tokens=True)
-                    self._continued[prompt] = tokens, text, max_new_tokens
-                    self.cost.generated_tokens += len(tokens)
-                done += len(some)
-                self.progress("continuing prompts", done, len(rows))
-        self.cost.prompts += len(rows)
-        self.cost.tokens += sum(map(len, rows.values()))
-        self.cost.seconds += time.perf_counter() - begun
-        return [self._text_of(prompt, max_new_tokens) for prompt in prompts]
-
-    @property
-    def _longest(self) -> int:
-        return longest_input(self.lm)
-
-    def _short(self, prompt: str, limit: int) -> bool:
-        tokens, _, asked = self._continued[prompt]
-        return len(tokens) == asked < limit  # it stopped at what was asked, not at an end of its own
-
-    def _text_of(self, prompt: str, limit: int) -> str:
-        tokens, text, _ = self._continued[prompt]
-        if len(tokens) <= limit:
-            return text
-        shorter: str = self.lm.tokenizer.decode(tokens[:limit], skip_special_tokens=True)
-        return shorter
-
-    def _too_long(self, prompt: str, tokens: int) -> str:
-        return (
-            f"probe {prompt[:60]!r}... has {tokens} tokens, the model takes {self._longest}: "
-            "shorten it, or leave it out"
+        wanted = self._completions.missing(prompts, max_new_tokens)
+        begun = time.perf_counter()
+        read = self._completions.compute(
+            self.lm,
+            wanted,
+            max_new_tokens,
+            batch_size=self.batch_size,
+            batch_tokens=self.batch_tokens,
+            progress=partial(self.progress, "continuing prompts"),
         )
+        self.cost.generated_tokens += sum(len(self._completions.found[prompt].tokens) for prompt in wanted)
+        self.cost.prompts += len(read)
+        self.cost.tokens += sum(read.values())
+        self.cost.seconds += time.perf_counter() - begun
+        return [self._completions.text(self.lm, prompt, max_new_tokens) for prompt in prompts]
 
     def _kept_predictions(self, texts: Sequence[str]) -> Predictions:
         lengths = [
@@ -332,7 +283,7 @@ class Scorer:
             counts = [len(row.continuation) for row in chosen]
             scores = scores_of(found.logits, found.tokens, counts)
             self.cost.tokens += sum(len(row.ids) + len(row.continuation) for row in chosen)
-            yield from zip(indices, scores, found.logits.split(counts), strict=True)
+            yield from zip(indices, scores, torch.split(found.logits, counts), strict=True)
             self.cost.seconds += time.perf_counter() - begun  # what is made of the logits is part of it
             done += len(indices)
             self.progress(label, done, len(rows))

@@ -10,7 +10,7 @@ from zu_framework.models.language_model import LanguageModel
 from zu_framework.models.lending import altered, lent
 from zu_framework.models.readout import Readout, find_readout
 from zu_framework.models.replay import Replay, capture, entry_of, replay_bytes
-from zu_framework.models.spacing import AnswerSpace, wants_space
+from zu_framework.models.spacing import AnswerSpace, puts_space, wants_space
 from zu_framework.models.steering import attention_projections, embeddings_of, replaced
 from zu_framework.models.tokens import (
     Batch,
@@ -58,6 +58,7 @@ __all__ = [
     "lent",
     "load_tokenizer",
     "logits_at",
+    "puts_space",
     "read_states",
     "read_tokens",
     "replaced",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zu_framework.errors import ModelError
+from zu_framework.models.spacing import puts_space
 from zu_framework.models.tokens import Encoding, answer_ids, encode
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def encode_answer(lm: LanguageModel, text: str, prompt: str | None = None) -> li
     """
     special = lm.tokenizer.get_added_vocab()
     if lm.chat is None or (text in special and text in lm.tokenizer.all_special_tokens):
-        return answer_ids(lm.tokenizer, text, space=prompt is None or lm.puts_space_after(prompt))
+        return answer_ids(lm.tokenizer, text, space=prompt is None or puts_space(lm.answer_space, prompt))
     word = lm.chat.gap + text.lstrip(" ")
     before = _plain(lm.tokenizer, lm.chat.after)
     joined = _plain(lm.tokenizer, lm.chat.after + word)

@@ -27,7 +27,6 @@ from zu_framework.models.fingerprint import (
 from zu_framework.models.loading import load_checkpoint, save_checkpoint
 from zu_framework.models.modules import is_linear, transposed
 from zu_framework.models.sampling import sampled_tokens
-from zu_framework.models.spacing import wants_space
 from zu_framework.models.tokens import batch, encode
 from zu_framework.models.tracing import row_of, run_until
 from zu_framework.problem import Architecture, ReadPrompt, Site
@@ -93,17 +92,6 @@ class LanguageModel:
         )
         template = Chat.of(tokenizer, system) if chat else None
         return cls.wrap(model, tokenizer, find_architecture(model) if find_architecture else None, template)
-
-    def puts_space_after(self, prompt: str) -> bool:
-        """Return whether an answer follows a prompt after a space.
-
-        Args:
-            prompt: As it stands in the data.
-        """
-        if self.answer_space is None:
-            return True
-        known = self.answer_space.get(prompt)
-        return wants_space(prompt) if known is None else known
 
     @property
     def device(self) -> torch.device:

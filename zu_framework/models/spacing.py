@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 # scripts that are written without spaces between words, as Unicode names their letters
@@ -31,6 +32,19 @@ class AnswerSpace:
     space: bool
     with_space: float
     without_space: float
+
+
+def puts_space(known: Mapping[str, bool] | None, prompt: str) -> bool:
+    """Return whether an answer follows a prompt after a space.
+
+    Args:
+        known: Prompt -> what was decided; another prompt goes by `wants_space`. None: one space always.
+        prompt: As it stands in the data.
+    """
+    if known is None:
+        return True
+    decided = known.get(prompt)
+    return wants_space(prompt) if decided is None else decided
 
 
 def wants_space(prompt: str) -> bool:
