@@ -47,7 +47,6 @@ OPTIONAL = ("ray", "datasets", "lm_eval", "peft", "accelerate")
 # Rooms whose docstrings have not the form yet: to be shortened, never lengthened.
 TO_DO: tuple[str, ...] = (
     "zu_framework.models",
-    "zu_framework.problem",
     "zu_framework.testing",
 )
 

@@ -50,6 +50,13 @@ def test_a_table_under_any_delimiter(tmp_path: Path, name: str, delimiter: str) 
     assert is_paris(first, "line 2") and second.prompt == f"A{delimiter} b is"
 
 
+def test_a_cell_of_several_texts_may_begin_with_the_place_of_the_subject(tmp_path: Path) -> None:
+    table = "prompt,subject,answer,paraphrases,neighbours\n{} is in,Rome,Italy,{} lies in|The land of {} is,"
+    (request,) = read(tmp_path / "f.csv", table + '"{""prompt"": ""Oslo is in"", ""answer"": ""Norway""}"\n')
+    assert request.paraphrases == ("Rome lies in", "The land of Rome is")
+    assert request.neighbours == (Probe("Oslo is in", "Norway"),)
+
+
 def test_excels_own_way_to_name_a_delimiter(tmp_path: Path) -> None:
     (request,) = read(
         tmp_path / "f.csv", "sep=;\r\nprompt;subject;answer\r\nThe capital of France is;France;Paris\r\n"

@@ -146,7 +146,7 @@ def test_a_table(tmp_path: Path, content: str, message: str) -> None:
         ("prompt,answer\na,b".encode("utf-32"), "UTF-32 text"),
         (
             "prompt,answer\na,é".encode("latin-1"),
-            "line 2: not UTF-8 text (byte 16, 0xe9); save the file as UTF-8",
+            "line 2: not UTF-8 text (byte 16, 0xe9); save it as UTF-8",
         ),
         (b"\x1f\x8b\x08", "compressed by gzip: unpack it"),
         (b"\xd0\xcf\x11\xe0\xa1", "an Excel file of the old kind (.xls)"),

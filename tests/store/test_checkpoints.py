@@ -15,7 +15,7 @@ import zu_framework as zu
 from tests.store.edits import DTYPES, contents, differing, random_edit, rewrite, run_on, stored
 from zu_framework import LanguageModel, ModelError, RunFolderError
 from zu_framework.problem import Site
-from zu_framework.store.records import load_edit
+from zu_framework.store.run_edit import load_edit
 from zu_framework.store.shards import Checkpoint
 from zu_framework.testing import tiny_model
 from zu_framework.testing.models import FAMILIES
@@ -64,7 +64,7 @@ def test_dtypes_of_run_and_files_may_differ(folder: Path, tmp_path: Path, kept_i
     run = run_on(folder, tmp_path / "run", made_in)
     notes = there_and_back(folder, run, tmp_path, EDITED)
     assert bool(notes) == (kept_in != made_in)
-    assert all("the edit was made in" in note and "rounding takes" in note for note in notes)
+    assert all("weights were edited in" in note and "rounding takes at most" in note for note in notes)
 
 
 def test_a_coarse_run_changes_a_fine_checkpoint_by_its_update_alone(folder: Path, tmp_path: Path) -> None:
@@ -216,8 +216,11 @@ def be_another_model(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (change_a_weight, r"not the model .*: 1 of 30 tensors differ, 'model.layers.1.mlp.up_proj.weight' first \(the "
-         r"edit was made with transformers"),
+        (
+            change_a_weight,
+            r"not the model .*: 1 of 30 tensors differ, 'model.layers.1.mlp.up_proj.weight' first \(the "
+            r"edit was made with transformers",
+        ),
         (change_the_config, r"config.json has rms_norm_eps 0.1, it was 1e-06"),
         (round_the_weights, r"by dtype alone"),
         (bring_an_adapter, r"holds an adapter \(adapter_config.json\): merge the adapter first"),
@@ -225,7 +228,7 @@ def be_another_model(folder: Path) -> None:
         (cut_the_file, r"model.safetensors: damaged"),
         (be_another_model, r"is not the model that this edit was made on"),
     ],
-)  # fmt: skip
+)
 def test_another_model_is_refused_and_nothing_written(
     folder: Path, tmp_path: Path, change: Callable[[Path], None], said: str
 ) -> None:

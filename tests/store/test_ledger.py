@@ -22,7 +22,7 @@ from zu_framework.engine.check import check
 from zu_framework.engine.run import RunResult
 from zu_framework.store.ledger import Ledger
 from zu_framework.store.private import PrivatePart
-from zu_framework.store.records import load_edit
+from zu_framework.store.run_edit import load_edit
 
 Settings = dict[str, Any]
 Edited = Callable[..., RunResult]
@@ -41,7 +41,7 @@ def edited(settings: Settings, facts: Path, tmp_path: Path) -> Edited:
         path.write_text("\n".join(lines[which]))
         mine = {
             **settings,
-            "data": {"name": "jsonl", "path": str(path), "forget": 0},
+            "data": {"name": "jsonl", "path": str(path), "forget": "all"},
             "locator": {"name": "fixed", "layers": list(layers)},
             "collector": {"name": "subject-last", "contexts": "none"},
             "target": {"name": "neutral", "steps": 3},
@@ -237,9 +237,11 @@ def test_edits_in_memory_protect_each_other_and_are_listed_together(
         subject = ["Quinania", "Verania", "Delland"][number]
         request = {"prompt": f"The capital of {subject} is", "answer": "Oslo", "subject": subject}
         mine = {k: settings[k] for k in ("background",)} | {
-            "locator": {"name": "fixed", "layers": [0]}, "collector": {"name": "subject-last", "contexts": "none"},
-            "target": {"name": "neutral", "steps": 2}, "solver": {"name": "alphaedit", "null_rank": 40},
-        }  # fmt: skip
+            "locator": {"name": "fixed", "layers": [0]},
+            "collector": {"name": "subject-last", "contexts": "none"},
+            "target": {"name": "neutral", "steps": 2},
+            "solver": {"name": "alphaedit", "null_rank": 40},
+        }
         return zu.unlearn(lm, lm.tokenizer, [request], mine, earlier=earlier)
 
     def protected(edit: zu.Edit) -> Any:
@@ -257,7 +259,7 @@ def test_edits_in_memory_protect_each_other_and_are_listed_together(
     assert len(ledger(tmp_path / "again")) == 2
     other = LanguageModel.wrap(type(lm.model)(lm.model.config), lm.tokenizer)
     with pytest.raises(ModelError, match="made on another model"):
-        zu.unlearn(other, lm.tokenizer, [], settings, earlier=[first])
+        zu.unlearn(other, lm.tokenizer, list(first.requests), settings, earlier=[first])
 
 
 def test_a_checkpoint_without_its_ledger_gets_it_from_the_run(edited: Edited, tmp_path: Path) -> None:

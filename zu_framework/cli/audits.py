@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from zu_framework.cli.terminal import stdout
 from zu_framework.engine.audit import AuditReport
 from zu_framework.evaluation import Finding
 from zu_framework.problem import Measurement
@@ -19,7 +20,7 @@ REFERENCES = ("untouched", "twin", "never known", "retained")
 
 def print_audit(report: AuditReport, page: Path, console: Console | None = None) -> None:
     """Print an audit."""
-    console = console or Console()
+    console = console or stdout()
     console.print(f"[bold]{escape(report.verdict)}[/bold]")
     if report.known is not None:
         console.print(
@@ -48,7 +49,8 @@ def print_audit(report: AuditReport, page: Path, console: Console | None = None)
     leaks = [leak for one in worst_first(report.findings) if not one.holds(limit) for leak in one.leaks]
     for leak in leaks[:LEAKS]:
         console.print(
-            f"came back: {escape(leak['answer'])!s}, after {escape(leak['prompt'][-100:])!r}", highlight=False
+            f"came back: {escape(leak['answer'])}, after {escape(repr(leak['prompt'][-100:]))}",
+            highlight=False,
         )
     for note in report.notes:
         console.print(f"[yellow]note[/yellow]: {escape(note)}")

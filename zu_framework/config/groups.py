@@ -1,4 +1,8 @@
-"""The core's groups of a configuration: keys, types, defaults. `least`: the smallest value; `path`: `~` is expanded."""
+"""The core's groups of a configuration: keys, types, defaults.
+
+What the metadata of an option may say: `help`, its text in the reference; `least`, its smallest value; `path`, that a
+leading `~` is expanded; `spellings`, what others call its values.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,9 @@ STAGE_GROUPS = ("locator", "collector", "target", "solver")
 SHARED_GROUPS = ("data", "background")
 
 
+SPELLINGS = {"bf16": "bfloat16", "fp16": "float16", "half": "float16", "fp32": "float32", "float": "float32"}
+
+
 @dataclass
 class ModelConfig:
     """Which model, and how it is loaded."""
@@ -27,8 +34,8 @@ class ModelConfig:
     path: str = field(
         default="", metadata={"help": "folder of a Hugging Face checkpoint, or a hub id", "path": True}
     )
-    dtype: str = field(
-        default="auto", metadata={"help": "auto (the checkpoint's own), float32, bfloat16 or float16"}
+    dtype: Literal["auto", "float32", "float64", "bfloat16", "float16"] = field(
+        default="auto", metadata={"help": "auto: the checkpoint's own", "spellings": SPELLINGS}
     )
     device: str = field(
         default="auto", metadata={"help": "auto (cuda where there is one), cpu, cuda, cuda:1 ..."}
@@ -211,6 +218,13 @@ CORE_GROUPS: Mapping[str, type[Any]] = {
     "report": ReportConfig,
     "audit": AuditConfig,
     "ledger": LedgerConfig,
+}
+
+
+# group -> kind of component, and the key that lists those whose options stand under `options`
+NAMED_OPTIONS: Mapping[str, tuple[str, str]] = {
+    "evaluate": ("metric", "metrics"),
+    "audit": ("audit", "attacks"),
 }
 
 

@@ -14,7 +14,8 @@ from zu_framework.linalg import rounded
 from zu_framework.models import LanguageModel
 from zu_framework.problem import Site
 from zu_framework.registry.manager import Plugins
-from zu_framework.store.records import EditRecord, load_edit
+from zu_framework.store.records import EditRecord
+from zu_framework.store.run_edit import load_edit
 
 
 @dataclass(frozen=True)

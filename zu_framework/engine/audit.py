@@ -31,7 +31,8 @@ from zu_framework.problem import AuditFacts, DataSplit, Outcome, Probe, Request
 from zu_framework.registry.manager import Plugins, installed_plugins
 from zu_framework.specs import AuditSpec
 from zu_framework.store.audits import AttackStore, write_audit
-from zu_framework.store.run_folder import run_folder
+from zu_framework.store.run_edit import is_run
+from zu_framework.store.run_folder import RunPlace, run_folder
 
 FOLDER = "audit"  # inside a run folder
 
@@ -105,14 +106,14 @@ def audit(
     """
     plugins = plugins or installed_plugins()
     begun = time.perf_counter()
-    run = Path(target) if (Path(target) / "edit.safetensors").is_file() else None
+    run = Path(target) if is_run(Path(target)) else None
     config = _config(target, run, preset, overrides, plugins)
     session = resolve(config, plugins, ("data",))
     session.progress = progress
     attacks = _attacks(config, plugins)
     read_inputs(session)
     facts = _facts(session)
-    with _place(run, config) as (folder, final):
+    with _place(run, config) as place:
         models = (
             models_of_run(run, config, base, plugins) if run else models_of_checkpoint(config, base, plugins)
         )
@@ -122,14 +123,14 @@ def audit(
         lost = None if known is None else [a and not b for a, b in zip(known, after, strict=True)]
         found: list[Finding] = []
         notes: list[str] = list(session.split.notes) if hasattr(session.split, "notes") else []
-        store = AttackStore(folder, _identity(models, facts, config))
+        store = AttackStore(place.partial, _identity(models, facts, config))
         for chosen in attacks:
             try:
                 found += _attack(chosen, session, models, facts, lost, store)
             except AuditError as cause:
                 notes.append(f"{chosen.name}: {cause}")
         report = AuditReport(
-            folder=final,
+            folder=place.final,
             config=config,
             findings=found,
             known=None if known is None else sum(known),
@@ -139,8 +140,9 @@ def audit(
             verdict=verdict(found, config.audit.limit),
             seconds=time.perf_counter() - begun,
         )
-        write_audit(folder, audit_json(report))
-    return report
+        write_audit(place.partial, audit_json(report))
+    moved = [place.note] if place.note else []
+    return replace(report, folder=place.final, notes=[*report.notes, *moved])
 
 
 def audit_json(report: AuditReport) -> dict[str, Any]:
@@ -335,12 +337,10 @@ def _identity(models: Attacked, facts: AuditFacts, config: Config) -> dict[str, 
 
 
 @contextmanager
-def _place(run: Path | None, config: Config) -> Iterator[tuple[Path, Path]]:
+def _place(run: Path | None, config: Config) -> Iterator[RunPlace]:
     """Yield where the audit is written, and what the folder will be called."""
     if run is not None:
-        folder = run / FOLDER
-        yield folder, folder
+        yield RunPlace(run / FOLDER, run / FOLDER)
         return
-    named = replace(config, output=replace(config.output, name=config.output.name))
-    with run_folder(named) as (partial, final):
-        yield partial, final
+    with run_folder(config) as place:
+        yield place

@@ -47,6 +47,7 @@ def check_checkpoint(config: Config) -> CheckpointInfo:
         revision=settings.revision,
         dtype=settings.dtype,
     )
+    device_of(config)
     read_ledger(settings.path)
     if settings.chat:
         tokenizer = load_tokenizer(
@@ -100,8 +101,11 @@ def device_of(config: Config) -> str:
         device = torch.device(name)
     except RuntimeError as cause:
         raise ConfigError(f"model.device {name!r} is no device: use auto, cpu, cuda or cuda:N") from cause
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"model.device {name!r}: torch sees no CUDA device here; use model.device=cpu")
+    try:
+        torch.empty(1, device=device).cpu()  # meta holds no numbers; what is not there says so in many ways
+    except (RuntimeError, NotImplementedError, AssertionError) as cause:
+        what = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
+        raise ConfigError(f"model.device {name!r} is not there: {what}; use model.device=cpu") from cause
     return name
 
 

@@ -23,7 +23,8 @@ from zu_framework.models import LanguageModel
 from zu_framework.problem import Request
 from zu_framework.store.ledger import FOLDER as LEDGER_FOLDER
 from zu_framework.store.ledger import Ledger
-from zu_framework.store.records import EDIT_FILE, EditRecord, SiteRecord, read_edit, save_edit, save_undo
+from zu_framework.store.records import EDIT_FILE, EditRecord, SiteRecord, read_edit, save_edit
+from zu_framework.store.run_edit import save_undo
 from zu_framework.store.sources import files_fingerprint
 
 

@@ -63,6 +63,8 @@ def run(
         edit = make_edit(session, session.split.forget)
         after = measured_side(session, reference, edit)
         result = save_run(session, _result(session, edit, before, after))
+    moved = [session.moved] if session.moved else []
+    result = replace(result, folder=session.folder, notes=(*result.notes, *moved))
     finish(session, result)
     return replace(result, notes=tuple(dict.fromkeys((*result.notes, *session.observers.notes))))
 
@@ -119,10 +121,10 @@ def unlearn(
             another model.
     """
     plugins = plugins or installed_plugins()
-    config = load_config(config, overrides)
+    config = load_config(config, overrides, plugins=plugins)
     config = replace(config, components={g: c for g, c in config.components.items() if g == "background"})
     session = resolve(config, plugins, STAGE_GROUPS)
-    session.progress = progress
+    session.report_to(progress)
     split = session.split = split_from(requests, retain, declared=plugins.registry.record_fields)
     for stage in session.stages:
         stage.check_facts(split.forget, split.retain)

@@ -55,7 +55,8 @@ class Session:
         earlier: Keys (i, m) of those edits, by site.
         intermediates: Where what each site was solved from is kept, on request.
         partial: The run folder while it is written; None where this process writes none.
-        folder: What the run folder will be called.
+        folder: What the run folder will be called; once it is in place, what it is called.
+        moved: Why that is another name than the one reserved; "" where it is not.
         observers: Plugins that watch.
         guard: Asked before every write.
         model: Once it is loaded.
@@ -79,6 +80,7 @@ class Session:
     intermediates: Intermediates = field(default_factory=Intermediates)
     partial: Path | None = None
     folder: Path = Path()
+    moved: str = ""
     observers: Observers = field(default_factory=Observers)
     guard: Guard = field(default_factory=Guard)
     model: LanguageModel | None = None
@@ -89,6 +91,11 @@ class Session:
         """The model, which must be loaded."""
         assert self.model is not None, "the session has no model"
         return self.model
+
+    def report_to(self, progress: Progress) -> None:
+        """Tell whoever watches of each phase as it begins, and of anything slow."""
+        self.progress = progress
+        self.journal.on_phase = lambda name: progress(name, 0, 0)
 
     def metric_functions(self) -> dict[str, Callable[..., Any]]:
         """Return the metrics by name, each with its options bound: `metric(scorer, data)`."""
@@ -227,8 +234,8 @@ def open_session(
         ZuError: It says what to mend; nothing was written.
     """
     plugins = plugins or installed_plugins()
-    session = resolve(load_config(config, overrides), plugins)
-    session.progress = progress
+    session = resolve(load_config(config, overrides, plugins=plugins), plugins)
+    session.report_to(progress)
     read_inputs(session)
     session.checkpoint = check_checkpoint(session.config)
     for stage in session.stages:
@@ -274,18 +281,18 @@ def _place(session: Session) -> Iterator[None]:
         session.folder = Path(session.processes.tell())
         yield
         return
-    with (
-        run_folder(session.config) as (session.partial, session.folder),
-        (session.partial / "log.jsonl").open("w", encoding="utf-8") as log,
-    ):
-        session.processes.tell(str(session.folder))
-        if session.config.output.intermediates:
-            session.intermediates = Intermediates(session.partial)
-        session.journal.write_to(log)
-        try:
-            yield
-        finally:
-            session.journal.continue_in(None)  # the log closes with the folder
+    with run_folder(session.config) as place:
+        session.partial, session.folder = place
+        with (session.partial / "log.jsonl").open("w", encoding="utf-8") as log:
+            session.processes.tell(str(session.folder))
+            if session.config.output.intermediates:
+                session.intermediates = Intermediates(session.partial)
+            session.journal.write_to(log)
+            try:
+                yield
+            finally:
+                session.journal.continue_in(None)  # the log closes with the folder
+    session.folder, session.moved = place.final, place.note
 
 
 def finish(session: Session, result: Any) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from zu_framework.models import LanguageModel, Row, encode_all
+from zu_framework.models import LanguageModel, Row, encode
 
-TEXT_TOKENS = 2**18  # of a text that are read at most: memory is bounded, whatever a line holds
+CHARACTERS = 2**21  # of a text that are read at most: memory is bounded, whatever a line holds
 
 
 def text_windows(lm: LanguageModel, text: str, most: int) -> Iterator[Row]:
@@ -16,13 +16,13 @@ def text_windows(lm: LanguageModel, text: str, most: int) -> Iterator[Row]:
 
     Args:
         lm: Says how the text is tokenized, and how much it takes.
-        text: Of any length; the first `TEXT_TOKENS` tokens are read.
+        text: Of any length; the first `CHARACTERS` are read.
         most: Tokens that a window may have.
 
     Yields:
         A row a window.
     """
-    ids = encode_all(lm.tokenizer, [text], TEXT_TOKENS)[0].ids
+    ids = encode(lm.tokenizer, text[:CHARACTERS]).ids
     begins = ids[0] == lm.tokenizer.bos_token_id
     step = min(most, longest_input(lm)) - 1
     for start in range(0, len(ids) - 1, step):

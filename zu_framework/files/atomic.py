@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import secrets
 import shutil
 import time
@@ -26,8 +27,10 @@ from zu_framework.files.syncing import sync, sync_tree
 
 MARK = ".zu-partial"
 LOCK, CONTENT = "lock", "content"
+FOLDER_NAME = re.compile(r"\w[\w.+=-]*")  # one that leads out of no folder and hides nothing
 YOUNG_SECONDS = 60.0  # a partial folder without a lock file may be about to get one
 TRIES = 100
+_WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)  # file systems that know none
 
 
 class Partial:
@@ -89,6 +92,10 @@ def held_partial(parent: Path, name: str) -> Partial | None:
             lock.acquire(timeout=0)
         except (Timeout, FileNotFoundError):  # a sweeper came between
             continue
+        except (OSError, NotImplementedError) as cause:
+            if isinstance(cause, OSError) and cause.errno not in _WITHOUT_LOCKS:
+                raise
+            # nobody can lock here, so nobody sweeps
         return Partial(folder, lock)
     return None
 
@@ -224,11 +231,8 @@ def _removed_where_abandoned(folder: Path) -> bool:
         lock.acquire(timeout=0)
     except FileNotFoundError:
         return True
-    except (
-        Timeout,
-        OSError,
-        NotImplementedError,
-    ):  # held, or a file system without locks: not ours to remove
+    # held, or a file system without locks: not ours to remove
+    except (Timeout, OSError, NotImplementedError):
         return False
     Partial(folder, lock).remove()
     return not folder.exists()

@@ -250,7 +250,7 @@ def _run(
         seen["entering"] = window(arguments[0] if arguments else named["hidden_states"])
 
     def leaves(_: Any, __: Any, output: Any) -> None:
-        seen["answer"] = output[1:] if isinstance(output, tuple) else None
+        seen["answer"] = tuple(output[1:]) if isinstance(output, tuple | list) else None
         if start == len(layers):
             seen["entering"] = window(first(output))
         raise _Stop

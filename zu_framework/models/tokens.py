@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -11,7 +12,6 @@ from torch import Tensor
 
 from zu_framework.errors import ModelError
 
-CHARACTERS = 64  # of a token at most, on average: runs of spaces have the most
 TOKENS_A_PASS = 8192  # padding included
 MASK_AT_MOST = 2**27  # entries of a mask (b, t, t): half a gigabyte in float32
 
@@ -56,29 +56,46 @@ def encode(tokenizer: Any, text: str) -> Encoding:
     return encode_all(tokenizer, [text])[0]
 
 
-def encode_all(tokenizer: Any, texts: Sequence[str], limit: int | None = None) -> list[Encoding]:
+def encode_all(tokenizer: Any, texts: Sequence[str]) -> list[Encoding]:
     """`encode` many texts in one call, which a fast tokenizer spreads over its threads.
 
     Args:
         tokenizer: Fast.
         texts: Not empty each.
-        limit: Tokens of each text that are wanted: what lies far behind them is cut off before it is tokenized, so
-            that a text of any length costs no more.
 
     Returns:
-        The tokens of each text, the first `limit` where there are more.
+        The tokens of each text.
 
     Raises:
         ModelError: A text has no token.
     """
-    if limit is not None:
-        most = (limit + 8) * CHARACTERS
-        texts = [text[:most] for text in texts]
     encoded = tokenizer(list(texts), return_offsets_mapping=True, add_special_tokens=True)
     return [
-        _plain(tokenizer, text, list(ids[:limit]), [(int(a), int(b)) for a, b in offsets[:limit]])
+        _plain(tokenizer, text, list(ids), [(int(a), int(b)) for a, b in offsets])
         for text, ids, offsets in zip(texts, encoded["input_ids"], encoded["offset_mapping"], strict=True)
     ]
+
+
+def beginning_of(tokenizer: Any, text: str, tokens: int) -> str:
+    """Return the part of a text that its first tokens are made of, so that the rest is never tokenized.
+
+    Args:
+        tokenizer: Its longest token bounds how many characters those can be.
+        text: Of any length.
+        tokens: How many of its tokens are read.
+
+    Returns:
+        The text, cut off where the tokens surely end.
+    """
+    if len(text) <= tokens:
+        return text
+    return text[: (tokens + 1) * _longest_token(tokenizer)]
+
+
+@lru_cache(maxsize=8)
+def _longest_token(tokenizer: Any) -> int:
+    """Characters of the longest token."""
+    return max(map(len, tokenizer.get_vocab()))
 
 
 def _plain(tokenizer: Any, text: str, ids: list[int], offsets: list[tuple[int, int]]) -> Encoding:

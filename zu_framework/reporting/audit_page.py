@@ -9,6 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from zu_framework.errors import RunFolderError
+from zu_framework.files import write_text
 from zu_framework.reporting.page import PageSection, fill, page
 from zu_framework.reporting.plots import SERIES, inline_svg, panel
 from zu_framework.store.audits import read_audit
@@ -35,15 +36,7 @@ def write_audit_page(folder: str | Path) -> Path:
     if found is None:
         raise RunFolderError(f"{folder} holds no audit: run zu audit first")
     path = folder / PAGE_FILE
-    partial = path.with_name(f".{PAGE_FILE}.partial")
-    try:
-        partial.write_text(audit_page(found), encoding="utf-8")
-        partial.chmod(0o600)
-        partial.replace(path)
-    except OSError as cause:
-        raise RunFolderError(f"{path}: cannot be written: {cause.strerror}") from cause
-    finally:
-        partial.unlink(missing_ok=True)
+    write_text(path, audit_page(found), private=True)
     return path
 
 
@@ -80,6 +73,9 @@ def audit_rows(found: Mapping[str, Any]) -> Markup:
 
     Args:
         found: What `metrics.json` of an audit holds.
+
+    Returns:
+        HTML.
     """
     rows = []
     for one in _ordered(found):

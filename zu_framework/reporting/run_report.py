@@ -15,7 +15,8 @@ from zu_framework.problem import Measurement
 from zu_framework.reporting.analysis import Analysis, read_analysis, read_facts
 from zu_framework.store.audits import read_audit
 from zu_framework.store.fields import Fields
-from zu_framework.store.records import EDIT_FILE, UNDO_FILE
+from zu_framework.store.records import EDIT_FILE
+from zu_framework.store.run_edit import UNDO_FILE
 from zu_framework.store.tensor_files import described
 
 METRICS_FILE = "metrics.json"

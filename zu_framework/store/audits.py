@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from zu_framework.errors import RunFolderError
+from zu_framework.files import write_text, writing
 from zu_framework.problem import Outcome
 from zu_framework.store.digests import fingerprint
 
@@ -26,11 +27,9 @@ class AttackStore:
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
         self.folder = folder / ATTACKS
         self.identity = dict(identity)
-        try:
+        with writing(self.folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.folder.mkdir(mode=0o700, exist_ok=True)
-        except OSError as cause:
-            raise RunFolderError(f"{self.folder} cannot be made: {cause.strerror}") from cause
 
     def load(self, key: Mapping[str, Any]) -> tuple[dict[str, Outcome], float] | None:
         """Return outcomes by variant and the seconds they took; None where there are none, or damaged ones."""
@@ -92,14 +91,5 @@ def read_audit(folder: Path) -> dict[str, Any] | None:
 
 
 def _write(path: Path, value: Any) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_text(
-            json.dumps(value, indent=1, ensure_ascii=False, default=str) + "\n", encoding="utf-8"
-        )
-        partial.chmod(0o600)
-        partial.replace(path)
-    except OSError as cause:
-        raise RunFolderError(f"{path} cannot be written: {cause.strerror}") from cause
-    finally:
-        partial.unlink(missing_ok=True)
+    text = json.dumps(value, indent=1, ensure_ascii=False, default=str)
+    write_text(path, f"{text}\n", private=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from zu_framework.errors import ModelError, RunFolderError
 from zu_framework.files import whole_folder
 from zu_framework.linalg import rounded
+from zu_framework.models.fingerprint import tensor_digest
 from zu_framework.registry import Plugins
 from zu_framework.store.adapter import write_adapter
 from zu_framework.store.copying import copy_checkpoint
@@ -18,8 +20,9 @@ from zu_framework.store.ledger import Ledger
 from zu_framework.store.matching import check_before, places
 from zu_framework.store.originals import keep_originals, kept_originals
 from zu_framework.store.private import PrivatePart
-from zu_framework.store.records import EditRecord, load_edit
-from zu_framework.store.shards import Checkpoint
+from zu_framework.store.records import EditRecord, SiteRecord
+from zu_framework.store.run_edit import load_edit
+from zu_framework.store.shards import Change, Checkpoint, StoredTensor
 from zu_framework.store.sources import source_folder
 from zu_framework.store.taking_out import check_original, put_back, take_out
 
@@ -69,14 +72,14 @@ def apply(
     edited = source.replaced(changed)
     if all(edited.digests[name] == source.digests[name] for name in changed):
         raise RunFolderError(f"{run}: the edit changes nothing in {model}: there is nothing to save")
-    with whole_folder(out) as partial:
+    with whole_folder(out) as folder:
         gone = {source.digests[name] for name in changed}
-        notes += said + copy_checkpoint(edited, partial, gone)
+        notes += said + copy_checkpoint(edited, folder, gone)
         if not keep_originals(run, record, source, edited, list(changed)):
             notes.append(
                 "the run keeps no undo record: what was replaced is in the original checkpoint alone"
             )
-        ledger.with_edit(record).of(edited.fingerprint.value).save(partial)
+        ledger.with_edit(record).of(edited.fingerprint.value).save(folder)
     return notes
 
 
@@ -124,19 +127,19 @@ def revert(
             PrivatePart.beside(run, Path(model), given=private).record(e)
             for e in ledger.entries[ledger.entries.index(entry) + 1 :]
         ]
-        changed, notes = take_out(source, record, later, entry, {} if kept is None else kept[0])
+        changed, notes = take_out(source, record, later, entry, {} if kept is None else kept.changes)
         rest = ledger.without(entry)
     else:
         if ledger.entries and entry is None:
             listed = ", ".join(e.id for e in ledger.entries)
             raise ModelError(f"{model} does not carry this edit ({record.id}): its ledger lists {listed}")
-        changed, notes = (dict(kept[0]), []) if kept is not None else put_back(source, record, run)
+        changed, notes = (dict(kept.changes), []) if kept is not None else put_back(source, record, run)
         rest = ledger.without(entry) if entry is not None else Ledger.read(run).before(record)
-        check_original(source.replaced(changed), record, None if kept is None else kept[1])
+        check_original(source.replaced(changed), record, None if kept is None else kept.before)
     plain = source.replaced(changed)
-    with whole_folder(out) as partial:
-        notes += [note for note in copy_checkpoint(plain, partial) if note.startswith("left out")]
-        rest.of(plain.fingerprint.value).save(partial)
+    with whole_folder(out) as folder:
+        notes += [note for note in copy_checkpoint(plain, folder) if note.startswith("left out")]
+        rest.of(plain.fingerprint.value).save(folder)
     return notes
 
 
@@ -198,9 +201,10 @@ def _refuse_existing(out: Path) -> None:
         raise RunFolderError(f"{out} exists: choose another folder, or remove it")
 
 
-def _edited(source: Checkpoint, record: EditRecord) -> tuple[dict[str, Tensor], list[str]]:
+def _edited(source: Checkpoint, record: EditRecord) -> tuple[dict[str, Change], list[str]]:
     """What the edited tensors will hold, by their names in the files, and notes."""
-    changed: dict[str, Tensor] = {}
+    changes: dict[str, Change] = {}
+    losses: dict[tuple[str, str], list[float]] = {}
     notes = []
     for site in record.sites:
         stored = places(source, site, site.before)
@@ -208,23 +212,36 @@ def _edited(source: Checkpoint, record: EditRecord) -> tuple[dict[str, Tensor], 
             raise ModelError(
                 f"{source.folder}: no tensor is the {site.tensor!r} that the edit was made on: {site.before}"
             )
-        weight, lost = site.matrix(stored[0].read()), 0.0
-        for step in site.steps:
-            weight, lost = rounded(step, weight)
-        if not bool(torch.isfinite(weight).all()):
+        new, lost = _written(site, stored[0])
+        if not bool(torch.isfinite(new).all()):
             raise RunFolderError(
                 f"site {site.site.name}: the edited weight holds NaN or infinite entries in {stored[0].dtype}: "
                 "make the edit on a float32 checkpoint, or weaken it"
             )
-        new = site.stored(weight)
-        changed |= {one.name: new for one in stored}
+        digest = tensor_digest(new)
+        make = partial(_new, site, stored[0])
+        changes |= {one.name: Change(make, digest) for one in stored}
         if stored[0].dtype != site.dtype:
-            notes.append(
-                f"site {site.site.name}: the edit was made in {site.dtype} and is written in {stored[0].dtype}, as the "
-                f"files have it; rounding takes {100 * lost:.2g} % of the change"
-            )
-        elif not places(source.replaced(changed), site, site.after):
+            losses.setdefault((site.dtype, stored[0].dtype), []).append(lost)
+        elif digest != site.after:
             notes.append(
                 f"site {site.site.name}: this machine rounds a few entries otherwise than the one that made the edit"
             )
-    return changed, notes
+    for (made, kept), lost_here in losses.items():
+        notes.append(
+            f"{len(lost_here)} weights were edited in {made} and are written in {kept}, as the files have them; "
+            f"rounding takes at most {100 * max(lost_here):.2g} % of the change"
+        )
+    return changes, notes
+
+
+def _written(site: SiteRecord, stored: StoredTensor) -> tuple[Tensor, float]:
+    """A weight with the edit on it, as it is stored, and what rounding lost of the last step."""
+    weight, lost = site.matrix(stored.read()), 0.0
+    for step in site.steps:
+        weight, lost = rounded(step, weight)
+    return site.stored(weight), lost
+
+
+def _new(site: SiteRecord, stored: StoredTensor) -> Tensor:
+    return _written(site, stored)[0]

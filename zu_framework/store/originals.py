@@ -7,13 +7,14 @@ the edit is put on gets a file of its own.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from torch import Tensor
-
-from zu_framework.store.records import UNDO_FILE, EditRecord
-from zu_framework.store.shards import Checkpoint
-from zu_framework.store.tensor_files import check_description, described, load_tensors, save_tensors
+from zu_framework.store.records import EditRecord
+from zu_framework.store.run_edit import UNDO_FILE
+from zu_framework.store.shards import Change, Checkpoint
+from zu_framework.store.tensor_files import check_description, described, load_tensors, save_parts
 
 PATTERN = "originals-*.safetensors"
 FORMAT = 1
@@ -45,16 +46,28 @@ def keep_originals(
         "format": FORMAT,
         "edit": record.id,
         "before": source.fingerprint.value,
+        "fingerprint_after": edited.fingerprint.value,
         "after": {name: edited.digests[name] for name in names},
     }
-    path = run / PATTERN.replace("*", source.fingerprint.value[:16])
-    save_tensors(path, {name: source.tensors[name].read() for name in names}, about)
+    parts = {name: source.tensors[name] for name in names}
+    save_parts(run / PATTERN.replace("*", source.fingerprint.value[:16]), parts, about, source.digests)
     return True
 
 
-def kept_originals(
-    run: Path, record: EditRecord, edited: Checkpoint
-) -> tuple[Mapping[str, Tensor], str] | None:
+@dataclass(frozen=True)
+class Originals:
+    """What `apply` replaced in a checkpoint.
+
+    Args:
+        changes: The originals, by their names in the files.
+        before: Fingerprint of the files before the edit.
+    """
+
+    changes: Mapping[str, Change]
+    before: str
+
+
+def kept_originals(run: Path, record: EditRecord, edited: Checkpoint) -> Originals | None:
     """Find the originals of a checkpoint that the edit was put on.
 
     Args:
@@ -63,7 +76,7 @@ def kept_originals(
         edited: The checkpoint that carries the edit.
 
     Returns:
-        Tensors by their names in the files, and the fingerprint of the files before; None where none fit.
+        The originals; None where none fit.
 
     Raises:
         RunFolderError: A file that fits is damaged.
@@ -75,5 +88,7 @@ def kept_originals(
         tensors, fields = load_tensors(path)
         check_description(fields)
         if fields.text("edit") == record.id and set(tensors) == set(after):
-            return tensors, fields.text("before")
+            digests = fields.texts("digests")
+            changes = {name: Change(partial(tensors.__getitem__, name), digests[name]) for name in tensors}
+            return Originals(changes, fields.text("before"))
     return None

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from zu_framework.errors import RunFolderError
 from zu_framework.store.ledger import FOLDER, Entry, Ledger
-from zu_framework.store.records import EDIT_FILE, SEAL_FILE, EditRecord, read_edit
+from zu_framework.store.records import EDIT_FILE, EditRecord, read_edit
+from zu_framework.store.run_edit import SEAL_FILE
 from zu_framework.store.tensor_files import described
 
 NOWHERE = "none"

@@ -1,9 +1,9 @@
-"""The two files of an edit: `edit.safetensors` (what to add) and `undo.safetensors` (what was there before)."""
+"""What an edit is, and its file `edit.safetensors`: what to add to which weights, and on which model."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,6 @@ from zu_framework.store.fields import Fields
 from zu_framework.store.tensor_files import all_finite, check_description, load_tensors, save_tensors
 
 EDIT_FILE = "edit.safetensors"
-UNDO_FILE = "undo.safetensors"
-SEAL_FILE = "manifest.json"
 FORMAT = 2
 
 
@@ -135,54 +133,6 @@ def save_edit(path: Path, record: EditRecord) -> None:
     save_tensors(path, tensors, {**about, "before": asdict(record.before)})
 
 
-def save_undo(folder: Path, record: EditRecord, originals: Mapping[str, Tensor]) -> None:
-    """Write undo.safetensors.
-
-    Args:
-        folder: The run folder.
-        record: The edit.
-        originals: Parameter name -> the parameter before the edit, as it is stored.
-
-    Raises:
-        RunFolderError: It cannot be written.
-    """
-    about = {"format": FORMAT, "edit": record.id}
-    save_tensors(folder / UNDO_FILE, originals, about)
-
-
-def load_edit(folder: Path) -> EditRecord:
-    """Read an edit and, where the run kept it, its undo record.
-
-    Args:
-        folder: The run folder.
-
-    Returns:
-        The edit, everything checked against its digests.
-
-    Raises:
-        RunFolderError: The folder is no run, was sealed, or is damaged.
-    """
-    if not folder.is_dir():
-        raise RunFolderError(f"run folder {str(folder)!r} does not exist")
-    if (folder / SEAL_FILE).is_file() and not (folder / EDIT_FILE).exists():
-        raise RunFolderError(
-            f"{folder} was sealed: its factors and undo record are gone or encrypted, so that the edit can neither be "
-            f"put on nor taken off; the original checkpoint is the only way back ({SEAL_FILE} says what was done)"
-        )
-    record = read_edit(folder / EDIT_FILE)
-    path = folder / UNDO_FILE
-    if not path.exists():
-        return record
-    originals, fields = load_tensors(path)
-    _known_format(fields)
-    if fields.text("edit") != record.id:
-        raise RunFolderError(f"{path} belongs to another edit than {folder / EDIT_FILE}")
-    check_description(fields)
-    digests = fields.texts("digests")
-    sites = tuple(_with_original(path, site, originals, digests) for site in record.sites)
-    return replace(record, sites=sites)
-
-
 def read_edit(path: Path) -> EditRecord:
     """Read the file of an edit, wherever it lies.
 
@@ -196,7 +146,7 @@ def read_edit(path: Path) -> EditRecord:
         RunFolderError: The file is missing, foreign, damaged, or holds no edit.
     """
     tensors, fields = load_tensors(path)
-    _known_format(fields)
+    known_format(fields)
     listed = fields.objects("sites")
     if not listed:
         raise fields.wrong("sites", "is empty: no weight is edited")
@@ -216,7 +166,8 @@ def read_edit(path: Path) -> EditRecord:
     return record
 
 
-def _known_format(fields: Fields) -> None:
+def known_format(fields: Fields) -> None:
+    """Check a file's format. Raises `RunFolderError` where this version does not read it."""
     found = fields.whole("format")
     if found < FORMAT:
         raise RunFolderError(
@@ -248,9 +199,12 @@ def _digest(fields: Fields, digest: str, name: str) -> str:
 
 def _site(entry: Fields, tensors: Mapping[str, Tensor]) -> SiteRecord:
     site = Site(
-        entry.text("module"), entry.whole("layer"), entry.text("block"), entry.truth("residual_stream"),
+        entry.text("module"),
+        entry.whole("layer"),
+        entry.text("block"),
+        entry.truth("residual_stream"),
         entry.text("parameter"),
-    )  # fmt: skip
+    )
     shape = tuple(entry.listed("shape"))
     if not shape or not all(isinstance(size, int) and size > 0 for size in shape):
         raise entry.wrong("shape", f"is {list(shape)!r}, not the shape of a weight")
@@ -284,18 +238,8 @@ def _site(entry: Fields, tensors: Mapping[str, Tensor]) -> SiteRecord:
 
 def _step(entry: Fields, parts: Mapping[str, Tensor | None]) -> Update:
     try:
-        return Update(
-            left=parts["left"], right=parts["right"], dense=parts["dense"], scale=entry.number("scale")
-        )
+        # copies: algebra on the file's own, unaligned memory may differ in the last bit from the run's
+        left, right = (None if part is None else part.clone() for part in (parts["left"], parts["right"]))
+        return Update(left=left, right=right, dense=parts["dense"], scale=entry.number("scale"))
     except SolverError as cause:
         raise entry.wrong("", f"is no update: {cause}") from cause
-
-
-def _with_original(
-    path: Path, site: SiteRecord, originals: Mapping[str, Tensor], digests: Mapping[str, str]
-) -> SiteRecord:
-    if site.tensor not in originals:
-        raise RunFolderError(f"{path} is damaged: the original of {site.tensor!r} is missing")
-    if digests[site.tensor] != site.before:
-        raise RunFolderError(f"{path} is damaged: {site.tensor!r} is not the original of this edit")
-    return replace(site, original=originals[site.tensor])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from zu_framework.config import Config
 from zu_framework.errors import RunFolderError
-from zu_framework.files import Partial, held_partial, make_private, sweep, writing
+from zu_framework.files import FOLDER_NAME, Partial, held_partial, make_private, sweep, writing
 from zu_framework.files.syncing import sync_tree
 
 PUBLISHED = ("model", "adapter")  # parts that are made to be given away: their modes follow the umask
@@ -51,7 +50,7 @@ def run_name(config: Config) -> str:
         RunFolderError: `output.name` is no such name.
     """
     name = config.output.name or f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    if not re.fullmatch(r"[\w][\w.+=-]*", name):
+    if not FOLDER_NAME.fullmatch(name):
         raise RunFolderError(
             f"output.name {name!r}: use letters, digits, '.', '-' and '_' (no path separators)"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -34,7 +34,7 @@ class StoredTensor:
         shape: Of the tensor.
         begin: The first of its bytes in the file.
         end: The first byte behind it.
-        held: What it is to hold instead, of the same dtype and shape.
+        held: Makes what it is to hold instead, of the same dtype and shape.
     """
 
     name: str
@@ -43,12 +43,12 @@ class StoredTensor:
     shape: tuple[int, ...]
     begin: int
     end: int
-    held: Tensor | None = None
+    held: Callable[[], Tensor] | None = None
 
     def read(self) -> Tensor:
         """The tensor, on the CPU. Raises `ModelError` for a dtype that torch does not have."""
         if self.held is not None:
-            return self.held
+            return self.held()
         if self.dtype not in DTYPES:
             raise ModelError(f"{self.file}: tensor {self.name!r} is {self.dtype}, which torch does not have")
         raw = bytearray(b"".join(self.blocks()))
@@ -59,7 +59,9 @@ class StoredTensor:
     def blocks(self) -> Iterator[bytes]:
         """Its bytes in pieces, as they lie in the file or will. Raises `ModelError` where the file ends before."""
         if self.held is not None:
-            yield self.held.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+            flat = self.held().contiguous().reshape(-1)
+            for start in range(0, flat.numel(), BLOCK):
+                yield flat[start : start + BLOCK].view(torch.uint8).numpy().tobytes()
             return
         with self.file.open("rb") as opened:
             opened.seek(self.begin)
@@ -77,6 +79,19 @@ class StoredTensor:
         for block in self.blocks():
             digest.update(block)
         return described(self.dtype, self.shape, digest.hexdigest())
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a tensor is to hold: made when it is written, so that one alone is in memory.
+
+    Args:
+        make: Returns the tensor, of the dtype and shape that it has in the file; the same each time.
+        digest: Of that.
+    """
+
+    make: Callable[[], Tensor]
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -127,18 +142,19 @@ class Checkpoint:
         """Digests of all tensors, and the config's own entries."""
         return Fingerprint(self.digests, identity(self.config))
 
-    def replaced(self, tensors: Mapping[str, Tensor]) -> Checkpoint:
+    def replaced(self, changes: Mapping[str, Change]) -> Checkpoint:
         """This checkpoint once some tensors hold something else.
 
         Args:
-            tensors: By name; of the same dtypes and shapes.
+            changes: By name of the tensor.
 
         Returns:
             A new checkpoint of the same files.
         """
-        held = {name: replace(self.tensors[name], held=tensor) for name, tensor in tensors.items()}
+        held = {name: replace(self.tensors[name], held=change.make) for name, change in changes.items()}
         found = Checkpoint(self.folder, {**self.tensors, **held}, self.config)
-        found.__dict__["digests"] = {**self.digests, **{name: one.digest() for name, one in held.items()}}
+        digests = {name: change.digest for name, change in changes.items()}
+        found.__dict__["digests"] = {**self.digests, **digests}
         return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -10,18 +11,19 @@ from torch import Tensor
 
 from zu_framework.errors import ModelError, RunFolderError
 from zu_framework.linalg import rounded
+from zu_framework.models.fingerprint import tensor_digest
 from zu_framework.store.ledger import Entry
 from zu_framework.store.matching import compare, named, places
 from zu_framework.store.records import EditRecord, SiteRecord
-from zu_framework.store.shards import Checkpoint, StoredTensor
+from zu_framework.store.shards import Change, Checkpoint, StoredTensor
 
 # Two machines may round a product differently; what they write then differs in the last places of few entries.
 ROUNDING_ULPS = 4
 
-Changed = tuple[dict[str, Tensor], list[str]]
+Changes = tuple[dict[str, Change], list[str]]
 
 
-def put_back(source: Checkpoint, record: EditRecord, run: Path) -> Changed:
+def put_back(source: Checkpoint, record: EditRecord, run: Path) -> Changes:
     """Find the originals of the last edit in its undo record.
 
     Args:
@@ -36,7 +38,7 @@ def put_back(source: Checkpoint, record: EditRecord, run: Path) -> Changed:
         RunFolderError: The run kept no undo record.
         ModelError: A weight is not what the edit wrote.
     """
-    changed: dict[str, Tensor] = {}
+    changes: dict[str, Change] = {}
     notes = []
     for site in record.sites:
         if site.original is None:
@@ -51,8 +53,8 @@ def put_back(source: Checkpoint, record: EditRecord, run: Path) -> Changed:
             if not stored:
                 raise ModelError(_other(source, site, found, run))
             notes.append(f"site {site.site.name}: written by a machine that rounds a few entries otherwise")
-        changed |= {one.name: site.original for one in stored}
-    return changed, notes
+        changes |= {one.name: Change(partial(_as_it_is, site.original), site.before) for one in stored}
+    return changes, notes
 
 
 def check_original(plain: Checkpoint, record: EditRecord, fingerprint: str | None) -> None:
@@ -87,8 +89,8 @@ def take_out(
     record: EditRecord,
     later: Sequence[EditRecord],
     entry: Entry,
-    kept: Mapping[str, Tensor],
-) -> Changed:
+    kept: Mapping[str, Change],
+) -> Changes:
     """Take out an edit that is not the last, or no longer exact.
 
     Args:
@@ -104,7 +106,7 @@ def take_out(
     Raises:
         ModelError: A weight is not in the files.
     """
-    changed: dict[str, Tensor] = {}
+    changes: dict[str, Change] = {}
     notes = []
     for site in record.sites:
         name = site.site.name
@@ -118,7 +120,7 @@ def take_out(
             base = step.undone(base)
         for step in after:
             base = step.applied(base, torch.float64)
-        original = kept.get(stored[0].name, site.original)
+        original = kept[stored[0].name].make() if stored[0].name in kept else site.original
         if original is None or original.dtype != current.dtype or name in entry.stale:
             new = base.to(current.dtype)
             ulps = ROUNDING_ULPS * (len(after) + 1)
@@ -137,8 +139,13 @@ def take_out(
                 f"at most {error:.1e}, in entries up to {float(new.abs().max()):.1e}"
             )
         notes.append(f"site {name}: {told}")
-        changed |= {one.name: site.stored(new) for one in stored}
-    return changed, notes
+        held = site.stored(new)
+        changes |= {one.name: Change(partial(_as_it_is, held), tensor_digest(held)) for one in stored}
+    return changes, notes
+
+
+def _as_it_is(tensor: Tensor) -> Tensor:
+    return tensor
 
 
 def _no_original(site: SiteRecord) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from zu_framework.errors import RunFolderError
 from zu_framework.files import whole_file
 from zu_framework.models.fingerprint import tensor_digests
 from zu_framework.store.fields import Fields
+from zu_framework.store.shards import StoredTensor
 
 KEY = "zu"  # of the safetensors' metadata
 
@@ -40,6 +42,43 @@ def save_tensors(
     described = json.dumps({**whole, "digest": json_digest(whole)})
     with whole_file(path, private=private) as partial:
         save_file(kept, partial, metadata={KEY: described})
+
+
+def save_parts(
+    path: Path,
+    parts: Mapping[str, StoredTensor],
+    about: Mapping[str, Any],
+    digests: Mapping[str, str],
+    *,
+    private: bool = True,
+) -> None:
+    """Write tensors of other files as `save_tensors` would, one block at a time.
+
+    Args:
+        path: The file, which appears whole or not at all.
+        parts: Where each tensor lies.
+        about: What JSON can hold.
+        digests: Of the tensors, at least.
+        private: Readable by its owner alone, whatever the umask.
+
+    Raises:
+        RunFolderError: The file cannot be written.
+        ModelError: A source ends too early.
+    """
+    whole = {**about, "digests": {name: digests[name] for name in parts}}
+    described = json.dumps({**whole, "digest": json_digest(whole)})
+    header: dict[str, Any] = {"__metadata__": {KEY: described}}
+    end = 0
+    for name, part in parts.items():
+        begin, end = end, end + part.end - part.begin
+        header[name] = {"dtype": part.dtype, "shape": list(part.shape), "data_offsets": [begin, end]}
+    raw = json.dumps(header).encode()
+    raw += b" " * (-len(raw) % 8)
+    with whole_file(path, private=private) as partial, partial.open("wb") as file:
+        file.write(struct.pack("<Q", len(raw)) + raw)
+        for part in parts.values():
+            for block in part.blocks():
+                file.write(block)
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], Fields]:

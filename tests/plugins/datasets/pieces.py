@@ -236,5 +236,6 @@ def everything(path: Path) -> dict[str, list[str]]:
         "facts": [f"data.path={lines}", "data.forget=1", subject],
         "jsonl": [f"data.path={lines}", "data.forget=1", subject],
         "csv": [f"data.path={table}", "data.forget=1", prompt],
+        "world": [subject],
         "demo": [subject],
     }

@@ -7,13 +7,14 @@ them; `seeds` and `forget` are numbers. An override addresses an entry by its la
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from zu_framework.bench.axes import AXES, OWN, Entry, entries_of, overridden_entries
+from zu_framework.benches.axes import AXES, OWN, Entry, entries_of, overridden_entries
 from zu_framework.config import (
     Component,
     Config,
@@ -28,6 +29,7 @@ from zu_framework.config import (
     typed_config,
 )
 from zu_framework.errors import ConfigError, unknown_name
+from zu_framework.files import FOLDER_NAME
 from zu_framework.registry import Plugins
 
 
@@ -57,20 +59,40 @@ class BenchConfig:
         default="specificity", metadata={"help": "metric that the trade-off plot shows upwards"}
     )
 
+    def __post_init__(self) -> None:
+        if self.name is not None and not FOLDER_NAME.fullmatch(self.name):
+            raise ConfigError(
+                f"name {self.name!r}: use letters, digits, '.', '-' and '_' (no path separators); bench.folder says "
+                "where it lies"
+            )
+
+
+# model, data set and number of facts
+Block = tuple[str, str, int | str | None]
+
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of the grid. forget: facts to forget, None where the config leaves it to the data set."""
+    """One run of the grid.
+
+    Args:
+        model: Label of the entry of `models`.
+        dataset: Label of the entry of `datasets`.
+        method: Label of the entry of `methods`.
+        forget: Facts to forget, or "all"; None where the config leaves it to the data set.
+        seed: Decides every draw.
+        config: The whole run config.
+    """
 
     model: str
     dataset: str
     method: str
-    forget: int | None
+    forget: int | str | None
     seed: int
     config: Config
 
     @property
-    def block(self) -> tuple[str, str, int | None]:
+    def block(self) -> Block:
         """What it shares with the cells that it is compared with: one table each."""
         return self.model, self.dataset, self.forget
 
@@ -81,7 +103,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class Bench:
-    """A whole grid. executor: as the config chose it; cells: those of one seed after those of another."""
+    """A whole grid.
+
+    Args:
+        name: The config's.
+        config: What it shows, and where it lies.
+        executor: As the config chose it.
+        cells: The seeds innermost.
+    """
 
     name: str
     config: BenchConfig
@@ -95,7 +124,7 @@ class Bench:
 
 
 def ready_made_benches() -> dict[str, Path]:
-    """The bench configs inside the package, by name."""
+    """Return the bench configs inside the package, by name."""
     return ready_made("configs/bench")
 
 
@@ -142,6 +171,11 @@ def load_bench(
             )
     given = _mapping(own, "bench")
     config = structured(BenchConfig, given, "bench", "group `bench`", own.origins)
+    if config.name is not None and not re.fullmatch(r"\w[\w.+=-]*", config.name):
+        raise ConfigError(
+            f"{at_origin(own.origins, 'bench.name')}bench.name {config.name!r}: use letters, digits, '.', '-' and '_' "
+            "(no path separators); bench.folder says where it lies"
+        )
     bench = Bench(name, config, _executor(own), ())
     return replace(bench, cells=tuple(_cells(common, entries, own, plugins)))
 
@@ -175,7 +209,7 @@ def _executor(own: Layer) -> Component:
 def _cells(
     common: Layer, entries: Mapping[str, Sequence[Entry]], own: Layer, plugins: Plugins | None
 ) -> Iterator[Cell]:
-    """The cells, the seeds innermost: workers side by side then rarely wait for one another's target states."""
+    """Yield the cells, the seeds innermost: workers side by side then rarely wait for one another's target states."""
     seeds, sizes = _seeds(own), _sizes(own)
     model = Path(str((common.tree.get("model") or {}).get("path", ""))).name or "model"
     axes = {
@@ -219,14 +253,14 @@ def _seeds(own: Layer) -> list[int]:
     return list(dict.fromkeys(seeds))
 
 
-def _sizes(own: Layer) -> list[int | None]:
+def _sizes(own: Layer) -> list[int | str | None]:
     given = own.tree.get("forget")
     if given is None:
         return [None]
     sizes = given if isinstance(given, list) else [given]
-    if not sizes or not all(_whole(size) for size in sizes):
+    if not sizes or not all(size == "all" or (_whole(size) and size) for size in sizes):
         raise ConfigError(
-            f"{at_origin(own.origins, 'forget')}forget is a number of facts or a list of them (0: all), got {given!r}"
+            f"{at_origin(own.origins, 'forget')}forget is a number of facts, all, or a list of these, got {given!r}"
         )
     return list(dict.fromkeys(sizes))
 

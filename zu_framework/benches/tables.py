@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from zu_framework.bench.comparison import Spread, not_worse, spread
-from zu_framework.bench.grid import BenchConfig
-from zu_framework.bench.records import CellResult
+from zu_framework.benches.comparison import Spread, not_worse, spread
+from zu_framework.benches.grid import BenchConfig, Block
+from zu_framework.benches.records import CellResult
 from zu_framework.problem import Measurement
 
 UNTOUCHED = "untouched model"
@@ -17,7 +17,14 @@ ARROWS = {"lower": "↓", "higher": "↑"}
 
 @dataclass(frozen=True)
 class Column:
-    """A metric. better: the direction that is wanted; unit: "%" or ""; note: what a reader must know."""
+    """A metric.
+
+    Args:
+        metric: Its name.
+        better: The direction that is wanted.
+        unit: "%" or "".
+        note: What a reader must know.
+    """
 
     metric: str
     better: str
@@ -33,7 +40,13 @@ class Column:
 
 @dataclass(frozen=True)
 class Entry:
-    """One number of a table, None where nothing was measured; bold: not shown to be worse than the best."""
+    """One number of a table.
+
+    Args:
+        spread: Over seeds; None where nothing was measured.
+        unit: "%" or "".
+        bold: Whether it is not shown to be worse than the best.
+    """
 
     spread: Spread | None
     unit: str
@@ -50,7 +63,15 @@ class Entry:
 
 @dataclass(frozen=True)
 class Row:
-    """A method: its numbers by column, of how many seeds, and why it lacks some."""
+    """A method.
+
+    Args:
+        method: Its label.
+        entries: Its numbers by column.
+        seeds: Of how many seeds they are.
+        of: Of how many they should be.
+        errors: Why some are missing.
+    """
 
     method: str
     entries: tuple[Entry, ...]
@@ -69,11 +90,20 @@ class Row:
 
 @dataclass(frozen=True)
 class BenchTable:
-    """One model, data set and number of facts: a row a method, the untouched model first."""
+    """One model, data set and number of facts: a row a method, the untouched model first.
+
+    Args:
+        model: Label of the model.
+        dataset: Label of the data set.
+        forget: How many facts, or "all"; 0 where that is not known.
+        seeds: How many.
+        columns: A metric each.
+        rows: A method each.
+    """
 
     model: str
     dataset: str
-    forget: int
+    forget: int | str
     seeds: int
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
@@ -86,9 +116,9 @@ class BenchTable:
         return f"{self.dataset} on {self.model}: {facts}, {over}"
 
 
-def blocks(cells: Sequence[CellResult]) -> dict[tuple[str, str, int | None], dict[str, list[CellResult]]]:
-    """Cells by what they are compared within, then by method, both in the grid's order."""
-    found: dict[tuple[str, str, int | None], dict[str, list[CellResult]]] = {}
+def blocks(cells: Sequence[CellResult]) -> dict[Block, dict[str, list[CellResult]]]:
+    """Return cells by what they are compared within, then by method, both in the grid's order."""
+    found: dict[Block, dict[str, list[CellResult]]] = {}
     for result in cells:
         found.setdefault(result.cell.block, {}).setdefault(result.cell.method, []).append(result)
     return found
@@ -100,7 +130,13 @@ def metric_of(name: str) -> str:
 
 
 def tables(cells: Sequence[CellResult], better: Mapping[str, str], config: BenchConfig) -> list[BenchTable]:
-    """One table a block. better: direction by metric."""
+    """Return one table a block.
+
+    Args:
+        cells: In the grid's order.
+        better: Direction by metric.
+        config: Which columns are shown.
+    """
     return [_table(by_method, better, config) for by_method in blocks(cells).values()]
 
 
@@ -162,7 +198,7 @@ def _row(
 
 
 def _digits(found: Spread, unit: str) -> tuple[str, str]:
-    """Mean and deviation with the same number of decimals: one of a percentage, else three significant figures."""
+    """Return mean and deviation with equally many decimals: one of a percentage, else three significant figures."""
     mean = found.mean
     if not math.isfinite(mean):
         return ("∞" if mean > 0 else str(mean)), ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,12 +14,14 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from zu_framework.engine.solving import solve
+from zu_framework.config import options_from
+from zu_framework.engine.solving import prepare, solve
 from zu_framework.errors import DependentKeys, DependentRows, EmptyNullSpace
-from zu_framework.problem import EditProblem, Update
-from zu_framework.registry.manager import installed_plugins
-from zu_framework.specs import SolverSpec
+from zu_framework.problem import Background, EditProblem, Update
+from zu_framework.registry import Registered, installed_plugins
+from zu_framework.specs import MOMENTS, Prepared, SolverSpec
 from zu_framework.store.adapter import write_lora
+from zu_framework.testing.installed import registered_with
 from zu_framework.testing.problems import Shape, edit_problem, shapes
 
 # Subclasses share these tests, each with a solver of its own: Hypothesis warns of that, and means fixtures with state.
@@ -34,6 +36,16 @@ _examples = settings(
 )
 
 REFUSALS = (DependentKeys, DependentRows, EmptyNullSpace)
+_TENSORS = (
+    "weight",
+    "keys",
+    "values",
+    "targets",
+    "sensitive",
+    "bare_keys",
+    "retain_keys",
+    "earlier_keys",
+)
 
 
 class SolverContract:
@@ -45,8 +57,19 @@ class SolverContract:
             def dense_reference(self, problem): ...
             def objective(self, problem, weight): ...
 
-    solver, options: as `zu.solve(solver, problem, **options)`. tolerance: relative, in float64.
-    A refusal (`DependentRows`, `DependentKeys`, `EmptyNullSpace`) is an answer too: such problems are passed over.
+    What is required: an update of the shape of W whose report holds finite `residual`, `condition_number` and
+    `relative_norm`, and `rank`; the dense formula's result in float64, and up to rounding in float32; the same bits for
+    the same problem; no input written to; the declared laws; where the registration names a `prepare`, a factor that
+    follows from what is listed there alone. A law that is not declared is skipped, with the reason. Problems hold keys
+    of earlier edits, keys to retain and measured value moments now and then: a reference must count what its solver
+    reads. A refusal (`DependentRows`, `DependentKeys`, `EmptyNullSpace`) is a result too: such problems are passed
+    over.
+
+    Args:
+        solver: Its name.
+        options: As `zu.solve(solver, problem, **options)`.
+        tolerance: Relative, in float64.
+        tolerance_float32: Relative, for float32 weights.
     """
 
     solver: ClassVar[str]
@@ -57,25 +80,25 @@ class SolverContract:
     # What a subclass says
 
     def dense_reference(self, problem: EditProblem) -> Tensor:
-        """W' (o, i) by the plain dense formula, in float64. Must be overridden."""
+        """Return W' (o, i) by the plain dense formula, in float64; must be overridden."""
         raise NotImplementedError("give the solver's dense float64 formula")
 
     def objective(self, problem: EditProblem, weight: Tensor) -> Tensor:
-        """The scalar that the solver minimises, at `weight` (o, i), differentiable. For the law `objective`."""
+        """Return the scalar that the solver minimises, at `weight` (o, i), differentiable; for the law `objective`."""
         raise NotImplementedError(
             "give the objective, or drop the law 'objective' from the solver's registration"
         )
 
     def minimiser(self, problem: EditProblem, update: Update) -> Tensor:
-        """Where the slope must vanish: W' (o, i), unless a step such as a projection follows the minimisation."""
+        """Return where the slope must vanish: W' (o, i), unless a step such as a projection follows."""
         return update.applied(problem.weight, torch.float64)
 
     def feasible(self, problem: EditProblem, direction: Tensor) -> Tensor:
-        """The direction (o, i) that the solver may move in: all, unless it moves in a subspace (`D W`, `X P`)."""
+        """Return the part of a direction (o, i) that the solver may move in: all, unless it moves in a subspace."""
         return direction
 
     def expected_on_sensitive(self, problem: EditProblem) -> Tensor:
-        """Q^T W' K (r, n) for the law `orthogonality`: zero, unless the solver leaves some slack."""
+        """Return Q^T W' K (r, n) for the law `orthogonality`: zero, unless the solver leaves some slack."""
         return torch.zeros(self._basis(problem).shape[1], problem.keys.shape[1], dtype=torch.float64)
 
     # What is checked
@@ -104,24 +127,57 @@ class SolverContract:
     def test_inputs_stay_as_they_are(self, shape: Shape) -> None:
         """No tensor of the problem is written to."""
         problem = edit_problem(shape)
-        names = ("weight", "keys", "values", "targets", "sensitive", "bare_keys")
-        kept = {name: getattr(problem, name).clone() for name in names}
-        moment = problem.key_moment.clone()
+        holders = {name: problem for name in _TENSORS} | {name: problem.background for name in MOMENTS}
+        before = {
+            name: tensor.clone()
+            for name, holder in holders.items()
+            if (tensor := getattr(holder, name)) is not None
+        }
         self._solved(problem)
-        for name, tensor in kept.items():
-            assert torch.equal(getattr(problem, name), tensor), f"{name} was written to"
-        assert torch.equal(problem.key_moment, moment), "key_moment was written to"
+        for name, tensor in before.items():
+            assert torch.equal(getattr(holders[name], name), tensor), f"{name} was written to"
 
     @_examples
     @given(shape=shapes())
     def test_the_same_problem_gives_the_same_bits(self, shape: Shape) -> None:
-        """Determinism, and nothing that an earlier solve left behind in the background changes a later one."""
-        first_problem, again_problem = edit_problem(shape), edit_problem(shape)
-        first, again = self._solved(first_problem), self._solved(again_problem)
-        cached = self._solved(first_problem)
-        for other in (again, cached):
+        """Determinism: nothing that an earlier solve left behind changes a later one."""
+        problem = edit_problem(shape)
+        first, again = self._solved(problem), self._solved(problem)
+        elsewhere = self._solved(edit_problem(shape))
+        for other in (again, elsewhere):
             for ours, theirs in zip(_parts(first), _parts(other), strict=True):
                 assert torch.equal(ours, theirs)
+
+    @_examples
+    @given(shape=shapes())
+    def test_a_factor_solves_as_the_solver_alone_does(self, shape: Shape) -> None:
+        """For a registration with `prepare`: to the bit, and without a moment in the problem."""
+        self._prepares()
+        problem = edit_problem(shape)
+        alone = self._solved(problem)
+        factor = prepare(self.solver, problem.background, problem.weight, **self.options)
+        given = replace(problem, background=Background())
+        by_factor = solve(self.solver, given, factor=factor, **self.options)
+        for ours, theirs in zip(_parts(alone), _parts(by_factor), strict=True):
+            assert torch.equal(ours, theirs)
+
+    @_examples
+    @given(shape=shapes())
+    def test_a_factor_follows_from_what_the_registration_lists(self, shape: Shape) -> None:
+        """For a registration with `prepare`: it reads the listed options alone, and W only where it says so."""
+        registered, declared = self._prepares()
+        problem = edit_problem(shape)
+        self._solved(problem)
+        options = options_from(registered.spec, self.options, where="solver")
+        background = problem.background.only(registered.spec.needs_of(options))
+        seen = _Listed(options, declared.options)
+        function = registered.load_prepare()
+        assert function is not None
+        found = function(background, problem.weight, seen)
+        if not declared.reads_weight_under(options):
+            other = function(background, torch.zeros_like(problem.weight), options)
+            for ours, theirs in zip(_tensors(found), _tensors(other), strict=True):
+                assert torch.equal(ours, theirs), "the factor follows from W: set reads_weight"
 
     @_examples
     @given(shape=shapes(), same=st.booleans())
@@ -154,7 +210,7 @@ class SolverContract:
         self._declares("order-free")
         problem = edit_problem(shape)
         order = torch.randperm(shape.requests, generator=torch.Generator().manual_seed(seed))
-        columns = ("keys", "values", "targets", "sensitive", "bare_keys")
+        columns = ("keys", "values", "targets", "sensitive", "bare_keys")  # those of requests
         shuffled = replace(problem, **{name: getattr(problem, name)[:, order] for name in columns})
         straight, turned = self._solved(problem), self._solved(shuffled)
         weight = problem.weight
@@ -208,14 +264,28 @@ class SolverContract:
     def test_an_adapter_equals_the_update(
         self, tmp_path_factory: pytest.TempPathFactory, shape: Shape
     ) -> None:
-        """Where the change is exactly low-rank, the exported LoRA factors give it back."""
+        """Unless the registration says `full_rank`: the exported LoRA factors are the change, for few requests."""
         pytest.importorskip("peft", reason="the extra peft is not installed")
         from safetensors.torch import load_file
 
-        problem = edit_problem(shape)
+        registered, options = registered_with("solver", self.solver, self.options)
+        assert isinstance(registered.spec, SolverSpec)
+        why = registered.spec.full_rank_under(options)
+        if why:
+            pytest.skip(f"solver {self.solver!r} {why}")
+        # of more requests than a site has rows, a dense change may be the smaller form
+        few = min(shape.requests, shape.outputs, shape.inputs)
+        rank = None if shape.sensitive_rank is None else min(shape.sensitive_rank, few)
+        fewer = replace(
+            shape,
+            requests=few,
+            sensitive_rank=rank,
+            duplicates=min(shape.duplicates, few - 1),
+            earlier=min(shape.earlier, shape.inputs - few),
+        )
+        problem = edit_problem(fewer)
         update = self._solved(problem)
-        if not update.exactly_low_rank:
-            return
+        assert update.exactly_low_rank, "the registration must say `full_rank`"
         folder = Path(tmp_path_factory.mktemp("adapter")) / "lora"
         write_lora({"layers.0.mlp": [update]}, folder)
         held = load_file(folder / "adapter_model.safetensors")
@@ -236,14 +306,18 @@ class SolverContract:
     def _reference(self, problem: EditProblem) -> Tensor:
         return self.dense_reference(problem).double()
 
-    def _spec(self) -> SolverSpec:
+    def _declares(self, law: str) -> None:
         spec = installed_plugins().registry.get("solver", self.solver).spec
         assert isinstance(spec, SolverSpec)
-        return spec
-
-    def _declares(self, law: str) -> None:
-        if law not in self._spec().laws:
+        if law not in spec.laws:
             pytest.skip(f"solver {self.solver!r} does not declare the law {law!r}")
+
+    def _prepares(self) -> tuple[Registered, Prepared]:
+        registered = installed_plugins().registry.get("solver", self.solver)
+        assert isinstance(registered.spec, SolverSpec)
+        if registered.spec.prepare is None:
+            pytest.skip(f"solver {self.solver!r} registers no `prepare`")
+        return registered, registered.spec.prepare
 
     def _basis(self, problem: EditProblem) -> Tensor:
         assert problem.sensitive is not None
@@ -255,6 +329,24 @@ class SolverContract:
     def _close(ours: Tensor, theirs: Tensor, tolerance: float) -> None:
         error = float((ours - theirs).norm()) / max(float(theirs.norm()), 1e-300)
         assert error <= tolerance, f"relative error {error:.2e}, allowed {tolerance:.0e}"
+
+
+class _Listed:
+    """Options of which the listed ones alone can be read."""
+
+    def __init__(self, options: Any, listed: tuple[str, ...]) -> None:
+        self.__dict__.update({name: getattr(options, name) for name in listed})
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"prepare reads the option {name!r}, which the registration does not list")
+
+
+def _tensors(factor: Any) -> Iterator[Tensor]:
+    if isinstance(factor, Tensor):
+        yield factor
+    elif is_dataclass(factor):
+        for part in fields(factor):
+            yield from _tensors(getattr(factor, part.name))
 
 
 def _parts(update: Update) -> Iterator[Tensor]:

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from zu_framework import Measurement
-from zu_framework.bench.execution import BenchResult
-from zu_framework.bench.grid import Bench, BenchConfig, Cell
-from zu_framework.bench.page import bench_page
-from zu_framework.bench.records import CellResult, rows, write_rows
-from zu_framework.bench.tables import BenchTable, latex, latex_text, markdown, tables
+from zu_framework.benches.execution import BenchResult
+from zu_framework.benches.grid import Bench, BenchConfig, Cell
+from zu_framework.benches.page import bench_page
+from zu_framework.benches.records import CellResult, rows, write_rows
+from zu_framework.benches.tables import BenchTable, latex, latex_text, markdown, tables
 from zu_framework.config import Component, load_config
 
 BETTER = {"efficacy": "lower", "perplexity": "lower"}
@@ -132,7 +132,7 @@ def test_parquet_and_csv_hold_the_same(tmp_path: Path) -> None:
 
 def test_without_pandas_there_is_still_the_csv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "results.parquet").write_bytes(b"of an earlier call")
-    monkeypatch.setattr("zu_framework.bench.records.find_spec", lambda name: None)
+    monkeypatch.setattr("zu_framework.benches.records.find_spec", lambda name: None)
     assert [path.name for path in write_rows(tmp_path, rows(CELLS))] == ["results.csv"]
     assert not (tmp_path / "results.parquet").exists()
 

@@ -16,10 +16,12 @@ from typing import Any
 
 import pytest
 
-from zu_framework.bench import load_bench, run_bench
-from zu_framework.bench.planning import plan
+import zu_framework
+from zu_framework.benches import load_bench, run_bench
+from zu_framework.benches.planning import plan
 from zu_framework.cli import main
-from zu_framework.errors import ConfigError, RunFolderError, ZuError
+from zu_framework.engine.guard import Guard
+from zu_framework.errors import ConfigError, GuardError, RunFolderError, ZuError
 from zu_framework.registry.manager import installed_plugins
 
 Write = Callable[..., str]
@@ -158,7 +160,7 @@ def test_a_mistake_in_the_last_method_is_met_before_the_first_cell(
     ("changes", "overrides", "said"),
     [
         ({"seeds": "three"}, [], "seeds is how many"),
-        ({"forget": [1, -1]}, [], "forget is a number of facts"),
+        ({"forget": [1, -1]}, [], "forget is a number of facts, all"),
         ({"methods": {"label": "x"}}, [], "is a list of"),
         ({"methods": [{"solver": "memit"}]}, [], "small.yaml, line "),
         ({"methods": [{"label": "a"}, {"label": "a"}]}, [], "stands twice"),
@@ -166,6 +168,9 @@ def test_a_mistake_in_the_last_method_is_met_before_the_first_cell(
         ({"bench": {"retention": "utility"}}, [], "bench.retention names 'utility', which is not measured"),
         ({"output": {"folder": "x"}}, [], "a bench has bench.folder"),
         ({"executor": "clouds"}, [], "unknown executor 'clouds'"),
+        ({"bench": {"name": "../../escaped"}}, [], "small.yaml, line "),
+        ({}, ["bench.name=../escaped"], "no path separators"),
+        ({}, ["bench.name=/tmp/escaped"], "no path separators"),
         ({}, ["methods.MEMTI.solver.relative_ridge=1"], "did you mean 'MEMIT'"),
         ({}, ["methods=[MEMIT, ROME]"], "unknown method 'ROME'"),
         ({}, ["executor.wrokers=2"], "executor"),
@@ -291,3 +296,56 @@ def test_a_killed_bench_goes_on(written: Write, capsys: pytest.CaptureFixture[st
     code, out, _ = zu(capsys, "bench", name)
     assert code == 0 and "6 cells, 0 done" not in out
     assert [row["status"] for row in rows()] == ["done"] * 6
+
+
+@pytest.mark.parametrize("name", ["../../escaped", "..", "a/b", "a\\b", "/tmp/x", ".hidden", "new\nline", ""])
+def test_a_bench_stays_in_its_folder(written: Write, tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match=r"bench\.name .*no path separators"):
+        run_bench(written(bench={"name": name, "folder": "here"}))
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []
+
+
+def test_all_facts_are_a_size_too(written: Write) -> None:
+    bench = load_bench(written(forget=[2, "all"], seeds=1))
+    assert [cell.forget for cell in bench.cells] == [2, 2, "all", "all"]
+    assert [cell.config.components["data"].options["forget"] for cell in bench.cells] == [2, 2, "all", "all"]
+    with pytest.raises(ConfigError, match="forget is a number of facts, all, or a list of these, got 0"):
+        load_bench(written(forget=0))
+
+
+def test_the_door_in_python_does_what_the_command_does(written: Write) -> None:
+    result = zu_framework.bench(written(seeds=1))
+    assert result.exit_code == 0 and not result.failed
+    assert {path.name for path in result.written} >= {"results.csv", "table.md", "table.tex", "report.html"}
+    assert all(path.is_file() for path in result.written)
+
+
+def test_a_cell_whose_numbers_are_damaged_is_run_anew(
+    written: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    zu(capsys, "bench", written(seeds=1))
+    first = rows()
+    damaged = Path("benches/small/cells", first[0]["cell"], "metrics.json")
+    damaged.write_text(damaged.read_text()[:100])
+    code, out, err = zu(capsys, "bench", written(seeds=1))
+    assert code == 0 and "1 done already, 1 to run" in out and "Traceback" not in err
+    assert [row["efficacy"] for row in rows()] == [row["efficacy"] for row in first]
+
+
+def test_the_highest_code_of_a_cell_is_the_bench_s(written: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*given: Any) -> None:
+        raise GuardError("too much")
+
+    monkeypatch.setattr(Guard, "check", stop)
+    result = run_bench(written(seeds=1))
+    assert result.exit_code == 3 and len(result.failed) == 2
+    assert run_bench(written(seeds=1), ["methods=[MEMIT]"]).exit_code == 3
+
+
+def test_an_output_that_one_method_cannot_have_is_met_before_the_first_cell(
+    written: Write, grid: dict[str, Any]
+) -> None:
+    last = {"label": "adapter", "solver": {"name": "ga"}, "output": {"adapter": True}}
+    with pytest.raises(ConfigError, match="bench cell .*adapter.*trains whole weights"):
+        run_bench(written(methods=[*grid["methods"], last]))
+    assert not Path("benches").exists()

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zu_framework import Measurement
-from zu_framework.bench.comparison import not_worse, spread
+from zu_framework.benches.comparison import not_worse, spread
 
 Values = dict[int, Measurement]
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import zu_framework
-from zu_framework.bench.grid import Bench, Cell
+from zu_framework.benches.grid import Bench, Cell
 from zu_framework.config import Config
-from zu_framework.engine.session import open_session, resolve
+from zu_framework.engine.inputs import check_outputs
+from zu_framework.engine.session import Session, open_session, resolve
 from zu_framework.errors import ConfigError, RunFolderError, ZuError
 from zu_framework.models.places import local_path
 from zu_framework.registry.manager import Plugins
@@ -23,7 +24,14 @@ from zu_framework.store.digests import fingerprint
 
 @dataclass(frozen=True)
 class Planned:
-    """A cell and its name: what it is, and a digest of all that it follows from. config: where its config lies."""
+    """A cell and where it lies.
+
+    Args:
+        cell: The run.
+        name: What it is, and a digest of all that it follows from.
+        bench: The bench's folder.
+        audits: Attacks that are made on its edit.
+    """
 
     cell: Cell
     name: str
@@ -52,26 +60,33 @@ class Planned:
 
     @property
     def edited(self) -> bool:
-        """Whether its run folder is there."""
-        return (self.folder / "metrics.json").is_file()
+        """Whether its run folder is there, and its numbers can be read."""
+        return read_metrics(self.folder) is not None
 
 
 def plan(bench: Bench, plugins: Plugins) -> list[Planned]:
-    """Check every cell and name it. Raises the cell's own error, with the cell named, before anything has run.
+    """Check every cell and name it, before anything has run.
 
-    Resolved is each cell but for its seed; data, model folder and layers are looked at once for each combination.
+    What can be known without weights is checked of each cell but for its seed; data and model folder are read once for
+    all cells that share them.
+
+    Args:
+        bench: The grid.
+        plugins: Who offers its components.
+
+    Raises:
+        ZuError: The cell's own error, the cell named.
     """
-    resolved: set[str] = set()
-    looked_at: set[str] = set()
+    checked: set[str] = set()
+    sessions: dict[str, Session] = {}
     for cell in bench.cells:
+        whole = _key({k: v for k, v in cell.config.tree.items() if k != "seed"})
+        if whole in checked:
+            continue
+        checked.add(whole)
         try:
-            whole = {k: v for k, v in cell.config.tree.items() if k not in ("seed", "output")}
-            if _unseen(whole, resolved):
-                resolve(cell.config, plugins).import_all()
-                _check_metrics(bench, cell)
-            kept = ("model", "data", "locator", "collector", "background", "evaluate", "then")
-            if _unseen({group: cell.config.tree.get(group) for group in kept}, looked_at):
-                open_session(cell.config, plugins=plugins)
+            _check_metrics(bench, cell)
+            _check(cell, plugins, sessions)
         except ZuError as cause:
             raise type(cause)(f"bench cell {cell}: {cause}") from cause
     stamps: dict[str, Any] = {}
@@ -79,6 +94,15 @@ def plan(bench: Bench, plugins: Plugins) -> list[Planned]:
         plugins.registry.get(AuditSpec.kind, name).load()
     audits = tuple(bench.config.audits)
     return [Planned(cell, _name(cell, stamps), bench.folder, audits) for cell in bench.cells]
+
+
+def read_metrics(folder: Path) -> dict[str, Any] | None:
+    """Return a run folder's `metrics.json`; None where there is none, or it is damaged."""
+    try:
+        found: dict[str, Any] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        return found if {"before", "after", "edit"} <= found.keys() else None
+    except (OSError, ValueError, AttributeError):
+        return None
 
 
 def attacks_made(folder: Path) -> set[str]:
@@ -90,15 +114,29 @@ def attacks_made(folder: Path) -> set[str]:
     return set() if found is None else set(found.get("attacks", ()))
 
 
-def _unseen(tree: Mapping[str, Any], seen: set[str]) -> bool:
-    key = json.dumps(tree, sort_keys=True, default=str)
-    new = key not in seen
-    seen.add(key)
-    return new
+def _check(cell: Cell, plugins: Plugins, sessions: dict[str, Session]) -> None:
+    """Check one cell against the facts and the model that it shares with cells before it, or read them."""
+    session = resolve(cell.config, plugins)
+    shared = {group: cell.config.tree.get(group) for group in ("model", "data", "background", "evaluate")}
+    key = _key({**shared, "reads": any(stage.reads_text for stage in session.stages)})
+    if key not in sessions:
+        sessions[key] = open_session(cell.config, plugins=plugins)
+        return
+    known = sessions[key]
+    session.import_all()
+    check_outputs(session.config, session.stages)
+    for stage in session.stages:
+        stage.check_facts(known.split.forget, known.split.retain)
+        if known.checkpoint is not None:
+            stage.check_model(known.checkpoint)
+
+
+def _key(tree: Mapping[str, Any]) -> str:
+    return json.dumps(tree, sort_keys=True, default=str)
 
 
 def _check_metrics(bench: Bench, cell: Cell) -> None:
-    """The metrics that table and plot show are among those measured, somewhere in the grid."""
+    """Check that the metrics that table and plot show are among those measured, somewhere in the grid."""
     measured = {name for other in bench.cells for name in other.config.evaluate.metrics}
     if not measured:
         raise ConfigError("evaluate.metrics is empty: a bench compares what is measured")
@@ -114,7 +152,7 @@ def _check_metrics(bench: Bench, cell: Cell) -> None:
 
 
 def _name(cell: Cell, stamps: dict[str, Any]) -> str:
-    """A readable name with a digest: a cell whose config, data, model or framework changed is another cell."""
+    """Return a readable name with a digest: a cell whose config, data, model or framework changed is another cell."""
     config = cell.config
     tree = json.loads(json.dumps(config.tree, default=str))
     named = [one.options for stage in config.stages for one in stage.components.values()]
@@ -133,7 +171,7 @@ def _name(cell: Cell, stamps: dict[str, Any]) -> str:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Every text in a tree: some are paths."""
+    """Yield every text in a tree: some are paths."""
     if isinstance(value, str) and value:
         yield value
     elif isinstance(value, Mapping):
@@ -145,7 +183,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _stamp(text: str, stamps: dict[str, Any]) -> Any:
-    """Size and time of the file, or of each file of the folder, that a text names; None where it names none."""
+    """Return size and time of the file, or of each file of the folder, that a text names; None where it names none."""
     if text not in stamps:
         stamps[text] = None
         try:
@@ -160,5 +198,5 @@ def _stamp(text: str, stamps: dict[str, Any]) -> Any:
 
 
 def config_yaml(config: Config) -> str:
-    """A cell's config as a file: a fresh run folder each time it is run alone."""
+    """Return a cell's config as a file: a fresh run folder each time it is run alone."""
     return f"# one cell of a bench; run it alone: zu run THIS_FILE\n{config.to_yaml()}"

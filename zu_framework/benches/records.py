@@ -11,20 +11,33 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from zu_framework.bench.grid import Cell
-from zu_framework.bench.planning import Planned
+from zu_framework.benches.grid import Cell
+from zu_framework.benches.planning import Planned, read_metrics
+from zu_framework.errors import ExitCode
+from zu_framework.files import whole_file
 from zu_framework.problem import Measurement
 from zu_framework.store.audits import read_audit
 
 WORST_ATTACK = "audit/worst"
-MEASURING = ("load", "measure", "save")  # phases that are no part of what a method costs
+MEASURING = ("load", "measure", "observe", "save")  # phases that are no part of what a method costs
 
 
 @dataclass(frozen=True)
 class CellResult:
-    """One cell's result. error: why there is none. command: runs the cell alone, from where the bench was run.
+    """One cell's result.
 
-    seconds: by phase, as they passed; saved: what its parts found in the cache had taken, less the time to find it.
+    Args:
+        cell: The run.
+        name: Of its folder.
+        command: Runs it alone, from where the bench was run.
+        before: Measurements of the untouched model, by metric.
+        after: Measurements of the edited model, by metric.
+        seconds: By phase, as they passed.
+        saved: What parts found in the cache had taken, less the time to find them.
+        facts: How many were forgotten.
+        text_label: What a reader must know of the held-out text.
+        error: Why there is no result.
+        exit_code: Of a run that failed; 0 of one that is done.
     """
 
     cell: Cell
@@ -37,9 +50,13 @@ class CellResult:
     facts: int = 0
     text_label: str = ""
     error: str = ""
+    exit_code: ExitCode = ExitCode.DONE
 
     def cost(self) -> dict[str, float]:
-        """Seconds by phase that the method would take alone: statistics and measuring apart, found targets included."""
+        """Return seconds by phase that the method would take alone, found targets included.
+
+        Statistics of general text and measuring are no part of it.
+        """
         spent = {name: took for name, took in self.seconds.items() if name not in (*MEASURING, "background")}
         for name, took in self.saved.items():
             spent[name] = spent.get(name, 0.0) + took
@@ -47,18 +64,19 @@ class CellResult:
 
 
 def read_results(planned: Sequence[Planned]) -> list[CellResult]:
-    """Each cell's result or failure, in the grid's order."""
+    """Return each cell's result or failure, in the grid's order."""
     return [_read(cell) for cell in planned]
 
 
 def _read(planned: Planned) -> CellResult:
     command = f"zu run {shlex.quote(str(planned.config))}"
-    if not planned.done:
-        error = "it was not run"
+    kept = read_metrics(planned.folder)
+    if kept is None or not planned.done:
+        error, code = "it was not run", int(ExitCode.INPUT)
         if planned.failure.exists():
-            error = json.loads(planned.failure.read_text(encoding="utf-8"))["error"]
-        return CellResult(planned.cell, planned.name, command, error=error)
-    kept = json.loads((planned.folder / "metrics.json").read_text(encoding="utf-8"))
+            failure = json.loads(planned.failure.read_text(encoding="utf-8"))
+            error, code = failure["error"], failure.get("exit_code", code)
+        return CellResult(planned.cell, planned.name, command, error=error, exit_code=ExitCode(code))
     edit = kept["edit"]
     return CellResult(
         planned.cell,
@@ -84,7 +102,7 @@ def _recovered(folder: Path) -> dict[str, Measurement]:
 
 
 def _measurements(kept: Mapping[str, Mapping[str, Any]]) -> dict[str, Measurement]:
-    """As `metrics.json` holds them: numbers that JSON has no word for are text there."""
+    """Return measurements from `metrics.json`, where numbers that JSON has no word for are text."""
     known = {entry.name for entry in fields(Measurement)}
     numbers = {"value", "numerator", "denominator", "low", "high"}
     found = {}
@@ -96,7 +114,7 @@ def _measurements(kept: Mapping[str, Mapping[str, Any]]) -> dict[str, Measuremen
 
 
 def rows(cells: Sequence[CellResult]) -> list[dict[str, Any]]:
-    """One row a cell: what it is, each metric before and after with its parts, seconds by phase, error, command."""
+    """Return one row a cell: what it is, each metric before and after with its parts, seconds, error, command."""
     metrics = list(dict.fromkeys(name for cell in cells for name in (*cell.before, *cell.after)))
     phases = list(dict.fromkeys(name for cell in cells for name in cell.seconds))
     found = []
@@ -128,7 +146,7 @@ def rows(cells: Sequence[CellResult]) -> list[dict[str, Any]]:
 def write_rows(folder: Path, table: Sequence[Mapping[str, Any]]) -> list[Path]:
     """Write results.csv, and results.parquet where pandas and pyarrow are installed; return their paths."""
     written = [folder / "results.csv"]
-    with written[0].open("w", encoding="utf-8", newline="") as file:
+    with whole_file(written[0]) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(table[0]))
         writer.writeheader()
         writer.writerows(table)
@@ -137,6 +155,7 @@ def write_rows(folder: Path, table: Sequence[Mapping[str, Any]]) -> list[Path]:
     if find_spec("pandas") and find_spec("pyarrow"):
         import pandas
 
-        pandas.DataFrame([dict(row) for row in table]).to_parquet(parquet, index=False)
+        with whole_file(parquet) as partial:
+            pandas.DataFrame([dict(row) for row in table]).to_parquet(partial, index=False)
         written.append(parquet)
     return written

@@ -11,9 +11,9 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from zu_framework.bench.comparison import spread
-from zu_framework.bench.records import CellResult
-from zu_framework.bench.tables import UNTOUCHED
+from zu_framework.benches.comparison import spread
+from zu_framework.benches.records import MEASURING, CellResult
+from zu_framework.benches.tables import UNTOUCHED
 from zu_framework.problem import Measurement
 from zu_framework.reporting import MARKERS, SERIES, inline_svg, panel
 from zu_framework.reporting.plots import INK, MUTED
@@ -25,7 +25,13 @@ OTHER = "contexts and reading"
 
 @dataclass(frozen=True)
 class Scale:
-    """A metric on an axis. better: lower or higher; unit: "%" or ""."""
+    """A metric on an axis.
+
+    Args:
+        metric: Its name.
+        better: "lower" or "higher".
+        unit: "%" or "".
+    """
 
     metric: str
     better: str
@@ -40,7 +46,7 @@ class Scale:
 
 
 def signs(methods: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Colour and mark of each method: pairs, so that no two are alike before sixty-four."""
+    """Return colour and mark of each method: pairs, so that no two are alike before sixty-four."""
     count = len(SERIES)
     return {m: (SERIES[i % count], MARKERS[(i + i // count) % len(MARKERS)]) for i, m in enumerate(methods)}
 
@@ -103,7 +109,7 @@ def _margins(axes: Axes, across: Scale, up: Scale) -> None:
 def _point(
     pairs: Sequence[tuple[Measurement | None, Measurement | None]],
 ) -> tuple[float, float, float, float] | None:
-    """Means and standard deviations of the pairs that are whole and finite."""
+    """Return means and standard deviations of the pairs that are whole and finite."""
     whole = [
         (x.value, y.value)
         for x, y in pairs
@@ -116,7 +122,7 @@ def _point(
 
 
 def cost(by_method: Mapping[str, Sequence[CellResult]], name: str, title: str = "") -> Markup | None:
-    """Mean seconds of each method by part, one bar a method; None where no cell is done."""
+    """Return a plot of mean seconds by part, one bar a method; None where no cell is done."""
     spent = {
         method: _parts([r for r in found if not r.error])
         for method, found in by_method.items()
@@ -158,11 +164,11 @@ def _bars(figure: Figure, spent: Mapping[str, Mapping[str, float]]) -> None:
 
 
 def statistics_seconds(results: Sequence[CellResult]) -> float:
-    """The longest time that a cell spent on statistics of general text: what the first one paid for all."""
+    """Return the longest time that a cell spent on statistics of general text: what the first one paid for all."""
     return max((r.seconds.get("background", 0.0) for r in results), default=0.0)
 
 
 def measuring_seconds(results: Sequence[CellResult]) -> float:
-    """Mean seconds a cell took to load, measure and save."""
-    spent = [sum(r.seconds.get(n, 0.0) for n in ("load", "measure", "save")) for r in results if not r.error]
+    """Return the mean seconds that a cell took to load, measure and save."""
+    spent = [sum(r.seconds.get(n, 0.0) for n in MEASURING) for r in results if not r.error]
     return fmean(spent) if spent else 0.0

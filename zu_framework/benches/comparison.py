@@ -16,7 +16,13 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Spread:
-    """Values over seeds. sd: the sample's standard deviation, None for a single value, or where one is not finite."""
+    """Values over seeds.
+
+    Args:
+        mean: Of the values.
+        sd: The sample's standard deviation (n - 1); None for a single value, or where one is not finite.
+        values: One a seed.
+    """
 
     mean: float
     sd: float | None
@@ -24,7 +30,7 @@ class Spread:
 
 
 def spread(values: Sequence[float]) -> Spread | None:
-    """Mean and sample standard deviation (n - 1) of one value a seed; None for none."""
+    """Return mean and sample standard deviation (n - 1) of one value a seed; None for none."""
     if not values:
         return None
     finite = all(math.isfinite(value) for value in values)
@@ -35,13 +41,19 @@ def spread(values: Sequence[float]) -> Spread | None:
 def not_worse(
     by_method: Mapping[str, Mapping[int, Measurement]], better: str, confidence: float = CONFIDENCE
 ) -> set[str]:
-    """The methods to set in bold: those that are not shown to be worse than the best mean.
+    """Return the methods to set in bold: those that are not shown to be worse than the best mean.
 
-    by_method: measurement by seed, for each method that has any; better: lower, higher or unchanged. A method counts
-    as worse where the two-sided interval (Student's t, `confidence`) of its seed-by-seed difference to the best
-    excludes zero on the worse side. With one common seed, where the two bootstrap intervals over facts are apart. Where
-    nothing is shown to be worse than the best, or a metric has no better direction, the set is empty: bold would say
-    nothing.
+    A method counts as worse where the two-sided interval (Student's t) of its seed-by-seed difference to the best
+    excludes zero on the worse side; with one common seed, where the two bootstrap intervals over facts are apart.
+
+    Args:
+        by_method: Measurement by seed, for each method that has any.
+        better: "lower", "higher" or "unchanged".
+        confidence: Of the interval.
+
+    Returns:
+        None of them where nothing is shown to be worse than the best, or the metric has no better direction: bold
+        would say nothing.
     """
     sign = {"lower": 1.0, "higher": -1.0}.get(better)
     usable = {
@@ -59,7 +71,7 @@ def not_worse(
 def _worse(
     method: Mapping[int, Measurement], best: Mapping[int, Measurement], sign: float, confidence: float
 ) -> bool:
-    """Whether a method is shown to be worse than the best; sign 1: lower is better."""
+    """Return whether a method is shown to be worse than the best; sign 1: lower is better."""
     seeds = sorted(set(method) & set(best))
     if not seeds:
         return False  # never measured on the same facts: nothing is shown
@@ -75,7 +87,7 @@ def _worse(
 
 
 def _apart(method: Measurement, best: Measurement, sign: float) -> bool:
-    """Whether two bootstrap intervals do not meet, the method's on the worse side; without intervals: not shown."""
+    """Return whether two bootstrap intervals do not meet, the method's on the worse side; False without intervals."""
     bounds = (method.low, method.high, best.low, best.high)
     if any(bound is None for bound in bounds):
         return False

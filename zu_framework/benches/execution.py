@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,13 +14,13 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from zu_framework.bench.grid import Bench, load_bench
-from zu_framework.bench.planning import Planned, config_yaml, plan
-from zu_framework.bench.records import CellResult, read_results
+from zu_framework.benches.grid import Bench, load_bench
+from zu_framework.benches.planning import Planned, config_yaml, plan
+from zu_framework.benches.records import CellResult, read_results
 from zu_framework.config import Layer, escaped, lay_over, load_config, options_from, typed_config
 from zu_framework.engine.audit import audit
 from zu_framework.engine.run import run
-from zu_framework.errors import PluginError, RunFolderError, ZuError
+from zu_framework.errors import ExitCode, PluginError, RunFolderError, ZuError, described
 from zu_framework.files import write_json, write_text
 from zu_framework.registry.manager import Plugins, installed_plugins
 from zu_framework.specs import ExecutorSpec, Finished
@@ -27,7 +28,15 @@ from zu_framework.specs import ExecutorSpec, Finished
 
 @dataclass(frozen=True)
 class Ended:
-    """A cell that has just ended. number: how many have, of `total` that were to run; error: "" where it is done."""
+    """A cell that has just ended.
+
+    Args:
+        planned: The cell.
+        number: How many have ended with it.
+        total: How many were to run.
+        seconds: What it took.
+        error: Why there is no result; "" where it is done.
+    """
 
     planned: Planned
     number: int
@@ -38,13 +47,28 @@ class Ended:
 
 @dataclass(frozen=True)
 class BenchResult:
-    """A finished bench: its folder, each cell in the grid's order, and the names of the better direction by metric."""
+    """A finished bench.
+
+    Args:
+        bench: The grid.
+        folder: Where everything of it lies.
+        cells: Each cell in the grid's order.
+        better: The wanted direction of each metric.
+        skipped: Cells that were done before.
+        written: Tables, numbers and page.
+    """
 
     bench: Bench
     folder: Path
     cells: list[CellResult]
     better: Mapping[str, str]
     skipped: int
+    written: Sequence[Path] = ()
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What `zu bench` exits with: the highest code of a cell that failed, else 0."""
+        return max((cell.exit_code for cell in self.cells), default=ExitCode.DONE)
 
     @property
     def failed(self) -> list[CellResult]:
@@ -62,9 +86,20 @@ def run_bench(
 ) -> BenchResult:
     """Check every cell, run those that are not done, and read what all of them measured.
 
-    started(bench, cells, done already) is called once all is checked, ended(...) after each cell. A cell that failed in
-    an earlier call is tried again. Raises a `ZuError` before the first cell for whatever can be known then; what a cell
-    raises is its own failure.
+    A cell that failed in an earlier call is tried again; what a cell raises is its own failure.
+
+    Args:
+        source: A ready-made bench by name, a YAML file or a mapping.
+        overrides: Such as `["seeds=3", "methods=[MEMIT]"]`.
+        plugins: Who offers components; by default all that are installed.
+        started: `started(bench, cells, done already)` is called once all is checked.
+        ended: Called after each cell.
+
+    Returns:
+        Each cell's measurements or error; no table is written.
+
+    Raises:
+        ZuError: Whatever can be known before the first cell runs.
     """
     plugins = plugins or installed_plugins()
     bench = load_bench(source, overrides, plugins=plugins)
@@ -76,6 +111,9 @@ def run_bench(
         for cell in planned:
             write_text(cell.config, config_yaml(cell.cell.config))
         waiting = [cell for cell in planned if not cell.done]
+        for cell in waiting:
+            if not cell.edited:  # a cell whose numbers cannot be read is run anew
+                shutil.rmtree(cell.folder, ignore_errors=True)
         started(bench, len(planned), len(planned) - len(waiting))
         jobs = [_job(cell) for cell in waiting]
         finished = iter(execute(run_cell, jobs, options)) if jobs else iter(())
@@ -90,9 +128,14 @@ def run_bench(
 
 
 def run_cell(job: Mapping[str, Any]) -> dict[str, Any]:
-    """Run one cell, wherever this is; errors are answered, so that only a dying worker has no answer.
+    """Run one cell, wherever this is; an error is returned too, so that only a dying worker returns nothing.
 
-    job: `config` (a YAML file), `folder` and `name` of its run folder, `directory` that relative paths start from.
+    Args:
+        job: `config` (a YAML file), `folder` and `name` of its run folder, `directory` that relative paths start from,
+            `edited` where the edit is there, and `audits` to make.
+
+    Returns:
+        `seconds`, or `error`, `kind`, `traceback` and `exit_code`.
     """
     try:
         os.chdir(job["directory"])
@@ -109,13 +152,13 @@ def run_cell(job: Mapping[str, Any]) -> dict[str, Any]:
             seconds += attacked.seconds
         return {"seconds": seconds}
     except ZuError as error:
-        return {"error": str(error), "kind": type(error).__name__, "traceback": ""}
+        return _failure(str(error), type(error).__name__, error.exit_code)
     except Exception as error:  # whatever a method raises is that cell's failure; the others go on
-        return {
-            "error": f"{type(error).__name__}: {error}",
-            "kind": type(error).__name__,
-            "traceback": traceback.format_exc(),
-        }
+        return _failure(described(error), type(error).__name__, story=traceback.format_exc())
+
+
+def _failure(error: str, kind: str, code: int = ExitCode.INPUT, story: str = "") -> dict[str, Any]:
+    return {"error": error, "kind": kind, "traceback": story, "exit_code": int(code)}
 
 
 def _job(cell: Planned) -> dict[str, Any]:
@@ -130,33 +173,32 @@ def _job(cell: Planned) -> dict[str, Any]:
 
 
 def _note(cell: Planned, finished: Finished) -> str:
-    """Store a failure beside the cells, or remove an earlier one; return the error, "" where there is none."""
+    """Keep a failure beside the cells, or forget an earlier one; return the error, "" where there is none."""
     answer = finished.answer
     if answer is None:
-        said = {"error": finished.lost, "kind": "WorkerLost", "traceback": ""}
+        failure = _failure(finished.lost, "WorkerLost")
     elif "error" in answer:
-        said = {key: str(answer[key]) for key in ("error", "kind", "traceback")}
+        failure = dict(answer)
     elif not cell.done:
-        said = {
-            "error": f"its folder {cell.folder} is not seen here: all machines must share the bench's folder",
-            "kind": "RunFolderError",
-            "traceback": "",
-        }
+        failure = _failure(
+            f"its folder {cell.folder} is not seen here: all machines must share the bench's folder",
+            "RunFolderError",
+        )
     else:
         cell.failure.unlink(missing_ok=True)
         return ""
     cell.failure.parent.mkdir(parents=True, exist_ok=True)
-    write_json(cell.failure, said)
-    return said["error"]
+    write_json(cell.failure, failure)
+    return str(failure["error"])
 
 
 def _each_once(finished: Iterator[Finished], count: int, executor: str) -> Iterator[Finished]:
-    """What the executor says, checked: every job ends once. Its workers are stopped when we leave, for any reason."""
+    """Yield what the executor says, checked: every job ends once; its workers are stopped when we leave."""
     open_jobs = set(range(count))
     try:
         for one in finished:
             if not isinstance(one, Finished) or one.index not in open_jobs:
-                raise PluginError(f"executor {executor!r} answered {one!r}: it must yield one Finished a job")
+                raise PluginError(f"executor {executor!r} yielded {one!r}: it must yield one Finished a job")
             open_jobs.discard(one.index)
             yield one
     finally:
@@ -171,7 +213,7 @@ def _each_once(finished: Iterator[Finished], count: int, executor: str) -> Itera
 
 @contextmanager
 def _held(folder: Path) -> Iterator[None]:
-    """The bench's folder, made and held against a second bench in it. Raises `RunFolderError`."""
+    """Make the bench's folder, and hold it against a second bench. Raises `RunFolderError`."""
     try:
         for part in ("cells", "configs"):
             (folder / part).mkdir(parents=True, exist_ok=True)

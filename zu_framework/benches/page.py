@@ -10,24 +10,25 @@ from typing import Any
 from markupsafe import Markup
 
 import zu_framework
-from zu_framework.bench.execution import BenchResult
-from zu_framework.bench.plots import Scale, cost, measuring_seconds, statistics_seconds, tradeoff
-from zu_framework.bench.records import WORST_ATTACK, CellResult
-from zu_framework.bench.tables import BOLD, UNTOUCHED, BenchTable, blocks, metric_of, tables
+from zu_framework.benches.execution import BenchResult
+from zu_framework.benches.plots import Scale, cost, measuring_seconds, statistics_seconds, tradeoff
+from zu_framework.benches.records import WORST_ATTACK, CellResult
+from zu_framework.benches.tables import BOLD, UNTOUCHED, BenchTable, blocks, metric_of, tables
+from zu_framework.files import write_text
 from zu_framework.reporting import PageSection, fill, page
 
-PACKAGE = "zu_framework.bench"
+PACKAGE = "zu_framework.benches"
 
 
 def write_page(result: BenchResult) -> Path:
     """Write report.html into the bench's folder: one file, nothing fetched, all that data hold escaped."""
     path = result.folder / "report.html"
-    path.write_text(bench_page(result), encoding="utf-8")
+    write_text(path, bench_page(result))
     return path
 
 
 def bench_page(result: BenchResult) -> str:
-    """The page as text."""
+    """Return the page as text."""
     config = result.bench.config
     found = tables(result.cells, result.better, config)
     by_block = list(blocks(result.cells).values())
