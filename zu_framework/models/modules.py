@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zu_framework.errors import ModelError
+
 FLOATING = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -46,3 +48,22 @@ def with_first(output: Any, states: Tensor) -> Any:
     changed = type(output)(**output)
     changed[next(iter(changed))] = states
     return changed
+
+
+def by_token(states: Tensor, rows: int, module: str) -> Tensor:
+    """Return states as (b, t, d): a view where memory allows.
+
+    Args:
+        states: (b, t, d), or all tokens of a batch as one list (b t, d), as OPT's MLP sees them.
+        rows: b.
+        module: Whose they are, for messages.
+
+    Raises:
+        ModelError: They have more axes: some models pass several streams of states at once.
+    """
+    if states.ndim > 3:
+        raise ModelError(
+            f"module {module!r} passes {states.shape[0]} streams of states at once, which are neither read nor steered "
+            "here: choose layers yourself (locator.name=fixed, 'locator.layers=[...]')"
+        )
+    return states if states.ndim == 3 else states.reshape(rows, -1, states.shape[-1])

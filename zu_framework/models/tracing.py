@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from zu_framework.models.chat import encode_prompt
-from zu_framework.models.modules import first, with_first
+from zu_framework.models.modules import by_token, first, with_first
 from zu_framework.models.tokens import Row, batch, batches_of, needed_mask, token_at
 from zu_framework.problem import ReadPrompt, Site
 
@@ -88,8 +88,9 @@ def run_until(
 
     def hook(name: str) -> Callable[[Any, Any, Any], None]:
         def seen(module: Any, arguments: Any, output: Any) -> None:
-            entered = arguments[0] if arguments else torch.empty(0)
-            consume(name, _by_token(entered, input_ids), _by_token(first(output), input_ids))
+            entered = arguments[0] if arguments else torch.empty(0, 0)
+            rows = len(input_ids)
+            consume(name, by_token(entered, rows, name), by_token(first(output), rows, name))
             waiting.discard(name)
             if not waiting:
                 raise _Stop
@@ -105,18 +106,13 @@ def run_until(
             return
 
 
-def _by_token(states: Tensor, input_ids: Tensor) -> Tensor:
-    """States (b, t, d), also of a module that sees all tokens of a batch as one list (b t, d)."""
-    return states if states.ndim != 2 else states.reshape(*input_ids.shape, states.shape[-1])
-
-
 def read_tokens(lm: LanguageModel, module: str, rows: Sequence[Row]) -> Tensor:
     """Outputs (t, d) of a module at every token of the rows, padding left out; gradients flow where enabled."""
     made = batch(rows, lm.device)
     seen: list[Tensor] = []
 
     def stop(_: Any, __: Any, output: Any) -> None:
-        seen.append(_by_token(first(output), made.input_ids)[made.attention_mask.bool()])
+        seen.append(by_token(first(output), len(rows), module)[made.attention_mask.bool()])
         raise _Stop
 
     handle = lm.model.get_submodule(module).register_forward_hook(stop)
@@ -135,8 +131,7 @@ def add_at(lm: LanguageModel, module: str, positions: Tensor, delta: Tensor) -> 
 
     def add(_: Any, __: Any, output: Any) -> Any:
         hidden = first(output)
-        # some modules (OPT's MLP) see all tokens of a batch as one list
-        states = hidden.reshape(len(positions), -1, hidden.shape[-1])
+        states = by_token(hidden, len(positions), module)
         here = torch.zeros(states.shape[:2], dtype=hidden.dtype, device=hidden.device)
         here[torch.arange(len(positions), device=hidden.device), positions.to(hidden.device)] = 1
         changed = (states + here[:, :, None] * delta.to(hidden)[:, None, :]).reshape(hidden.shape)

@@ -143,6 +143,8 @@ FAMILIES: Mapping[str, Mapping[str, Any]] = {
     "rwkv": {"hidden_size": HIDDEN, "attention_hidden_size": HIDDEN, "num_hidden_layers": LAYERS},
 }
 
+# families of which no layer can be edited, and why is said
+NO_SITES = ("mixtral", "mamba", "rwkv")
 
 # BOS, then a marked turn a message; trims what users say, as Llama 3's template does
 CHAT_TEMPLATE = (
