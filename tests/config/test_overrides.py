@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zu_framework import ConfigError
-from zu_framework.bench import load_bench
+from zu_framework.benches import load_bench
 from zu_framework.config import Config, load_config
 
 WRITTEN = [
@@ -98,7 +98,7 @@ def test_a_list_is_given_whole() -> None:
         load_config("demo", ["locator.layers.0=1"])
 
 
-PATHS = ["model.path", "evaluate.reference", "evaluate.text", "output.folder", "background.path"]
+PATHS = ["model.path", "evaluate.reference", "evaluate.text", "output.folder", "data.path", "background.path"]
 
 
 @pytest.mark.parametrize("key", PATHS)
@@ -125,7 +125,7 @@ def test_every_option_that_names_a_path_is_marked_as_one() -> None:
     from zu_framework.registry import installed_plugins
 
     found = [one for one in installed_plugins().registry if one.plugin.startswith("zu_")]
-    options = [one.spec.options for one in found if one.spec.kind != "dataset"]
+    options = [one.spec.options for one in found]
     for one in [*CORE_GROUPS.values(), *options]:
         for option in fields(one):
             if option.name.endswith(("path", "folder", "file")):

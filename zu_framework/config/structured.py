@@ -128,7 +128,7 @@ def _merged(
     try:
         merged = OmegaConf.merge(base, escaped(values)) if values else base
     except (OmegaConfBaseException, ValueError, TypeError):
-        _blame(base, values, where, origins)
+        _blame(base, known, values, where, origins)
         raise
     for key, value in values.items():
         at = f"{at_origin(origins, f'{where}.{key}')}'{where}.{key}'"
@@ -139,16 +139,22 @@ def _merged(
     return merged
 
 
-def _blame(base: Any, values: Mapping[str, Any], where: str, origins: Mapping[str, str]) -> None:
+def _blame(
+    base: Any,
+    known: Mapping[str, Field[Any]],
+    values: Mapping[str, Any],
+    where: str,
+    origins: Mapping[str, str],
+) -> None:
     """Raise `ConfigError` for the one value of several that cannot be merged."""
     for key, value in values.items():
         try:
             OmegaConf.merge(base, {key: escaped(value)})
         except (OmegaConfBaseException, ValueError, TypeError) as cause:
-            at = at_origin(origins, f"{where}.{key}")
-            raise ConfigError(
-                f"{at}'{where}.{key}' cannot be {_short(value)}: {_first_line(cause)}"
-            ) from cause
+            at = f"{at_origin(origins, f'{where}.{key}')}'{where}.{key}'"
+            meant = known[key].metadata.get("spellings", {}).get(str(value))
+            hint = f"did you mean {meant!r}? " if meant else ""
+            raise ConfigError(f"{at} cannot be {_short(value)}: {hint}{_first_line(cause)}") from cause
 
 
 def _faults(value: Any) -> Iterator[str]:
@@ -161,7 +167,7 @@ def _faults(value: Any) -> Iterator[str]:
         elif isinstance(one, str) and "\0" in one:
             yield "it holds a NUL character"
         elif isinstance(one, str) and any("\ud800" <= c <= "\udfff" for c in one):
-            yield "it is no Unicode text"
+            yield "it is no Unicode text in this locale"
 
 
 def _leaves(value: Any) -> Iterator[Any]:

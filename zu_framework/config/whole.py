@@ -8,7 +8,14 @@ from typing import Any
 
 import yaml
 
-from zu_framework.config.groups import EvaluateConfig, ModelConfig, OutputConfig, ReportConfig
+from zu_framework.config.groups import (
+    AuditConfig,
+    EvaluateConfig,
+    LedgerConfig,
+    ModelConfig,
+    OutputConfig,
+    ReportConfig,
+)
 from zu_framework.config.layers import Layer
 
 
@@ -64,6 +71,8 @@ class Config:
     evaluate: EvaluateConfig
     output: OutputConfig
     report: ReportConfig
+    audit: AuditConfig
+    ledger: LedgerConfig
     seed: int
     components: Mapping[str, Component]
     stages: tuple[StageConfig, ...]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from zu_framework.models.language_model import LanguageModel
-from zu_framework.models.tokens import Row, batch, encode_all
+from zu_framework.models.tokens import Row, batch, beginning_of, encode_all
 from zu_framework.models.tracing import run_until
 from zu_framework.problem import Site
 
@@ -124,7 +124,8 @@ def measure_sinks(lm: LanguageModel, sites: Sequence[Site], texts: Iterable[str]
     Returns:
         What was found at every site, and which tokens are sinks.
     """
-    some = [text for text in islice(iter(texts), DOCUMENTS) if text.strip()] or list(TEXTS)
+    given = (beginning_of(lm.tokenizer, text, TOKENS) for text in islice(iter(texts), DOCUMENTS))
+    some = [text for text in given if text.strip()] or list(TEXTS)
     rows = [Row(encoding.ids[:TOKENS], 0) for encoding in encode_all(lm.tokenizer, some)]
     rows = sorted((row for row in rows if row.ids), key=lambda row: len(row.ids))
     modules = [site.module for site in sites]

@@ -11,7 +11,7 @@ from zu_framework.problem.problem import EditProblem
 from zu_framework.problem.reading import ReadPlan, ReadPrompt, Representations, TargetStates
 from zu_framework.problem.requests import DataSplit, Probe, Request
 from zu_framework.problem.sites import Architecture, Site
-from zu_framework.problem.update import Update
+from zu_framework.problem.update import Update, composed
 
 __all__ = [
     "GROUPS",
@@ -31,4 +31,5 @@ __all__ = [
     "Site",
     "TargetStates",
     "Update",
+    "composed",
 ]

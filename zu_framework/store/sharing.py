@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from zu_framework.contracts import Remember, Remembered
-from zu_framework.store.cache import TensorCache
+from zu_framework.store.cache import TensorCache, limit_bytes
 from zu_framework.store.digests import fingerprint
 from zu_framework.store.journal import Journal
 
@@ -25,7 +25,7 @@ def shared_results(journal: Journal) -> Remember:
         kind: str, depends_on: Callable[[], Mapping[str, Any]], compute: Callable[[], Remembered]
     ) -> Remembered:
         begin = time.perf_counter()
-        cache = TensorCache(kind=kind)
+        cache = TensorCache(kind=kind, private=True)  # target states follow from the facts
         key = fingerprint({"format": FORMAT, **depends_on()})
         with cache.lock(key):
             found = cache.load(key)
@@ -40,6 +40,7 @@ def shared_results(journal: Journal) -> Remember:
             begin = time.perf_counter()
             computed = compute()
             seconds = round(time.perf_counter() - begin, 4)
+            cache.make_room(limit_bytes())
             cache.store(key, computed.tensors, {"facts": dict(computed.facts), "seconds": seconds})
         return computed
 

@@ -4,6 +4,7 @@ Subclass the class of your component's kind in a test module, name the component
 (Hypothesis and pytest).
 """
 
+from zu_framework.testing.audit_contract import AuditContract
 from zu_framework.testing.data_contracts import BackgroundContract, DatasetContract
 from zu_framework.testing.facts import FACTS, RETAIN, TEXTS, data_split
 from zu_framework.testing.model_contract import ModelSolverContract
@@ -19,6 +20,7 @@ __all__ = [
     "FAMILIES",
     "RETAIN",
     "TEXTS",
+    "AuditContract",
     "BackgroundContract",
     "CollectorContract",
     "DatasetContract",

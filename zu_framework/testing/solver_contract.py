@@ -17,11 +17,10 @@ from torch import Tensor
 from zu_framework.config import options_from
 from zu_framework.engine.solving import prepare, solve
 from zu_framework.errors import DependentKeys, DependentRows, EmptyNullSpace
-from zu_framework.problem import Background, EditProblem, Site, Update
+from zu_framework.problem import Background, EditProblem, Update
 from zu_framework.registry import Registered, installed_plugins
 from zu_framework.specs import MOMENTS, Prepared, SolverSpec
-from zu_framework.store.adapter import write_adapter
-from zu_framework.store.records import EditRecord, SiteRecord
+from zu_framework.store.adapter import write_lora
 from zu_framework.testing.installed import registered_with
 from zu_framework.testing.problems import Shape, edit_problem, shapes
 
@@ -288,8 +287,7 @@ class SolverContract:
         update = self._solved(problem)
         assert update.exactly_low_rank, "the registration must say `full_rank`"
         folder = Path(tmp_path_factory.mktemp("adapter")) / "lora"
-        site = Site("layers.0.mlp", 0, "layers.0")
-        write_adapter(EditRecord((SiteRecord(site, "", "", (update,)),), {}), folder)
+        write_lora({"layers.0.mlp": [update]}, folder)
         held = load_file(folder / "adapter_model.safetensors")
         left, right = (held[f"base_model.model.layers.0.mlp.lora_{side}.weight"].double() for side in "BA")
         # the adapter holds float32: that is its rounding, and no other
