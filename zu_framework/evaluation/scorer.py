@@ -286,7 +286,7 @@ class Scorer:
             counts = [len(row.continuation) for row in chosen]
             scores = scores_of(said.logits, said.tokens, counts)
             self.cost.tokens += sum(len(row.ids) + len(row.continuation) for row in chosen)
-            yield from zip(indices, scores, said.logits.split(counts), strict=True)
+            yield from zip(indices, scores, torch.split(said.logits, counts), strict=True)
             self.cost.seconds += time.perf_counter() - begun  # what is made of the logits is part of it
             done += len(indices)
             self.progress(label, done, len(rows))
