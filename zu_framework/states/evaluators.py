@@ -12,8 +12,18 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from zu_framework import LanguageModel
-from zu_framework.models import Readout, Replay, Row, add_at, batch, capture, entry_of, logits_at, run_until
+from zu_framework.models import (
+    LanguageModel,
+    Readout,
+    Replay,
+    Row,
+    add_at,
+    batch,
+    capture,
+    entry_of,
+    logits_at,
+    run_until,
+)
 
 
 @dataclass(frozen=True)
