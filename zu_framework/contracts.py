@@ -64,6 +64,7 @@ __all__ = [
     "no_progress",
 ]
 
+# told of a label, how much is done, and of how much: 0 of 0 as a phase of that name begins, n of 0 where nobody knows
 Progress = Callable[[str, int, int], None]
 
 

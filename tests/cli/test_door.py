@@ -31,17 +31,43 @@ class OutOfMemoryError(RuntimeError):
     """Named as torch's is, which is not imported here."""
 
 
+class SafetensorError(Exception):
+    """Named as the library's is."""
+
+
 ENVIRONMENT = {
-    "disk full": (OSError(errno.ENOSPC, "No space left on device", "runs/x"), "runs/x: No space left .* free some"),
-    "read-only": (OSError(errno.EROFS, "Read-only file system", "runs"), "runs: Read-only .* can be written"),
+    "disk full": (
+        OSError(errno.ENOSPC, "No space left on device", "runs/x"),
+        "runs/x: No space left .*; free some",
+    ),
+    "read-only": (
+        OSError(errno.EROFS, "Read-only file system", "runs"),
+        "runs: Read-only .*; choose another folder",
+    ),
     "not ours": (PermissionError(errno.EACCES, "Permission denied", "/x"), "/x: Permission denied"),
-    "two paths": (OSError(errno.EXDEV, "Invalid cross-device link", "a", None, "b"), "a, b: Invalid cross-device"),
+    "two paths": (
+        OSError(errno.EXDEV, "Invalid cross-device link", "a", None, "b"),
+        "a, b: Invalid cross-device",
+    ),
     "no path": (ConnectionError("cannot reach the hub"), "cannot reach the hub"),
     "no memory": (MemoryError(), "out of memory: lower model.batch_size"),
-    "no memory on a GPU": (OutOfMemoryError("CUDA out of memory. Tried 2 GiB"), "Tried 2 GiB.*target.rows_per_pass"),
-    "no memory on a CPU": (RuntimeError("DefaultCPUAllocator: can't allocate memory: 5 bytes"), "model.batch_tokens"),
-    "of a library": (Exception("I/O error: No space left on device (os error 28)"), "No space left .* free some"),
-}  # fmt: skip
+    "no memory on a GPU": (
+        OutOfMemoryError("CUDA out of memory. Tried 2 GiB"),
+        "Tried 2 GiB.*target.rows_per_pass",
+    ),
+    "no memory on a CPU": (
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: 5 bytes"),
+        "model.batch_tokens",
+    ),
+    "an extra is missing": (
+        ModuleNotFoundError("No module named 'lm_eval'", name="lm_eval"),
+        r"No module named 'lm_eval': pip install 'zu-framework\[lm-eval\]'",
+    ),
+    "of a library": (
+        SafetensorError("I/O error: No space left on device (os error 28)"),
+        "No space left .* free some",
+    ),
+}
 
 
 @pytest.mark.parametrize("case", ENVIRONMENT)
@@ -60,11 +86,17 @@ def test_a_fault_of_the_environment_is_one_message_and_code_2(
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        (ConfigError("x"), 2), (GuardError("x"), 3), (PeerError("x"), 2), (KeyboardInterrupt(), 130),
-        (RuntimeError("x"), 70), (AssertionError(), 70), (SystemExit("of a plugin"), 70), (RecursionError(), 70),
+        (ConfigError("x"), 2),
+        (GuardError("x"), 3),
+        (PeerError("x"), 2),
+        (KeyboardInterrupt(), 130),
+        (RuntimeError("x"), 70),
+        (AssertionError(), 70),
+        (SystemExit("of a plugin"), 70),
+        (RecursionError(), 70),
     ],
     ids=lambda value: str(value if isinstance(value, int) else type(value).__name__),
-)  # fmt: skip
+)
 def test_each_kind_of_error_has_its_code(
     error: BaseException, code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:

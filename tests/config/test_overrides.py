@@ -13,10 +13,43 @@ from zu_framework.benches import load_bench
 from zu_framework.config import Config, load_config
 
 WRITTEN = [
-    "dir #1", "a: b", "a b", " unknown", "x ${nowhere} y", "${", "$HOME", "[x", "{a}", "*x", "&a", "- x", "a\\b", "1e5",
-    "007", "2024-01-01", "null", "~nothing/../x"[1:], "'", '"', "it's", 'say "x', "%x", "@x", "`x`", "!x", "a\tb", "=",
-    "a=b", "é", "中文", "\\${x}", "?", "? x", "|", ">",
-]  # fmt: skip
+    "dir #1",
+    "a: b",
+    "a b",
+    " unknown",
+    "x ${nowhere} y",
+    "${",
+    "$HOME",
+    "[x",
+    "{a}",
+    "*x",
+    "&a",
+    "- x",
+    "a\\b",
+    "1e5",
+    "007",
+    "2024-01-01",
+    "null",
+    "~nothing/../x"[1:],
+    "'",
+    '"',
+    "it's",
+    'say "x',
+    "%x",
+    "@x",
+    "`x`",
+    "!x",
+    "a\tb",
+    "=",
+    "a=b",
+    "é",
+    "中文",
+    "\\${x}",
+    "?",
+    "? x",
+    "|",
+    ">",
+]
 
 
 @pytest.mark.parametrize("text", WRITTEN)

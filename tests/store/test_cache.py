@@ -71,8 +71,13 @@ def no_locks(monkeypatch: pytest.MonkeyPatch, cache: TensorCache) -> None:
     monkeypatch.setattr("filelock.FileLock.acquire", refuse)
 
 
-@pytest.mark.parametrize(("fault", "said"), [(unwritable, "cannot be written: what it holds is read"),
-                                             (no_locks, "cannot be locked .*: the run goes on without")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (unwritable, "cannot be written: what it holds is read"),
+        (no_locks, "cannot be locked .*: the run goes on without"),
+    ],
+)
 def test_a_cache_that_is_not_ours_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Callable[..., None], said: str
 ) -> None:

@@ -216,8 +216,11 @@ def be_another_model(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (change_a_weight, r"not the model .*: 1 of 30 tensors differ, 'model.layers.1.mlp.up_proj.weight' first \(the "
-         r"edit was made with transformers"),
+        (
+            change_a_weight,
+            r"not the model .*: 1 of 30 tensors differ, 'model.layers.1.mlp.up_proj.weight' first \(the "
+            r"edit was made with transformers",
+        ),
         (change_the_config, r"config.json has rms_norm_eps 0.1, it was 1e-06"),
         (round_the_weights, r"by dtype alone"),
         (bring_an_adapter, r"holds an adapter \(adapter_config.json\): merge the adapter first"),
@@ -225,7 +228,7 @@ def be_another_model(folder: Path) -> None:
         (cut_the_file, r"model.safetensors: damaged"),
         (be_another_model, r"is not the model that this edit was made on"),
     ],
-)  # fmt: skip
+)
 def test_another_model_is_refused_and_nothing_written(
     folder: Path, tmp_path: Path, change: Callable[[Path], None], said: str
 ) -> None:

@@ -237,9 +237,11 @@ def test_edits_in_memory_protect_each_other_and_are_listed_together(
         subject = ["Quinania", "Verania", "Delland"][number]
         request = {"prompt": f"The capital of {subject} is", "answer": "Oslo", "subject": subject}
         mine = {k: settings[k] for k in ("background",)} | {
-            "locator": {"name": "fixed", "layers": [0]}, "collector": {"name": "subject-last", "contexts": "none"},
-            "target": {"name": "neutral", "steps": 2}, "solver": {"name": "alphaedit", "null_rank": 40},
-        }  # fmt: skip
+            "locator": {"name": "fixed", "layers": [0]},
+            "collector": {"name": "subject-last", "contexts": "none"},
+            "target": {"name": "neutral", "steps": 2},
+            "solver": {"name": "alphaedit", "null_rank": 40},
+        }
         return zu.unlearn(lm, lm.tokenizer, [request], mine, earlier=earlier)
 
     def protected(edit: zu.Edit) -> Any:

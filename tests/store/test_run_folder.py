@@ -108,9 +108,8 @@ def test_a_run_that_is_at_work_is_left_alone_whatever_its_process_is_called(
 ) -> None:
     process = worker(tmp_path, "output.name=one")
     assert told(process) == "one"
-    monkeypatch.setattr(
-        os, "kill", lambda *_: (_ for _ in ()).throw(ProcessLookupError())
-    )  # as from another host
+    # as from another host
+    monkeypatch.setattr(os, "kill", lambda *_: (_ for _ in ()).throw(ProcessLookupError()))
     for name in ("two", "three"):
         with run_folder(load_config("zerounlearn", [f"output.folder={tmp_path}", f"output.name={name}"])):
             pass
@@ -185,9 +184,13 @@ def test_a_run_is_private_whatever_the_umask_and_what_is_published_follows_it(tm
         os.umask(before)
     modes = {str(p.relative_to(tmp_path)): p.stat().st_mode & 0o777 for p in tmp_path.rglob("*")}
     assert modes == {
-        "one": 0o700, "one/file": 0o600, "one/sites": 0o700, "one/sites/file": 0o600,
-        "one/model": 0o777, "one/model/file": 0o666,
-    }  # fmt: skip
+        "one": 0o700,
+        "one/file": 0o600,
+        "one/sites": 0o700,
+        "one/sites/file": 0o600,
+        "one/model": 0o777,
+        "one/model/file": 0o666,
+    }
 
 
 def test_where_nothing_can_be_locked_nothing_is_swept(
@@ -231,3 +234,10 @@ def test_ctrl_c_and_a_full_disk_leave_nothing(tmp_path: Path) -> None:
 def test_undefined_numbers_are_never_written_as_json(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="Out of range"):
         write_json(tmp_path / "x.json", {"perplexity": float("nan")})
+
+
+@pytest.mark.parametrize("name", ["my config", "a/b", "\x1b[2J", "..", "中文 1"])
+def test_a_config_of_any_name_has_a_run_folder(tmp_path: Path, name: str) -> None:
+    config = load_config({"base": "zerounlearn", "name": name, "output": {"folder": str(tmp_path)}})
+    with run_folder(config) as (_, final):
+        assert final.parent == tmp_path and final.name[0].isalnum() and "/" not in final.name

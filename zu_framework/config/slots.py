@@ -110,9 +110,16 @@ def component_slots(
 
 
 def _slot(
-    path: Path, group: str, owner: str, options: Any, given: Mapping[str, Any], layer: Layer,
-    core: Mapping[str, Any] | None = None, name: str = "", stage: int = 0,
-) -> Slot:  # fmt: skip
+    path: Path,
+    group: str,
+    owner: str,
+    options: Any,
+    given: Mapping[str, Any],
+    layer: Layer,
+    core: Mapping[str, Any] | None = None,
+    name: str = "",
+    stage: int = 0,
+) -> Slot:
     plain = OmegaConf.create({}) if options is None else typed_defaults(options, owner)
     hints = {} if options is None else get_type_hints(options)
     said = {key: _as_written(hints.get(key), value, f"{group}.{key}", layer) for key, value in given.items()}

@@ -94,9 +94,13 @@ def typed_defaults(options: Any, owner: str) -> Any:
 
 
 def check_keys(
-    names: list[str], given: Mapping[str, Any], where: str, owner: str, origins: Mapping[str, str],
+    names: list[str],
+    given: Mapping[str, Any],
+    where: str,
+    owner: str,
+    origins: Mapping[str, str],
     elsewhere: Mapping[str, list[str]],
-) -> None:  # fmt: skip
+) -> None:
     """Raise `ConfigError` for a key that a group does not have, with close ones.
 
     Args:

@@ -18,7 +18,7 @@ from zu_framework.data import split_from
 from zu_framework.data.facts import Given
 from zu_framework.engine.edit import Edit
 from zu_framework.engine.inputs import opened_text
-from zu_framework.engine.loop import locate, make_edit
+from zu_framework.engine.loop import make_edit
 from zu_framework.engine.measuring import Measured, measured_side
 from zu_framework.engine.results import Completion, RunResult
 from zu_framework.engine.saving import save_run
@@ -56,11 +56,9 @@ def run(
         ZuError: It says what to mend; no run folder is left behind then.
     """
     with open_run(config, overrides, plugins, progress) as session:
-        locate(session, session.split.forget)  # a wrong layer is refused before anything slow
-        reference = session.reference()
-        before = measured_side(session, reference)
-        edit = make_edit(session, session.split.forget)
-        after = measured_side(session, reference, edit)
+        before = measured_side(session)
+        edit = make_edit(session)
+        after = measured_side(session, edit)
         result = save_run(session, _result(session, edit, before, after))
     moved = [session.moved] if session.moved else []
     result = replace(result, folder=session.folder, notes=(*result.notes, *moved))
@@ -135,7 +133,8 @@ def unlearn(
         session.earlier = _keys_of(carried, lm)
         session.ledger = carried[0].ledger if carried else Ledger()
         _check_in_memory(session)
-        return replace(make_edit(session, split.forget), earlier=carried, notes=split.notes)
+        session.locate()
+        return replace(make_edit(session), earlier=carried, notes=split.notes)
 
 
 def _check_in_memory(session: Session) -> None:

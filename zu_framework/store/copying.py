@@ -16,15 +16,35 @@ from zu_framework.store.shards import BLOCK, Checkpoint, StoredTensor, read_head
 
 # other copies of the weights, which an edit of the safetensors does not reach: they would give the facts back
 OTHER_WEIGHTS = (
-    "pytorch_model*.bin", "pytorch_model*.bin.index.json", "model*.bin", "*.gguf", "consolidated*", "*.pth", "*.ckpt",
-    "tf_model*", "flax_model*", "rust_model.ot", "*.onnx", "*.onnx_data", "optimizer.*",
-)  # fmt: skip
+    "pytorch_model*.bin",
+    "pytorch_model*.bin.index.json",
+    "model*.bin",
+    "*.gguf",
+    "consolidated*",
+    "*.pth",
+    "*.ckpt",
+    "tf_model*",
+    "flax_model*",
+    "rust_model.ot",
+    "*.onnx",
+    "*.onnx_data",
+    "optimizer.*",
+)
 LEFT_OUT_FOLDERS = (".git", LEDGER_FOLDER)
 # what a checkpoint consists of; anything else is named to whoever publishes it
 USUAL = (
-    "config.json", "generation_config.json", "tokenizer*", "special_tokens_map.json", "vocab.*", "merges.txt",
-    "added_tokens.json", "chat_template*", "model*.safetensors", "model.safetensors.index.json", "spiece.model",
-)  # fmt: skip
+    "config.json",
+    "generation_config.json",
+    "tokenizer*",
+    "special_tokens_map.json",
+    "vocab.*",
+    "merges.txt",
+    "added_tokens.json",
+    "chat_template*",
+    "model*.safetensors",
+    "model.safetensors.index.json",
+    "spiece.model",
+)
 
 
 def copy_checkpoint(checkpoint: Checkpoint, out: Path, gone: Collection[str] = ()) -> list[str]:

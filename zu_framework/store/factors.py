@@ -46,9 +46,8 @@ class Factors:
     """
 
     folder: Path | None = None
-    _held: dict[str, tuple[str, Any]] = field(
-        default_factory=dict, repr=False
-    )  # key -> weight's digest, factor
+    # key -> weight's digest, factor
+    _held: dict[str, tuple[str, Any]] = field(default_factory=dict, repr=False)
 
     def of(
         self,
@@ -98,10 +97,8 @@ class Factors:
             name = fingerprint({"factor": key, "weight": weight_digest})
             entries = TensorCache(self.folder, "factors")
             found = _stored(entries, name, _classes(prepare), weight.device, compute)
-        self._held[key] = (
-            weight_digest,
-            found,
-        )  # a weight's last factor alone: one that was written over is gone
+        # a weight's last factor alone: one that was written over is gone
+        self._held[key] = (weight_digest, found)
         return found
 
 

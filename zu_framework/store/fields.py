@@ -26,7 +26,7 @@ class Fields:
     def __init__(self, path: Path, values: Any, where: str = "", way_out: str = "") -> None:
         self.path, self.where, self.way_out = path, where, way_out
         if not isinstance(values, Mapping):
-            raise self.wrong("", f"holds {_said(values)}, not an object")
+            raise self.wrong("", f"holds {_named(values)}, not an object")
         self.values: Mapping[str, Any] = values
 
     @classmethod
@@ -69,7 +69,7 @@ class Fields:
         """True or false."""
         found = self._get(name, default)
         if not isinstance(found, bool):
-            raise self.wrong(name, f"is {_said(found)}, not true or false")
+            raise self.wrong(name, f"is {_named(found)}, not true or false")
         return found
 
     def number(self, name: str, default: Any = _MISSING) -> float:
@@ -92,7 +92,7 @@ class Fields:
         found = self.mapping(name, default)
         for key, value in found.items():
             if not isinstance(value, str):
-                raise self.wrong(f"{name}.{key}", f"is {_said(value)}, not a text")
+                raise self.wrong(f"{name}.{key}", f"is {_named(value)}, not a text")
         return found
 
     def objects(self, name: str) -> list[Fields]:
@@ -106,7 +106,7 @@ class Fields:
     def _typed(self, name: str, kind: Any, said: str, default: Any) -> Any:
         found = self._get(name, default)
         if not isinstance(found, kind) or isinstance(found, bool):
-            raise self.wrong(name, f"is {_said(found)}, not {said}")
+            raise self.wrong(name, f"is {_named(found)}, not {said}")
         return found
 
     def _get(self, name: str, default: Any) -> Any:
@@ -116,7 +116,7 @@ class Fields:
         return found
 
 
-def _said(value: Any) -> str:
-    names = {dict: "an object", list: "a list", str: "a text", bool: "true or false", int: "a number",
-             float: "a number", type(None): "null"}  # fmt: skip
-    return names.get(type(value), type(value).__name__)
+def _named(value: Any) -> str:
+    names = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
+    numbers = {int: "a number", float: "a number"}
+    return {**names, **numbers}.get(type(value), type(value).__name__)

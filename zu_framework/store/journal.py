@@ -26,9 +26,8 @@ class Journal:
     def __init__(self, stream: TextIO | None = None) -> None:
         self.events: list[dict[str, Any]] = []
         self.seconds: dict[str, float] = {}
-        self.saved: dict[
-            str, float
-        ] = {}  # by kind of cached result: seconds it once took less those spent to find it
+        # by kind of cached result: seconds it once took less those spent to find it
+        self.saved: dict[str, float] = {}
         self._start = time.perf_counter()
         self._stream = stream
         self.on_phase: Callable[[str], None] = lambda name: None  # told as a phase begins

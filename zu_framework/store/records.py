@@ -199,9 +199,12 @@ def _digest(fields: Fields, digest: str, name: str) -> str:
 
 def _site(entry: Fields, tensors: Mapping[str, Tensor]) -> SiteRecord:
     site = Site(
-        entry.text("module"), entry.whole("layer"), entry.text("block"), entry.truth("residual_stream"),
+        entry.text("module"),
+        entry.whole("layer"),
+        entry.text("block"),
+        entry.truth("residual_stream"),
         entry.text("parameter"),
-    )  # fmt: skip
+    )
     shape = tuple(entry.listed("shape"))
     if not shape or not all(isinstance(size, int) and size > 0 for size in shape):
         raise entry.wrong("shape", f"is {list(shape)!r}, not the shape of a weight")

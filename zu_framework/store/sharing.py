@@ -12,6 +12,7 @@ from zu_framework.store.digests import fingerprint
 from zu_framework.store.journal import Journal
 
 FORMAT = 1  # of the entries; raise it when what is kept changes
+EVENTS = ("found", "remembered")  # of the journal, each with kind and key of an entry
 
 
 def shared_results(journal: Journal) -> Remember:
@@ -31,15 +32,15 @@ def shared_results(journal: Journal) -> Remember:
             found = cache.load(key)
             if found is not None:
                 tensors, about = found
-                waited = (
-                    time.perf_counter() - begin
-                )  # for whoever computed it just now, too: in the phase already
+                # for whoever computed it just now, too: in the phase already
+                waited = time.perf_counter() - begin
                 journal.saved[kind] = journal.saved.get(kind, 0.0) + float(about["seconds"]) - waited
                 journal.record("found", kind=kind, key=key, seconds=about["seconds"])
                 return Remembered(tensors, about["facts"])
             begin = time.perf_counter()
             computed = compute()
             seconds = round(time.perf_counter() - begin, 4)
+            journal.record("remembered", kind=kind, key=key)  # before it lies there: a seal finds it by this
             cache.make_room(limit_bytes())
             cache.store(key, computed.tensors, {"facts": dict(computed.facts), "seconds": seconds})
         return computed

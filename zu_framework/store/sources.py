@@ -71,8 +71,7 @@ def _downloaded(model: str) -> Path:
         pass
     try:
         return Path(snapshot_download(model, ignore_patterns=HUB_IGNORED))
-    except (
-        Exception
-    ) as cause:  # the hub raises many kinds; each means that there is no such checkpoint for us
+    # the hub raises many kinds; each means that there is no such checkpoint for us
+    except Exception as cause:
         lines = str(cause).strip().splitlines() or [""]
         raise ModelError(f"{model}: no such folder, and not found on the hub: {lines[0]}") from cause

@@ -41,7 +41,7 @@ class MetricContract:
     for the unit "%", or a `definition`; an interval around the value, where there is one; the same numbers again, and
     (within `tolerance`) for any batch size; the model as it was, to the bit.
 
-    Args:
+    Attributes:
         metric: Its name.
         options: As a config would give them.
         tolerance: Of a value under another batch size.
@@ -119,7 +119,7 @@ class ExecutorContract:
     What is required: one `Finished` a job, whatever the order, with what the work returned; more jobs than workers are
     fine; an iterator that is closed early stops.
 
-    Args:
+    Attributes:
         executor: Its name.
         options: As a config would give them.
         jobs: How many are run.
@@ -160,7 +160,7 @@ class ReportSectionContract:
     What is required: `Markup`, a string or None; data escaped, so that a page runs nothing of theirs; the same again;
     and no error where a run has no facts, no analysis or no log.
 
-    Args:
+    Attributes:
         section: Its name.
     """
 
