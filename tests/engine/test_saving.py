@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 
 import zu_framework as zu
 from zu_framework import ExitCode, LanguageModel, LocatorSpec, Request, RunContext, RunFolderError, Site
+from zu_framework.cli import main
 from zu_framework.engine import saving
 from zu_framework.registry import Registered, load_plugins
 from zu_framework.store import intermediates
@@ -80,6 +82,22 @@ def test_parts_that_cannot_be_saved_cost_nothing_else(
         "zu_reports",
     }
     result.edit.revert()
+
+
+def test_the_command_says_what_is_not_saved_and_exits_with_1(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(saving, "apply", full_disk)
+    config = tmp_path / "run.yaml"
+    config.write_text(yaml.safe_dump({**settings, "output": {**settings["output"], "model": True}}))
+    with pytest.raises(SystemExit) as stopped:
+        main(["run", str(config)])
+    out = capsys.readouterr().out
+    assert stopped.value.code == 1
+    assert [line for line in out.splitlines() if line.startswith("not saved")] == [
+        "not saved: model: OSError: [Errno 28] No space left on device"
+    ]
+    assert "EDITED_DIR" in out, "there is no model/ to revert"
 
 
 def test_a_whole_run_exits_with_0(settings: Settings) -> None:
