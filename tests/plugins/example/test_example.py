@@ -74,6 +74,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_they_run_together_by_their_names(environment: dict[str, str], model: Path, tmp_path: Path) -> None:
     done = zu(
         environment,
@@ -100,6 +101,7 @@ def test_they_run_together_by_their_names(environment: dict[str, str], model: Pa
     assert mistyped.returncode == 2 and "solver.rigde" in mistyped.stderr
 
 
+@pytest.mark.slow
 def test_the_locators_check_is_asked_before_the_weights(environment: dict[str, str], model: Path) -> None:
     asked = ["check", "zerounlearn-local", f"model.path={model}", "data.name=capitals", "locator.name=middle"]
     more = ["collector.name=bare-end", "target.name=muffled", "solver.name=ridge-remap"]
@@ -109,6 +111,7 @@ def test_the_locators_check_is_asked_before_the_weights(environment: dict[str, s
     assert wide.returncode == 2 and "width is 9, and the model has 3 layers" in wide.stderr
 
 
+@pytest.mark.slow
 def test_a_metrics_own_field_is_known_once_it_is_installed(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -120,6 +123,7 @@ def test_a_metrics_own_field_is_known_once_it_is_installed(
     assert refused.returncode == 2 and "hint" in refused.stderr
 
 
+@pytest.mark.slow
 def test_each_keeps_the_contract_of_its_kind(environment: dict[str, str]) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(SOURCE / "tests")],
