@@ -41,9 +41,17 @@ def test_make_test_draws_the_same_examples_each_time() -> None:
     assert re.search(r"^CI=1 \S+/python -m pytest", told.stdout, re.M), told.stdout + told.stderr
     code = "import tests.conftest, hypothesis; print(hypothesis.settings().derandomize)"
     for ci, drawn in (("1", "True"), ("", "False")):
-        environment = {**{k: v for k, v in os.environ.items() if k not in HYPOTHESIS_ASKS}, **({"CI": ci} if ci else {})}
+        environment = {
+            **{k: v for k, v in os.environ.items() if k not in HYPOTHESIS_ASKS},
+            **({"CI": ci} if ci else {}),
+        }
         done = subprocess.run(
-            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, env=environment
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=environment,
         )
         assert done.stdout.strip() == drawn, done.stderr
 
