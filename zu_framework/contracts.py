@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from zu_framework.specs import Finished
 
 
+# told of a label, how much is done, and of how much: 0 of 0 as a phase of that name begins, n of 0 where nobody knows
 Progress = Callable[[str, int, int], None]
 
 
