@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.resources import files
@@ -173,7 +174,7 @@ def suite_config(
                 f"not measured: {', '.join(wanting)}: they compare with a model that was retrained without the forget "
                 "facts; give it by evaluate.reference=FOLDER"
             )
-    return replace(config, name=f"eval-{path.stem}"), notes
+    return replace(config, name=f"eval-{config.name}"), notes
 
 
 def _quoted(text: str) -> str:
@@ -203,7 +204,8 @@ def _one_model(session: Session, path: str) -> tuple[Measured, dict[str, str]]:
 
 def _write(folder: Path, result: Evaluation) -> None:
     """Write config.yaml, metrics.json and metrics.csv."""
-    command = f"# zu eval {result.models['after']['path']} --suite {result.suite}, as resolved\n"
+    model, suite = (json.dumps(said) for said in (result.models["after"]["path"], result.suite))
+    command = f"# zu eval {model} --suite {suite}, as resolved\n"
     (folder / "config.yaml").write_text(command + result.config.to_yaml(), encoding="utf-8")
     write_json(
         folder / "metrics.json",
