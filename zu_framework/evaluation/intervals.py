@@ -40,15 +40,12 @@ def interval(
     """
     if min(sizes) < 2:
         return None, None
-    from scipy.stats import (  # half a second to import: only who measures pays
-        DegenerateDataWarning,
-        bootstrap,
-    )
+    # half a second to import: only who measures pays
+    from scipy.stats import DegenerateDataWarning, bootstrap
 
     with np.errstate(invalid="ignore"), warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", DegenerateDataWarning
-        )  # values that are all undefined: no bounds, below
+        # values that are all undefined: no bounds, below
+        warnings.simplefilter("ignore", DegenerateDataWarning)
         values = bootstrap(
             tuple(np.arange(size) for size in sizes),
             lambda *indices, axis: statistic(*indices),
