@@ -65,7 +65,7 @@ class Neutral(TargetBuilder):
 
     def prepare(self, lm: LanguageModel, plan: ReadPlan, sites: Sequence[Site]) -> NeutralState:
         """Optimise the neutral states on the model as it is, before any write."""
-        texts = [encode_answer(lm, r.target or self._text(lm)) for r in plan.requests]
+        texts = [encode_answer(lm, r.target or self._text(lm), r.prompt) for r in plan.requests]
         if self.options.at == "stream" and all(site.residual_stream for site in sites):
             again = len(sites) == 1 and "sensitive" in self.context.needs
             captures = Captures(memory(lm, self.options) / 4 if again else 0)
@@ -103,7 +103,7 @@ class Neutral(TargetBuilder):
             targets = values + representations.spread(_without(z, bias) - representations.bare_values)
         sensitive = None
         if "sensitive" in self.context.needs:
-            texts = [encode_answer(lm, r.answer) for r in state.plan.requests]
+            texts = [encode_answer(lm, r.answer, r.prompt) for r in state.plan.requests]
             # before the first site is written the model is still the one that the neutral targets were made on
             captures = state.captures if index == 0 else Captures()
             found = self._optimise(
