@@ -124,6 +124,9 @@ class Scorer:
             probe: Its answer is not read.
             answer: At least one token.
 
+        Returns:
+            The row, read at the prompt's last token.
+
         Raises:
             DataError: They are more than the model's positions.
         """
