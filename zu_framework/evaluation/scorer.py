@@ -125,7 +125,7 @@ class Scorer:
             answer: At least one token.
 
         Returns:
-            The row, read at the prompt's last token.
+            A row whose continuation is the answer.
 
         Raises:
             DataError: They are more than the model's positions.
