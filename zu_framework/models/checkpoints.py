@@ -280,9 +280,7 @@ def _expected(folder: Path, config: Any) -> tuple[dict[str, Any], str]:
     # the values of a config are the user's, and a model's code may fail on them in any way
     except Exception as cause:
         raise ModelError(f"{folder / 'config.json'}: describes no model: {brief(cause)}") from cause
+    # such a file's tensors are joined and renamed as they are loaded: the loader compares them
     if any(map(get_checkpoint_conversion_mapping, (config.model_type, type(model).__name__))):
-        return (
-            {},
-            "",
-        )  # the file's tensors are joined and renamed as they are loaded: the loader compares them
+        return {}, ""
     return dict(model.state_dict()), str(model.base_model_prefix)
