@@ -24,6 +24,9 @@ def greedy_tokens(lm: LanguageModel, rows: Sequence[Sequence[int]], limit: int) 
             lies.
         limit: Tokens a row at most.
 
+    Returns:
+        Token ids of each row's continuation.
+
     Raises:
         ValueError: The rows differ in length.
     """
