@@ -23,11 +23,11 @@ from zu_framework.engine.answers import settle
 from zu_framework.engine.attacked import Attacked, models_of_checkpoint, models_of_run
 from zu_framework.engine.results import finite, plain_measurements
 from zu_framework.engine.session import Session, read_inputs, resolve
-from zu_framework.engine.stage import Chosen
 from zu_framework.errors import AuditError, ConfigError, DataError, ExitCode, RunFolderError
 from zu_framework.evaluation import Finding, Scorer, control_facts, finding, verdict
 from zu_framework.models import LanguageModel
 from zu_framework.problem import AuditFacts, DataSplit, Outcome, Probe, Request
+from zu_framework.registry import Chosen
 from zu_framework.registry.manager import Plugins, installed_plugins
 from zu_framework.specs import AuditSpec
 from zu_framework.store.audits import AttackStore, write_audit

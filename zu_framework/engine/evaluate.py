@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.resources import files
@@ -18,7 +19,6 @@ from zu_framework.engine.measuring import Measured, measured
 from zu_framework.engine.results import finite, plain_measurements
 from zu_framework.engine.session import Session, read_inputs, resolve
 from zu_framework.errors import ConfigError, DataError, ExitCode, unknown_name
-from zu_framework.evaluation import Scorer
 from zu_framework.files import write_json
 from zu_framework.models import AnswerSpace, check_folder
 from zu_framework.problem import Measurement
@@ -111,9 +111,8 @@ def evaluate(
         journal = session.journal
         journal.write_to(log)
         journal.record("start", suite=str(suite), models=paths, forget=len(session.split.forget), notes=notes)
-        reference = session.reference()
         for side, path in paths.items():
-            sides[side], about[side] = _one_model(session, path, reference)
+            sides[side], about[side] = _one_model(session, path)
         if not any(found.values for found in sides.values()):
             raise DataError(
                 f"suite {suite!s}: the data hold nothing that any of its metrics measures: "
@@ -179,7 +178,7 @@ def suite_config(
                 f"not measured: {', '.join(wanting)}: they compare with a model that was retrained without the forget "
                 "facts; give it by evaluate.reference=FOLDER"
             )
-    return replace(config, name=f"eval-{path.stem}"), notes
+    return replace(config, name=f"eval-{config.name}"), notes
 
 
 def _quoted(text: str) -> str:
@@ -197,7 +196,7 @@ def _revision(config: Config, path: str) -> str | None:
     return config.model.revision if path == config.model.path else None
 
 
-def _one_model(session: Session, path: str, reference: Scorer | None) -> tuple[Measured, dict[str, str]]:
+def _one_model(session: Session, path: str) -> tuple[Measured, dict[str, str]]:
     """Measure one model, loaded here and let go of at the end."""
     config = session.config
     own = replace(config, model=replace(config.model, path=path, revision=_revision(config, path)))
@@ -205,14 +204,15 @@ def _one_model(session: Session, path: str, reference: Scorer | None) -> tuple[M
         lm = load_model(own, session.plugins)
         about = {"path": path, "fingerprint": lm.fingerprint(), "dtype": str(lm.dtype).removeprefix("torch.")}
     session.model = lm
-    found = measured(session, settle(session, reference))
+    found = measured(session, settle(session))
     session.model = None
     return found, about
 
 
 def _write(folder: Path, result: Evaluation) -> None:
     """Write config.yaml, metrics.json and metrics.csv."""
-    command = f"# zu eval {result.models['after']['path']} --suite {result.suite}, as resolved\n"
+    model, suite = (json.dumps(said) for said in (result.models["after"]["path"], result.suite))
+    command = f"# zu eval {model} --suite {suite}, as resolved\n"
     (folder / "config.yaml").write_text(command + result.config.to_yaml(), encoding="utf-8")
     write_json(
         folder / "metrics.json",

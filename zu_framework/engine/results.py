@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from zu_framework.config import Config
 from zu_framework.engine.edit import Edit
 from zu_framework.errors import ExitCode
@@ -96,3 +98,18 @@ def finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [finite(v) for v in value]
     return value
+
+
+def plain(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a report as JSON can hold it."""
+
+    def of(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return value.item() if value.ndim == 0 else value.tolist()
+        if isinstance(value, Mapping):
+            return {str(k): of(v) for k, v in value.items()}
+        if isinstance(value, list | tuple):
+            return [of(v) for v in value]
+        return value
+
+    return {str(k): of(v) for k, v in report.items()}

@@ -18,7 +18,7 @@ from zu_framework.data.facts import Given
 from zu_framework.engine.answers import settle
 from zu_framework.engine.edit import Edit
 from zu_framework.engine.inputs import opened_text
-from zu_framework.engine.loop import locate, make_edit
+from zu_framework.engine.loop import make_edit
 from zu_framework.engine.measuring import Measured, measured_side
 from zu_framework.engine.results import Completion, RunResult
 from zu_framework.engine.saving import save_run
@@ -56,12 +56,10 @@ def run(
         ZuError: It says what to mend; no run folder is left behind then.
     """
     with open_run(config, overrides, plugins, progress) as session:
-        reference = session.reference()
-        untouched = settle(session, reference)
-        locate(session, session.split.forget)  # a wrong layer is refused before anything slow
-        before = measured_side(session, reference, untouched=untouched)
-        edit = make_edit(session, session.split.forget)
-        after = measured_side(session, reference, edit)
+        untouched = settle(session)
+        before = measured_side(session, untouched=untouched)
+        edit = make_edit(session)
+        after = measured_side(session, edit)
         result = save_run(session, _result(session, edit, before, after))
     moved = [session.moved] if session.moved else []
     result = replace(result, folder=session.folder, notes=(*result.notes, *moved))
@@ -138,7 +136,8 @@ def unlearn(
         session.ledger = carried[0].ledger if carried else Ledger()
         _check_in_memory(session)
         settle(session)
-        return replace(make_edit(session, split.forget), earlier=carried, notes=split.notes)
+        session.locate()
+        return replace(make_edit(session), earlier=carried, notes=split.notes)
 
 
 def _check_in_memory(session: Session) -> None:

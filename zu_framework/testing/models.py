@@ -157,9 +157,16 @@ CHAT_TOKENS = ("<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
 def tiny_tokenizer(
     *, bos: bool = True, pad: bool = True, side: str = "right", chat: bool = False
 ) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer of about 400 tokens: any text can be encoded.
+    """Build a byte-level BPE tokenizer of about 400 tokens: any text can be encoded.
 
-    bos: put one before each text. chat: it has a chat template, `CHAT_TEMPLATE`, and a token for each of its marks.
+    Args:
+        bos: Whether it puts a BOS before each text.
+        pad: Whether it has a pad token.
+        side: Where it pads: "left" or "right".
+        chat: Whether it has a chat template, `CHAT_TEMPLATE`, and a token for each of its marks.
+
+    Returns:
+        The tokenizer, always the same for the same arguments.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -193,10 +200,23 @@ def tiny_model(
     tokenizer: PreTrainedTokenizerFast | None = None,
     **changes: Any,
 ) -> LanguageModel:
-    """A model of a family of `FAMILIES` with seeded random weights, three layers of width 32, and its tokenizer.
+    """Build a model with seeded random weights, three layers of width 32.
 
-    tokenizer: another than `tiny_tokenizer()`. changes: config entries to set otherwise. Weights have a larger
-    spread than at the usual start, so that what an edit does can be seen in the logits; biases are random too.
+    Weights have a larger spread than at the usual start, so that what an edit does can be seen in the logits; biases
+    are random too.
+
+    Args:
+        family: One of `FAMILIES`.
+        seed: Of the weights.
+        dtype: Of the weights.
+        tokenizer: Another than `tiny_tokenizer()`.
+        changes: Config entries to set otherwise.
+
+    Returns:
+        The model with its tokenizer.
+
+    Raises:
+        ValueError: The family is unknown.
     """
     if family not in FAMILIES:
         raise ValueError(f"unknown family {family!r}: {', '.join(FAMILIES)}")

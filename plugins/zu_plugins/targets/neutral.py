@@ -25,9 +25,7 @@ from zu_framework import (
     TargetStates,
 )
 from zu_framework.models import encode_answer, read_states
-from zu_plugins.targets.descent import Optimised
-from zu_plugins.targets.evaluators import Captures
-from zu_plugins.targets.optimise import memory, optimise
+from zu_framework.states import Captures, Optimised, memory, optimise
 from zu_plugins.targets.options import NeutralOptions
 
 # options that the optimised state does not follow from: how it is used, and how rows are batched
@@ -136,9 +134,16 @@ class Neutral(TargetBuilder):
         captures: Captures,
     ) -> Optimised:
         def compute() -> Remembered:
-            progress = self.context.progress
             found = optimise(
-                lm, module, plan, texts, self.options, self._rows_per_forward, progress, label, captures
+                lm,
+                module,
+                plan,
+                texts,
+                self.options,
+                rows_per_forward=self._rows_per_forward,
+                progress=self.context.progress,
+                label=label,
+                captures=captures,
             )
             facts = {"trace": found.trace, "last_nll": found.last_nll, "how": found.how}
             return Remembered({"states": found.states, "init": found.init}, facts)
