@@ -26,10 +26,12 @@ _MARK = "Zq7mark"  # a text that no template holds
 
 @dataclass(frozen=True)
 class Chat:
-    """A chat template in use. system: the system prompt, "" for none.
+    """A chat template in use.
 
-    after: what the template puts after a user's message, up to where the reply starts; gap: the white space that it
-    puts before a reply.
+    Args:
+        system: The system prompt, "" for none.
+        after: What the template puts after a user's message, up to where the reply starts.
+        gap: The white space that it puts before a reply.
     """
 
     system: str
@@ -38,7 +40,18 @@ class Chat:
 
     @classmethod
     def of(cls, tokenizer: Any, system: str = "") -> Chat:
-        """The template of a tokenizer. Raises `ModelError` where it has none, or takes no system prompt."""
+        """Read the template of a tokenizer.
+
+        Args:
+            tokenizer: Fast.
+            system: The system prompt, "" for none.
+
+        Returns:
+            The template.
+
+        Raises:
+            ModelError: There is none, it writes a message several times, or it takes no system prompt.
+        """
         if not getattr(tokenizer, "chat_template", None):
             raise ModelError(
                 "model.chat is true, and this tokenizer has no chat template: use an instruct checkpoint, whose "
@@ -59,9 +72,17 @@ class Chat:
         return cls(system, whole.partition(_MARK)[2], gap if gap.isspace() else "")
 
     def wrapped(self, tokenizer: Any, text: str) -> tuple[str, int, str]:
-        """The template's text for a prompt, where the prompt starts in it, and the prompt as it stands there.
+        """Put a prompt into the template.
 
-        A template may cut white space at the prompt's ends. Raises `ModelError` where it changes anything else.
+        Args:
+            tokenizer: That the template is of.
+            text: The prompt; a template may cut white space at its ends.
+
+        Returns:
+            The template's text, where the prompt starts in it, and the prompt as it stands there.
+
+        Raises:
+            ModelError: The template changes anything else of the prompt.
         """
         whole = _rendered(tokenizer, _messages(self.system, text))
         for kept in (text, text.strip()):
@@ -74,9 +95,15 @@ class Chat:
 
 
 def encode_prompt(lm: LanguageModel, text: str) -> Encoding:
-    """The tokens that the model reads of a prompt, BOS (where the tokenizer has one) once; offsets are those in `text`.
+    """Tokenize a prompt as the model reads it, in its chat template where it has one.
 
-    Tokens of a chat template have an empty span; so the last token is where the model is about to answer.
+    Args:
+        lm: The model.
+        text: The prompt.
+
+    Returns:
+        Its tokens, BOS (where the tokenizer has one) once; offsets are those in `text`. Tokens of a chat template have
+        an empty span; so the last token is where the model is about to answer.
     """
     if lm.chat is None:
         return encode(lm.tokenizer, text)
@@ -99,12 +126,15 @@ def encode_prompt(lm: LanguageModel, text: str) -> Encoding:
 
 
 def encode_answer(lm: LanguageModel, text: str, prompt: str | None = None) -> list[int]:
-    """Return the tokens of an answer that follows `encode_prompt`.
+    """Tokenize an answer that follows `encode_prompt`.
 
     Args:
         lm: The model. Where it reads a chat template, the answer stands as the template writes a reply.
         text: The answer.
         prompt: What it follows; decides, by `lm.answer_space`, whether a space comes between them. None: one does.
+
+    Returns:
+        At least one token.
 
     Raises:
         ModelError: The answer has no token.

@@ -48,10 +48,13 @@ class CheckpointInfo:
 
     @classmethod
     def of(cls, config: Any) -> CheckpointInfo:
-        """Return what a transformers config says.
+        """Read a transformers config.
 
         Args:
             config: Of a causal language model.
+
+        Returns:
+            What it says.
 
         Raises:
             ModelError: It says no number of layers, or no width.
@@ -128,12 +131,15 @@ def dtype_of(name: Any, key: str = "model.path") -> Any:
 
 
 def load_tokenizer(path: str, *, trust_remote_code: bool = False, revision: str | None = None) -> Any:
-    """Return the tokenizer of a checkpoint.
+    """Load the tokenizer of a checkpoint.
 
     Args:
         path: As `check_folder` takes it.
         trust_remote_code: Whether code that the checkpoint brings may run.
         revision: Of a hub id.
+
+    Returns:
+        The tokenizer, a fast one where transformers has it.
 
     Raises:
         ModelError: It is missing or cannot be loaded.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @torch.no_grad()
 def greedy_tokens(lm: LanguageModel, rows: Sequence[Sequence[int]], limit: int) -> list[list[int]]:
-    """Return the likeliest next token, `limit` times at most, for each row; a row ends before its EOS.
+    """Continue rows by the likeliest next token; a row ends before its EOS.
 
     Where the forward returns no `past_key_values`, it is run on the whole rows again for each token.
 
@@ -23,6 +23,9 @@ def greedy_tokens(lm: LanguageModel, rows: Sequence[Sequence[int]], limit: int) 
         rows: Token ids, all of one length: then nothing is padded, and no architecture needs to be told where padding
             lies.
         limit: Tokens a row at most.
+
+    Returns:
+        The tokens that follow each row.
 
     Raises:
         ValueError: The rows differ in length.

@@ -16,9 +16,16 @@ if TYPE_CHECKING:
 
 @contextmanager
 def lent(lm: LanguageModel, sites: Sequence[Site]) -> Iterator[list[torch.nn.Parameter]]:
-    """The parameters of `sites`, with gradients, and no others; put back bit for bit when the block ends.
+    """Lend the parameters of some sites, with gradients, and no others; put them back bit for bit when the block ends.
 
     The originals wait on the CPU meanwhile. Gradients, flags and the model's evaluation mode are put back as well.
+
+    Args:
+        lm: The model.
+        sites: Whose parameters are lent.
+
+    Yields:
+        The parameters, in the order of the sites.
     """
     parameters = [lm.parameter(site) for site in sites]
     originals = [p.detach().to("cpu", copy=True) for p in parameters]

@@ -36,11 +36,14 @@ class AnswerSpace:
 
 
 def puts_space(known: Mapping[str, bool] | None, prompt: str) -> bool:
-    """Return whether an answer follows a prompt after a space.
+    """Say whether an answer follows a prompt after a space.
 
     Args:
         known: Prompt -> what was decided; another prompt goes by `wants_space`. None: one space always.
         prompt: As it stands in the data.
+
+    Returns:
+        Whether it does.
     """
     if known is None:
         return True
@@ -49,13 +52,16 @@ def puts_space(known: Mapping[str, bool] | None, prompt: str) -> bool:
 
 
 def wants_space(prompt: str) -> bool:
-    """Return whether most writers would put a space between a prompt and what follows it.
+    """Guess whether most writers would put a space between a prompt and what follows it.
 
     Not after white space, an opening quotation mark or bracket, a currency or a joining sign, nor in scripts that have
     no spaces between words (Chinese, Japanese, Thai ...).
 
     Args:
         prompt: The text that an answer follows.
+
+    Returns:
+        Whether they would.
     """
     last = prompt[-1:]
     if not last or last.isspace() or last in _JOINING or unicodedata.category(last) in _OPENING:

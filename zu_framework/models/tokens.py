@@ -18,7 +18,12 @@ MASK_AT_MOST = 2**27  # entries of a mask (b, t, t): half a gigabyte in float32
 
 @dataclass(frozen=True)
 class Encoding:
-    """ids and, for each, its character span in the text (special tokens have an empty span)."""
+    """A text in tokens.
+
+    Args:
+        ids: t tokens.
+        offsets: The character span of each in the text; that of a special token is empty.
+    """
 
     ids: list[int]
     offsets: list[tuple[int, int]]
@@ -26,7 +31,13 @@ class Encoding:
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a batch. position: the token that is read; continuation: answer tokens that follow the prompt."""
+    """One row of a batch.
+
+    Args:
+        ids: Of the prompt.
+        position: The token that is read, from 0.
+        continuation: Answer tokens that follow the prompt.
+    """
 
     ids: list[int]
     position: int
@@ -35,7 +46,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows padded on the right. positions (b,); targets (b, t): the token each position should predict, or -100."""
+    """b rows padded on the right, t tokens wide.
+
+    Args:
+        input_ids: (b, t).
+        attention_mask: (b, t), 1 for a token, 0 for padding.
+        positions: (b,): the token of each row that is read.
+        targets: (b, t): the token that each position should predict, -100 where it predicts none.
+    """
 
     input_ids: Tensor
     attention_mask: Tensor
@@ -44,11 +62,14 @@ class Batch:
 
 
 def encode(tokenizer: Any, text: str) -> Encoding:
-    """Return the tokens of a whole text, the tokenizer's BOS (if it has one) included once.
+    """Tokenize a whole text.
 
     Args:
         tokenizer: Fast.
         text: Not empty.
+
+    Returns:
+        Its tokens, the tokenizer's BOS (if it has one) included once, no EOS.
 
     Raises:
         ModelError: The text has no token.
@@ -57,7 +78,7 @@ def encode(tokenizer: Any, text: str) -> Encoding:
 
 
 def encode_all(tokenizer: Any, texts: Sequence[str]) -> list[Encoding]:
-    """`encode` many texts in one call, which a fast tokenizer spreads over its threads.
+    """Tokenize many texts in one call, which a fast tokenizer spreads over its threads.
 
     Args:
         tokenizer: Fast.
@@ -118,9 +139,20 @@ def _plain(tokenizer: Any, text: str, ids: list[int], offsets: list[tuple[int, i
 
 
 def token_at(encoding: Encoding, text: str, read_end: int) -> int:
-    """Index of the token that holds the last character before `read_end`.
+    """Find the token that holds the last character before a place.
 
     A character outside the byte-level range may be spread over several tokens: the last of them has read it whole.
+
+    Args:
+        encoding: Of the text.
+        text: For messages.
+        read_end: One past the character.
+
+    Returns:
+        The token's index.
+
+    Raises:
+        ModelError: No token holds the character.
     """
     wanted = read_end - 1
     for index in range(len(encoding.ids) - 1, -1, -1):
@@ -131,12 +163,15 @@ def token_at(encoding: Encoding, text: str, read_end: int) -> int:
 
 
 def answer_ids(tokenizer: Any, text: str, *, space: bool = True) -> list[int]:
-    """Return the tokens of an answer that follows a prompt.
+    """Tokenize an answer that follows a prompt.
 
     Args:
         tokenizer: Fast.
         text: A special token, which stands as it is, or any other text, its own leading spaces left out.
         space: Whether exactly one space comes before it.
+
+    Returns:
+        At least one token.
 
     Raises:
         ModelError: The text has no token.
@@ -212,13 +247,16 @@ def needed_mask(attention_mask: Tensor) -> Tensor | None:
 def batches_of(
     rows: Sequence[Row], most: int, tokens: int = TOKENS_A_PASS, *, by_length: bool = True
 ) -> Iterator[list[int]]:
-    """Yield the indices of rows in batches.
+    """Put rows into batches.
 
     Args:
         rows: In any order.
         most: Rows that a batch may hold.
         tokens: Tokens that it may hold, padding included; a longer row is a batch of its own.
         by_length: Whether rows of like length come together, the shortest first; else they stay in order.
+
+    Yields:
+        The indices of each batch's rows.
     """
     lengths = [len(row.ids) + len(row.continuation) for row in rows]
     order: Sequence[int] = range(len(rows))

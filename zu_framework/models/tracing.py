@@ -10,16 +10,12 @@ import torch
 from torch import Tensor
 
 from zu_framework.models.chat import encode_prompt
-from zu_framework.models.modules import by_token, first, with_first
+from zu_framework.models.modules import Stop, by_token, first, with_first
 from zu_framework.models.tokens import Row, batch, batches_of, needed_mask, token_at
 from zu_framework.problem import ReadPrompt, Site
 
 if TYPE_CHECKING:
     from zu_framework.models.language_model import LanguageModel
-
-
-class _Stop(Exception):
-    """Ends a forward pass above the last module that is read."""
 
 
 def read_states(
@@ -32,9 +28,20 @@ def read_states(
     outputs: bool = True,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, tuple[Tensor | None, Tensor | None]]:
-    """Inputs (i, m) and outputs (o, m) of modules at the read position of each prompt, one forward pass a batch.
+    """Read inputs and outputs of modules at the read position of each prompt; each pass ends above the last module.
 
-    In float32 (float64 for float64 models), on the model's device. The pass ends above the last module.
+    Args:
+        lm: The model.
+        modules: Names inside it.
+        prompts: m texts with their read positions.
+        batch_size: Rows that one forward pass may hold.
+        inputs: Whether inputs are wanted.
+        outputs: Whether outputs are wanted.
+        progress: `progress(label, done, total)` after each pass.
+
+    Returns:
+        By module: inputs (i, m) and outputs (o, m), None where not wanted, in float32 (float64 for float64 models), on
+        the model's device.
     """
     rows = [row_of(lm, prompt) for prompt in prompts]
     work = torch.float64 if lm.dtype == torch.float64 else torch.float32
@@ -66,7 +73,16 @@ def _picked(states: Tensor, at: tuple[Tensor, Tensor]) -> Tensor:
 
 
 def row_of(lm: LanguageModel, prompt: ReadPrompt, continuation: Sequence[int] = ()) -> Row:
-    """A prompt's tokens, its read position, and what follows it."""
+    """Tokenize a prompt that is read at a place.
+
+    Args:
+        lm: The model.
+        prompt: A text and where it is read.
+        continuation: Tokens that follow it.
+
+    Returns:
+        The row.
+    """
     encoding = encode_prompt(lm, prompt.text)
     last = len(encoding.ids) - 1
     position = last if prompt.at_end else token_at(encoding, prompt.text, prompt.read_end)
@@ -80,9 +96,14 @@ def run_until(
     attention_mask: Tensor,
     consume: Callable[[str, Tensor, Tensor], None],
 ) -> None:
-    """One forward pass without gradients; `consume(module, input (b, t, i), output (b, t, o))` as each module runs.
+    """Run a batch without gradients until every module has run.
 
-    The pass ends once every module has run.
+    Args:
+        lm: The model.
+        modules: Names inside it.
+        input_ids: (b, t), padded on the right.
+        attention_mask: (b, t).
+        consume: `consume(module, input (b, t, i), output (b, t, o))` as each module runs.
     """
     waiting = set(modules)
 
@@ -93,7 +114,7 @@ def run_until(
             consume(name, by_token(entered, rows, name), by_token(first(output), rows, name))
             waiting.discard(name)
             if not waiting:
-                raise _Stop
+                raise Stop
 
         return seen
 
@@ -102,23 +123,32 @@ def run_until(
             stack.callback(lm.model.get_submodule(name).register_forward_hook(hook(name)).remove)
         try:
             lm.model(input_ids=input_ids, attention_mask=needed_mask(attention_mask), use_cache=False)
-        except _Stop:
+        except Stop:
             return
 
 
 def read_tokens(lm: LanguageModel, module: str, rows: Sequence[Row]) -> Tensor:
-    """Outputs (t, d) of a module at every token of the rows, padding left out; gradients flow where enabled."""
+    """Read a module's outputs at every token; gradients flow where they are enabled.
+
+    Args:
+        lm: The model.
+        module: A name inside it.
+        rows: Run in one batch.
+
+    Returns:
+        (tokens, d), padding left out.
+    """
     made = batch(rows, lm.device)
     seen: list[Tensor] = []
 
     def stop(_: Any, __: Any, output: Any) -> None:
         seen.append(by_token(first(output), len(rows), module)[made.attention_mask.bool()])
-        raise _Stop
+        raise Stop
 
     handle = lm.model.get_submodule(module).register_forward_hook(stop)
     try:
         lm.model(input_ids=made.input_ids, attention_mask=needed_mask(made.attention_mask), use_cache=False)
-    except _Stop:
+    except Stop:
         pass
     finally:
         handle.remove()
@@ -127,7 +157,17 @@ def read_tokens(lm: LanguageModel, module: str, rows: Sequence[Row]) -> Tensor:
 
 @contextmanager
 def add_at(lm: LanguageModel, module: str, positions: Tensor, delta: Tensor) -> Iterator[None]:
-    """Add delta[b] (b, o) to a module's output at (b, positions[b]); gradients flow to delta."""
+    """Add to a module's output at one position of each row while the block runs; gradients flow to what is added.
+
+    Args:
+        lm: The model.
+        module: A name inside it.
+        positions: (b,).
+        delta: (b, o).
+
+    Yields:
+        Nothing.
+    """
 
     def add(_: Any, __: Any, output: Any) -> Any:
         hidden = first(output)
@@ -153,10 +193,19 @@ def stream_inputs(
     inputs: Collection[str] | None = None,
     outputs: Collection[str] | None = None,
 ) -> int:
-    """Run one batch and hand on, for each site, inputs (tokens, i) and outputs without bias (tokens, o), no padding.
+    """Run one batch, and hand on what enters and leaves each site, padding left out.
 
-    inputs, outputs: modules of the sites whose inputs or outputs are wanted (None: of all); the others' are handed on
-    empty (0, d), so that nothing is copied in vain. Answers the number of tokens.
+    Args:
+        lm: The model.
+        sites: Of this model.
+        rows: Run in one batch.
+        consume: `consume(site, inputs (tokens, i), outputs without bias (tokens, o))` as each site runs.
+        inputs: Modules of the sites whose inputs are wanted; None: all. Others are handed on empty (0, i), so that
+            nothing is copied in vain.
+        outputs: The same for outputs.
+
+    Returns:
+        The number of tokens.
     """
     made = batch(rows, lm.device)
     lengths = [len(row.ids) + len(row.continuation) for row in rows]
