@@ -20,8 +20,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import pytest
-
 import zu_plugins
 from zu_framework import hookspecs
 from zu_framework.contracts import RunObserver
@@ -49,9 +47,6 @@ COPIED_FROM = (
 )
 # distributions that a plugin may do without
 OPTIONAL = ("ray", "datasets", "lm_eval", "peft", "accelerate")
-
-# Rooms whose docstrings have not the form yet: to be shortened, never lengthened.
-TO_DO: tuple[str, ...] = ("zu_framework.models",)
 
 # Let off, with the reason:
 #   properties and dunder methods: they read as attributes, or have Python's own meaning
@@ -229,10 +224,5 @@ def faults_by_name() -> dict[str, list[str]]:
 
 
 def test_public_names_have_the_form() -> None:
-    found = {name: lacks for name, lacks in faults_by_name().items() if not name.startswith(TO_DO)}
+    found = faults_by_name()
     assert not found, "\n" + "\n".join(f"{name} lacks {'; '.join(lacks)}" for name, lacks in found.items())
-
-
-@pytest.mark.parametrize("room", TO_DO)
-def test_no_finished_room_is_let_off(room: str) -> None:
-    assert any(name.startswith(room) for name in faults_by_name()), f"{room} is done: take it off the list"

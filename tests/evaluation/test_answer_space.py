@@ -113,12 +113,19 @@ def folder(tmp_path: Path) -> Path:
 
 
 def run(folder: Path, *overrides: str) -> tuple[Any, dict[str, Any]]:
-    settings = [
-        f"model.path={folder / 'model'}", "data.name=facts", f"data.path={folder / 'facts.jsonl'}",
-        f"background.path={folder / 'text.txt'}", "locator.name=fixed", "locator.layers=[0]", "target.steps=2",
-        "collector.contexts=none", f"output.folder={folder / 'runs'}", "output.report=false", *overrides,
-    ]  # fmt: skip
-    result = zu.run("zerounlearn-local", settings)
+    settings = {
+        "model.path": folder / "model",
+        "data.name": "facts",
+        "data.path": folder / "facts.jsonl",
+        "background.path": folder / "text.txt",
+        "locator.name": "fixed",
+        "locator.layers": [0],
+        "collector.contexts": "none",
+        "target.steps": 2,
+        "output.folder": folder / "runs",
+        "output.report": "false",
+    }
+    result = zu.run("zerounlearn-local", [*(f"{key}={value}" for key, value in settings.items()), *overrides])
     return result, json.loads((result.folder / "metrics.json").read_text(encoding="utf-8"))
 
 

@@ -110,7 +110,9 @@ def test_a_missing_shard_a_pointer_and_half_a_file_are_named(sharded: Path) -> N
     shard = sorted(sharded.glob("model-*"))[1]
     whole = shard.read_bytes()
     shard.unlink()
-    refused(sharded, rf"{shard.name}: missing; model.safetensors.index.json says that it holds '.*': copy it here")
+    refused(
+        sharded, rf"{shard.name}: missing; model.safetensors.index.json says that it holds '.*': copy it here"
+    )
     shard.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:1234\nsize 1234\n")
     refused(sharded, rf"{shard.name}: only a Git LFS pointer.*git lfs pull")
     shard.write_bytes(whole[: len(whole) // 2])
@@ -155,7 +157,10 @@ def test_a_tensor_of_another_shape_is_named(folder: Path) -> None:
 def test_a_context_beyond_the_position_embeddings_is_refused(tmp_path: Path) -> None:
     tiny_model("gpt2").save(tmp_path / "model")
     change(tmp_path / "model", n_positions=4096)
-    refused(tmp_path / "model", r"'transformer.wpe.weight' has shape \(128, 32\), config.json asks for \(4096, 32\)")
+    refused(
+        tmp_path / "model",
+        r"'transformer.wpe.weight' has shape \(128, 32\), config.json asks for \(4096, 32\)",
+    )
 
 
 def test_a_tokenizer_beyond_the_embedding_is_refused_and_an_unused_special_token_is_not(folder: Path) -> None:
@@ -207,7 +212,10 @@ def test_a_damaged_config_is_refused(text: str | bytes, message: str, folder: Pa
         ({}, "auto_map is an empty object"),
         ("a.B", "auto_map is a string"),
         (True, "auto_map is true"),
-        ({"AutoModelForCausalLM": "a.B"}, r"auto_map brings code of its own \(a.B\).*model.trust_remote_code=true"),
+        (
+            {"AutoModelForCausalLM": "a.B"},
+            r"auto_map brings code of its own \(a.B\).*model.trust_remote_code=true",
+        ),
         ({"AutoModelForCausalLM": None}, "auto_map brings code of its own"),
     ],
 )
@@ -218,7 +226,12 @@ def test_code_is_never_run_whatever_auto_map_is(code: Any, message: str, folder:
 
 @pytest.mark.parametrize(
     "entries",
-    [{"num_hidden_layers": -1}, {"hidden_size": None}, {"num_attention_heads": 0}, {"num_hidden_layers": "three"}],
+    [
+        {"num_hidden_layers": -1},
+        {"hidden_size": None},
+        {"num_attention_heads": 0},
+        {"num_hidden_layers": "three"},
+    ],
 )
 def test_values_that_make_no_model_are_refused(entries: dict[str, Any], folder: Path) -> None:
     change(folder, **entries)
@@ -230,9 +243,14 @@ def test_encoders_and_encoder_decoders_are_refused_at_the_door(tmp_path: Path) -
     small = {"vocab_size": len(tokenizer), "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
     bert = AutoModelForCausalLM.from_config(AutoConfig.for_model("bert", **small, num_attention_heads=4))
     t5 = T5ForConditionalGeneration(
-        AutoConfig.for_model("t5", vocab_size=len(tokenizer), d_model=32, d_ff=48, num_layers=2, num_heads=4, d_kv=8)
+        AutoConfig.for_model(
+            "t5", vocab_size=len(tokenizer), d_model=32, d_ff=48, num_layers=2, num_heads=4, d_kv=8
+        )
     )
-    for name, model, why in (("bert", bert, "it is an encoder"), ("t5", t5, "it has an encoder and a decoder")):
+    for name, model, why in (
+        ("bert", bert, "it is an encoder"),
+        ("t5", t5, "it has an encoder and a decoder"),
+    ):
         model.save_pretrained(tmp_path / name)
         tokenizer.save_pretrained(tmp_path / name)
         refused(tmp_path / name, f"model type '{name}' is no causal language model: {why}")
@@ -275,7 +293,8 @@ def test_the_key_that_was_given_is_named(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "wanted"), [("bf16", "bfloat16"), ("fp16", "float16"), ("torch.half", "float16"), ("floot32", "float32")]
+    ("name", "wanted"),
+    [("bf16", "bfloat16"), ("fp16", "float16"), ("torch.half", "float16"), ("floot32", "float32")],
 )
 def test_a_misspelt_dtype_gets_a_suggestion(name: str, wanted: str, folder: Path) -> None:
     with pytest.raises(ModelError, match=f"model.dtype '{name}': did you mean {wanted}\\?"):
@@ -316,7 +335,8 @@ def test_what_the_hub_has_is_left_to_the_hub(monkeypatch: pytest.MonkeyPatch) ->
     assert find_source("owner/name").is_local is False and asked
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *a, **k: "/cached/config.json")
     asked.clear()
-    assert find_source("owner/name").path == "owner/name" and not asked  # what is there already is not asked for
+    # what is there already is not asked for
+    assert find_source("owner/name").path == "owner/name" and not asked
 
 
 def test_all_of_it_is_an_error_that_a_user_can_mend() -> None:

@@ -59,8 +59,8 @@ class LanguageModel(Weights):
             The model with what is known of it.
 
         Raises:
-            ModelError: The arguments are no model and no fast tokenizer, or do not belong together; the model carries an
-                adapter, is quantised, compiled in place, damaged, or no causal decoder.
+            ModelError: The arguments are no model and no fast tokenizer, or do not belong together; the model carries
+                an adapter, is quantised, compiled in place, damaged, or no causal decoder.
         """
         plain = plain_model(model)
         check_tokenizer(tokenizer)
@@ -139,7 +139,7 @@ class LanguageModel(Weights):
         check_linear(self, site, text)
 
     def fingerprint(self) -> str:
-        """Return SHA-256 of names, dtypes, shapes and bytes of all parameters; the same under any version of transformers."""
+        """Return SHA-256 of names, dtypes, shapes and bytes of all parameters, the same under any transformers."""
         return self.tensor_fingerprint().value
 
     def tensor_fingerprint(self) -> Fingerprint:
@@ -159,7 +159,7 @@ class LanguageModel(Weights):
         return tensor_digest(self.parameter(site).data)
 
     def parameter_names(self, site: Site) -> tuple[str, ...]:
-        """Return the names of a site's parameter, that of `tensor_fingerprint().tensors` first; several where it is tied.
+        """List the names of a site's parameter, that of `tensor_fingerprint().tensors` first; several where it is tied.
 
         Args:
             site: A site of this model.

@@ -61,7 +61,7 @@ def layer_calls(replay: Replay) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
 def _instead(
     lm: LanguageModel, record: Callable[[int, tuple[Any, ...], dict[str, Any]], Any]
 ) -> Iterator[None]:
-    """Meanwhile a layer does not run: what `record(index, arguments, named arguments)` returns stands for its output."""
+    """Meanwhile no layer runs: what `record(index, arguments, named arguments)` returns stands for its output."""
     layers = lm.model.get_submodule(lm.architecture.layers)
     own = [layer.__dict__.get("forward") for layer in layers]  # of a library that wraps layers, perhaps
     try:

@@ -41,6 +41,7 @@ def check_linear(lm: LanguageModel, site: Site, text: str) -> None:
     error = float((expected - values).norm() / values.norm().clamp_min(1e-30))
     if not error <= tolerance:
         raise ModelError(
-            f"module {site.module!r} does not compute W k + b (relative error {error:.1e}): it is quantised, carries an "
-            "adapter, or is no plain linear map; merge the adapter, load the model unquantised, or choose another layer"
+            f"module {site.module!r} does not compute W k + b (relative error {error:.1e}): it is quantised, carries "
+            "an adapter, or is no plain linear map; merge the adapter, load the model unquantised, or choose another "
+            "layer"
         )
