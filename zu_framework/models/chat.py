@@ -118,9 +118,8 @@ def encode_prompt(lm: LanguageModel, text: str) -> Encoding:
     if bos is not None:
         while ids[:2] == [bos, bos]:
             ids, offsets = ids[1:], offsets[1:]
-        if (
-            ids[0] != bos and encode(lm.tokenizer, "a").ids[0] == bos
-        ):  # it puts one before any text, the template none
+        # the tokenizer puts one before any text, the template none
+        if ids[0] != bos and encode(lm.tokenizer, "a").ids[0] == bos:
             ids, offsets = [bos, *ids], [(0, 0), *offsets]
     return Encoding(ids, offsets)
 
@@ -165,9 +164,8 @@ def _rendered(tokenizer: Any, messages: Sequence[dict[str, str]], *, reply_follo
         text: str = tokenizer.apply_chat_template(
             list(messages), tokenize=False, add_generation_prompt=reply_follows, **FIXED
         )
-    except (
-        Exception
-    ) as cause:  # a template is a program of its own: it may raise anything, "no system role" above all
+    # a template is a program of its own: it may raise anything, "no system role" above all
+    except Exception as cause:
         raise ModelError(
             f"the chat template refuses {' and '.join(m['role'] for m in messages)} messages: {cause}; "
             + ("drop model.system, or " if messages[0]["role"] == "system" else "")

@@ -29,13 +29,9 @@ def layer_calls(replay: Replay) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
     columns = torch.arange(replay.ids.shape[1], device=device)
     positions = torch.minimum(replay.shift[:, None] + columns, replay.lengths[:, None] - 1)  # (b, s)
     before = torch.arange(-prefix, 0, device=device)
-    mask = torch.cat(
-        [
-            replay.shift[:, None] + before >= 0,
-            replay.shift[:, None] + columns < replay.lengths[:, None],
-        ],
-        1,
-    ).long()  # (b, prefix + s)
+    known = replay.shift[:, None] + before >= 0  # (b, prefix)
+    ahead = replay.shift[:, None] + columns < replay.lengths[:, None]  # (b, s)
+    mask = torch.cat([known, ahead], 1).long()
     given: dict[str, Any] = {"use_cache": False}
     if replay.cache is not None:
         given = {"use_cache": True, "past_key_values": replay.cache}

@@ -121,9 +121,8 @@ class _RowLoss(torch.autograd.Function):
         for start in range(0, rows, block):
             here = slice(start, start + block)
             logits = readout._logits(normed[here])
-            bent = (
-                None if readout.cap is None else 1 - (logits / readout.cap).square()
-            )  # d logits / d (scale z)
+            # d logits / d (scale z)
+            bent = None if readout.cap is None else 1 - (logits / readout.cap).square()
             predicted = logits.log_softmax(1)  # (block, v)
             del logits
             if wanted is not None:

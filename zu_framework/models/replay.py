@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -112,11 +112,17 @@ class Replay:
         cache = None
         if self.cache is not None and int(shift.max()):
             cache = self.cache.of(rows, int(shift.max()))
-        part = Replay(
-            self.lm, self.start, self.inside, self.ids[rows, :width],
-            self.entering[rows.to(self.entering.device), :width], self.read[rows], shift, lengths, self.init[rows],
-            cache, self.rest,
-        )  # fmt: skip
+        part = replace(
+            self,
+            ids=self.ids[rows, :width],
+            entering=self.entering[rows.to(self.entering.device), :width],
+            read=self.read[rows],
+            shift=shift,
+            lengths=lengths,
+            init=self.init[rows],
+            cache=cache,
+            calls=[],
+        )
         part.calls.extend(layer_calls(part))
         return part
 
@@ -156,9 +162,18 @@ def capture(lm: LanguageModel, module: str, rows: Sequence[Row], *, whole: bool 
 
     seen = _run(lm, module, start, made, cache, window, at_read)
     replay = Replay(
-        lm, start, inside, made.input_ids.gather(1, take), seen["entering"], made.positions - shift, shift, lengths,
-        seen["init"], cache, seen["rest"],
-    )  # fmt: skip
+        lm=lm,
+        start=start,
+        inside=inside,
+        ids=made.input_ids.gather(1, take),
+        entering=seen["entering"],
+        read=made.positions - shift,
+        shift=shift,
+        lengths=lengths,
+        init=seen["init"],
+        cache=cache,
+        rest=seen["rest"],
+    )
     if cache is not None:
         cache.recording = False
     replay.calls.extend(layer_calls(replay))

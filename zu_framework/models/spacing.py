@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 # scripts that are written without spaces between words, as Unicode names their letters
 _UNSPACED = (
-    "CJK", "HIRAGANA", "KATAKANA", "BOPOMOFO", "YI ", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN", "FULLWIDTH",
-    "IDEOGRAPHIC",
-)  # fmt: skip
+    *("CJK", "HIRAGANA", "KATAKANA", "BOPOMOFO", "YI ", "FULLWIDTH", "IDEOGRAPHIC"),
+    *("THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN"),
+)
 _OPENING = ("Ps", "Pi", "Sc", "Pd", "Pc")  # brackets, quotation marks, currencies, dashes, low lines
 _JOINING = "/\\#@~^=*"
 

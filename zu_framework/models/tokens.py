@@ -121,17 +121,10 @@ def _longest_token(tokenizer: Any) -> int:
 
 def _plain(tokenizer: Any, text: str, ids: list[int], offsets: list[tuple[int, int]]) -> Encoding:
     bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
-    while (
-        bos is not None
-        and len(ids) > 1
-        and ids[0] == bos
-        and ids[1] == bos
-        and offsets[1][0] == offsets[1][1]
-    ):
+    while bos is not None and ids[:2] == [bos, bos] and offsets[1][0] == offsets[1][1]:
         ids, offsets = ids[1:], offsets[1:]
-    while (
-        len(ids) > 1 and ids[-1] == eos and offsets[-1][0] == offsets[-1][1]
-    ):  # a text that goes on has no end yet
+    # a text that goes on has no end yet
+    while len(ids) > 1 and ids[-1] == eos and offsets[-1][0] == offsets[-1][1]:
         ids, offsets = ids[:-1], offsets[:-1]
     if not ids:
         raise ModelError(f"text {text!r} has no token")
