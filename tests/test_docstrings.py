@@ -79,7 +79,8 @@ def public_things() -> Iterator[Thing]:
             if name not in seen:
                 seen.add(name)
                 yield Thing(name, value)
-                yield from _methods(name, value) if inspect.isclass(value) else ()
+                for kind in value.__mro__ if inspect.isclass(value) else ():
+                    yield from _methods(kind)
 
 
 def _modules() -> Iterator[ModuleType]:
@@ -103,13 +104,16 @@ def _offered(module: ModuleType) -> list[Any]:
     return [value for value in found if inspect.isclass(value) or inspect.isfunction(value)]
 
 
-def _methods(name: str, kind: type) -> Iterator[Thing]:
+def _methods(kind: type) -> Iterator[Thing]:
+    """Those that a class of ours defines; bases that are not offered themselves count too."""
+    if not kind.__module__.startswith("zu_"):
+        return
     for attribute, value in vars(kind).items():
         function = value.__func__ if isinstance(value, staticmethod | classmethod) else value
         if attribute.startswith(("_", "test_")) or not inspect.isfunction(function):
             continue
         if function.__qualname__ == f"{kind.__qualname__}.{attribute}":
-            yield Thing(f"{name}.{attribute}", function, kind)
+            yield Thing(f"{kind.__module__}.{kind.__name__}.{attribute}", function, kind)
 
 
 def missing(thing: Thing) -> list[str]:
@@ -218,11 +222,6 @@ def _parsed(module: str) -> ast.Module:
     return ast.parse(inspect.getsource(importlib.import_module(module)))
 
 
-@cache
-def faults_by_name() -> dict[str, list[str]]:
-    return {thing.name: lacks for thing in public_things() if (lacks := missing(thing))}
-
-
 def test_public_names_have_the_form() -> None:
-    found = faults_by_name()
+    found = {thing.name: lacks for thing in public_things() if (lacks := missing(thing))}
     assert not found, "\n" + "\n".join(f"{name} lacks {'; '.join(lacks)}" for name, lacks in found.items())

@@ -11,25 +11,26 @@ from typing import Any
 
 from torch import Tensor
 
-from zu_framework.config import COMPONENT_GROUPS, STAGE_GROUPS, Config, load_config, options_from
+from zu_framework.config import COMPONENT_GROUPS, STAGE_GROUPS, Config, load_config
 from zu_framework.contracts import Progress, RunContext, compute_anew, no_progress
 from zu_framework.engine.checkpoint import carried_edits, check_checkpoint, load_model, reference_scorer
+from zu_framework.engine.components import chosen_metrics, resolve_stages, shared_components
 from zu_framework.engine.guard import Guard
 from zu_framework.engine.inputs import Documents, check_outputs, read_data, read_text
 from zu_framework.engine.processes import Processes, current, joined
-from zu_framework.engine.stage import Stage, choose, locate_stages, missing, resolve_stages
-from zu_framework.errors import ConfigError
+from zu_framework.engine.stage import Stage, locate_stages
 from zu_framework.evaluation import Scorer
 from zu_framework.models import AnswerSpace, CheckpointInfo, LanguageModel
 from zu_framework.problem import Background, DataSplit
 from zu_framework.registry import Chosen, Plugins, installed_plugins
 from zu_framework.registry.observers import Observers
-from zu_framework.specs import MetricSpec
 from zu_framework.store.intermediates import Intermediates
 from zu_framework.store.journal import Journal
 from zu_framework.store.ledger import Ledger
 from zu_framework.store.run_folder import run_folder
 from zu_framework.store.sharing import shared_results
+
+LOG = "log.jsonl"
 
 ConfigSource = str | Path | Mapping[str, Any] | Config
 
@@ -57,6 +58,7 @@ class Session:
         partial: The run folder while it is written; None where this process writes none.
         folder: What the run folder will be called; once it is in place, what it is called.
         moved: Why that is another name than the one reserved; "" where it is not.
+        failed_parts: Why optional parts could not be saved, by name.
         observers: Plugins that watch.
         guard: Asked before every write.
         model: Once it is loaded.
@@ -81,6 +83,7 @@ class Session:
     partial: Path | None = None
     folder: Path = Path()
     moved: str = ""
+    failed_parts: dict[str, str] = field(default_factory=dict)
     observers: Observers = field(default_factory=Observers)
     guard: Guard = field(default_factory=Guard)
     model: LanguageModel | None = None
@@ -134,6 +137,11 @@ class Session:
         """A scorer of the retrained model that metrics compare with; None without one."""
         return reference_scorer(self.config, self.plugins, self.progress)
 
+    def part_failed(self, name: str, why: str) -> None:
+        """Note that an optional part could not be saved; the run goes on."""
+        self.failed_parts[name] = why
+        self.journal.record("part failed", part=name, error=why)
+
     def locate(self) -> None:
         """Find the sites of every stage for the facts to forget, on the model as it is now."""
         with self.journal.phase("locate"):
@@ -155,6 +163,7 @@ class Session:
             documents=self.documents,
             retain=self.split.retain,
             artifacts=artifacts,
+            part_failed=self.part_failed,
             remember=shared_results(self.journal) if self.config.output.share_targets else compute_anew,
         )
 
@@ -172,9 +181,7 @@ def resolve(config: Config, plugins: Plugins, groups: Sequence[str] = tuple(COMP
         UnknownName: A component that no plugin offers.
         PluginError: Two plugins offer the component.
     """
-    if "data" in groups and "data" not in config.components:
-        raise missing(config, "data", plugins)
-    shared = {g: choose(c, plugins, config.origins) for g, c in config.components.items()}
+    shared = shared_components(config, plugins, groups)
     journal = Journal()
     return Session(
         config,
@@ -182,36 +189,10 @@ def resolve(config: Config, plugins: Plugins, groups: Sequence[str] = tuple(COMP
         journal=journal,
         observers=Observers(plugins, journal.record),
         stages=resolve_stages(config, plugins) if set(STAGE_GROUPS) <= set(groups) else (),
-        data=shared.get("data") if "data" in groups else None,
+        data=shared.get("data"),
         background=shared.get("background"),
-        metrics=_metrics(config, plugins) if "data" in groups else (),
+        metrics=chosen_metrics(config, plugins) if "data" in groups else (),
     )
-
-
-def _metrics(config: Config, plugins: Plugins) -> tuple[Chosen, ...]:
-    for name in config.evaluate.options:
-        if name not in config.evaluate.metrics:
-            raise ConfigError(
-                f"evaluate.options gives options to {name!r}, which evaluate.metrics does not list: "
-                f"{', '.join(config.evaluate.metrics)}"
-            )
-    return tuple(_metric(name, config, plugins) for name in config.evaluate.metrics)
-
-
-def _metric(name: str, config: Config, plugins: Plugins) -> Chosen:
-    """Return a metric with its options. Raises `ConfigError` where it lacks the model that it compares with."""
-    registered = plugins.registry.get(MetricSpec.kind, name)
-    given = config.evaluate.options.get(name) or {}
-    if not isinstance(given, Mapping):
-        raise ConfigError(f"evaluate.options.{name} is a mapping of options, got {given!r}")
-    where = f"evaluate.options.{name}"
-    metric = Chosen(registered, options_from(registered.spec, given, where=where, origins=config.origins))
-    if "reference" in metric.needs and config.evaluate.reference is None:
-        raise ConfigError(
-            f"metric {name!r} compares with a model that was retrained without the forget facts: give it by "
-            "evaluate.reference=FOLDER, or leave the metric out of evaluate.metrics"
-        )
-    return metric
 
 
 def read_inputs(session: Session) -> None:
@@ -293,15 +274,11 @@ def _place(session: Session) -> Iterator[None]:
         return
     with run_folder(session.config) as place:
         session.partial, session.folder = place
-        with (session.partial / "log.jsonl").open("w", encoding="utf-8") as log:
+        with session.journal.logged(session.partial / LOG):
             session.processes.tell(str(session.folder))
             if session.config.output.intermediates:
                 session.intermediates = Intermediates(session.partial)
-            session.journal.write_to(log)
-            try:
-                yield
-            finally:
-                session.journal.continue_in(None)  # the log closes with the folder
+            yield
     session.folder, session.moved = place.final, place.note
 
 
@@ -314,9 +291,5 @@ def finish(session: Session, result: Any) -> None:
     """
     if session.partial is None:
         return
-    with (session.folder / "log.jsonl").open("a", encoding="utf-8") as log:
-        session.journal.continue_in(log)
-        try:
-            session.observers.finished(result)
-        finally:
-            session.journal.continue_in(None)
+    with session.journal.logged(session.folder / LOG, again=True):
+        session.observers.finished(result)

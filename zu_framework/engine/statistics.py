@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
+import torch
 import xxhash
 from torch import Tensor
 
@@ -58,6 +59,11 @@ def background_moments(
         "corpus": corpus,
         "max_tokens": max_tokens,
         "tokenizer": lm.tokenizer_fingerprint(),
+        # these change the last bits alone, by how sums are grouped: what is found is what would be computed
+        "batch_tokens": batch_tokens,
+        "threads": torch.get_num_threads(),
+        "processes": processes.count,
+        "device": lm.device.type,
     }
     below = {layer: lm.weights_below_fingerprint(layer) for layer in {site.layer for site in sites}}
     keys = {

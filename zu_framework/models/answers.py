@@ -29,7 +29,7 @@ def logits_at(lm: LanguageModel, ids: Tensor, mask: Tensor, row: Tensor, column:
         column: (p,): of each place.
 
     Returns:
-        (p, v).
+        (p, v), in the model's dtype.
     """
     options: dict[str, Any] = {"attention_mask": needed_mask(mask), "use_cache": False}
     if "logits_to_keep" in inspect.signature(lm.model.forward).parameters:

@@ -29,7 +29,7 @@ class Chat:
     """A chat template in use.
 
     Args:
-        system: The system prompt, "" for none.
+        system: The system prompt; "" for none.
         after: What the template puts after a user's message, up to where the reply starts.
         gap: The white space that it puts before a reply.
     """
@@ -40,17 +40,17 @@ class Chat:
 
     @classmethod
     def of(cls, tokenizer: Any, system: str = "") -> Chat:
-        """Read the template of a tokenizer.
+        """Return the template of a tokenizer.
 
         Args:
-            tokenizer: Fast.
-            system: The system prompt, "" for none.
+            tokenizer: With a chat template.
+            system: The system prompt; "" for none.
 
         Returns:
-            The template.
+            The template in use.
 
         Raises:
-            ModelError: There is none, it writes a message several times, or it takes no system prompt.
+            ModelError: There is none, it takes no system prompt, or it writes a message more than once.
         """
         if not getattr(tokenizer, "chat_template", None):
             raise ModelError(
@@ -72,14 +72,15 @@ class Chat:
         return cls(system, whole.partition(_MARK)[2], gap if gap.isspace() else "")
 
     def wrapped(self, tokenizer: Any, text: str) -> tuple[str, int, str]:
-        """Put a prompt into the template.
+        """Put the template around a prompt.
 
         Args:
-            tokenizer: That the template is of.
-            text: The prompt; a template may cut white space at its ends.
+            tokenizer: Whose template it is.
+            text: The prompt.
 
         Returns:
-            The template's text, where the prompt starts in it, and the prompt as it stands there.
+            The template's text, where the prompt starts in it, and the prompt as it stands there: a template may cut
+            white space at its ends.
 
         Raises:
             ModelError: The template changes anything else of the prompt.
@@ -95,15 +96,15 @@ class Chat:
 
 
 def encode_prompt(lm: LanguageModel, text: str) -> Encoding:
-    """Tokenize a prompt as the model reads it, in its chat template where it has one.
+    """Tokenize a prompt as the model reads it, BOS (where the tokenizer has one) once.
 
     Args:
-        lm: The model.
+        lm: The model, whose chat template is put around the prompt where it has one.
         text: The prompt.
 
     Returns:
-        Its tokens, BOS (where the tokenizer has one) once; offsets are those in `text`. Tokens of a chat template have
-        an empty span; so the last token is where the model is about to answer.
+        Tokens, with their spans in `text`. Tokens of a chat template have an empty span; the last token is where the
+        model is about to answer.
     """
     if lm.chat is None:
         return encode(lm.tokenizer, text)
@@ -118,14 +119,14 @@ def encode_prompt(lm: LanguageModel, text: str) -> Encoding:
     if bos is not None:
         while ids[:2] == [bos, bos]:
             ids, offsets = ids[1:], offsets[1:]
-        # the tokenizer puts one before any text, the template none
+        # it puts one before any text, the template none
         if ids[0] != bos and encode(lm.tokenizer, "a").ids[0] == bos:
             ids, offsets = [bos, *ids], [(0, 0), *offsets]
     return Encoding(ids, offsets)
 
 
 def encode_answer(lm: LanguageModel, text: str, prompt: str | None = None) -> list[int]:
-    """Tokenize an answer that follows `encode_prompt`.
+    """Return the tokens of an answer that follows `encode_prompt`.
 
     Args:
         lm: The model. Where it reads a chat template, the answer stands as the template writes a reply.
@@ -133,7 +134,7 @@ def encode_answer(lm: LanguageModel, text: str, prompt: str | None = None) -> li
         prompt: What it follows; decides, by `lm.answer_space`, whether a space comes between them. None: one does.
 
     Returns:
-        At least one token.
+        At least one token id.
 
     Raises:
         ModelError: The answer has no token.

@@ -48,13 +48,13 @@ class CheckpointInfo:
 
     @classmethod
     def of(cls, config: Any) -> CheckpointInfo:
-        """Read a transformers config.
+        """Return what a transformers config says.
 
         Args:
             config: Of a causal language model.
 
         Returns:
-            What it says.
+            Its type, number of layers and width.
 
         Raises:
             ModelError: It says no number of layers, or no width.
@@ -131,7 +131,7 @@ def dtype_of(name: Any, key: str = "model.path") -> Any:
 
 
 def load_tokenizer(path: str, *, trust_remote_code: bool = False, revision: str | None = None) -> Any:
-    """Load the tokenizer of a checkpoint.
+    """Return the tokenizer of a checkpoint.
 
     Args:
         path: As `check_folder` takes it.
@@ -139,7 +139,7 @@ def load_tokenizer(path: str, *, trust_remote_code: bool = False, revision: str 
         revision: Of a hub id.
 
     Returns:
-        The tokenizer, a fast one where transformers has it.
+        A transformers tokenizer.
 
     Raises:
         ModelError: It is missing or cannot be loaded.
@@ -280,7 +280,7 @@ def _expected(folder: Path, config: Any) -> tuple[dict[str, Any], str]:
     # the values of a config are the user's, and a model's code may fail on them in any way
     except Exception as cause:
         raise ModelError(f"{folder / 'config.json'}: describes no model: {brief(cause)}") from cause
-    # where a file's tensors are joined and renamed when they are loaded, the loader compares them
+    # such a file's tensors are joined and renamed as they are loaded: the loader compares them
     if any(map(get_checkpoint_conversion_mapping, (config.model_type, type(model).__name__))):
         return {}, ""
     return dict(model.state_dict()), str(model.base_model_prefix)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @torch.no_grad()
 def greedy_tokens(lm: LanguageModel, rows: Sequence[Sequence[int]], limit: int) -> list[list[int]]:
-    """Continue rows by the likeliest next token; a row ends before its EOS.
+    """Return the likeliest next token, `limit` times at most, for each row; a row ends before its EOS.
 
     Where the forward returns no `past_key_values`, it is run on the whole rows again for each token.
 
@@ -25,7 +25,7 @@ def greedy_tokens(lm: LanguageModel, rows: Sequence[Sequence[int]], limit: int) 
         limit: Tokens a row at most.
 
     Returns:
-        The tokens that follow each row.
+        Token ids of each row's continuation.
 
     Raises:
         ValueError: The rows differ in length.

@@ -12,10 +12,6 @@ from zu_framework.errors import ModelError
 FLOATING = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
-class Stop(Exception):
-    """Ends a forward pass where nothing more is wanted of it."""
-
-
 def is_linear(module: nn.Module) -> bool:
     """Return whether a module is a dense linear map: nn.Linear, or transformers' Conv1D."""
     return isinstance(module, nn.Linear) or transposed(module)

@@ -1,4 +1,4 @@
-"""Keys and values of the positions before a window: made once, and put before those of the window."""
+"""Keys and values of the positions before a replay's windows, as an attention layer asks a cache for them."""
 
 from __future__ import annotations
 
@@ -62,5 +62,5 @@ class PrefixCache(DynamicCache):
 
     @property
     def is_sliding(self) -> list[bool]:
-        """No layer drops positions here: masks see to windows."""
+        """No layer drops positions: masks care for windows."""
         return [False]

@@ -25,16 +25,14 @@ HALF_AGREES = 3e-2
 
 @dataclass(frozen=True)
 class Readout:
-    """logits = cap tanh(scale (W norm(x) + b) / cap), without the tanh where there is no cap.
-
-    x are states (p, d) that the last layer gave at p places.
+    """From states x (p, d) of the last layer to logits: cap tanh(scale (W norm(x) + b) / cap).
 
     Args:
-        norm: The final norm, or None.
+        norm: The final norm, a module; None where there is none.
         weight: W (v, d).
         bias: b (v,), or None.
-        scale: A factor on the logits.
-        cap: Of a soft cap, or None.
+        scale: A constant factor on the logits.
+        cap: Their soft cap; None leaves the tanh out.
     """
 
     norm: Any
@@ -44,38 +42,38 @@ class Readout:
     cap: float | None = None
 
     def log_probabilities(self, states: Tensor) -> Tensor:
-        """Read states, without gradients.
+        """Compute log-probabilities, without gradients.
 
         Args:
-            states: (p, d) that the last layer gave.
+            states: (p, d).
 
         Returns:
-            log p (p, v), in float32 or better.
+            (p, v), in float32 or better.
         """
         with torch.no_grad():
             return self._logits(self._normed(states)).log_softmax(1)
 
     def nll(self, states: Tensor, wanted: Tensor) -> Tensor:
-        """Take the loss of wanted tokens; gradients flow to the states.
+        """Compute the negative log-likelihood of tokens; gradients flow to the states.
 
         Args:
-            states: (p, d) that the last layer gave.
-            wanted: (p,): a token each.
+            states: (p, d).
+            wanted: Token ids (p,).
 
         Returns:
-            -log p (p,), in nats, in float32 or better.
+            (p,), in float32 or better.
         """
         return self._losses(states, wanted, None)
 
     def divergence(self, states: Tensor, reference: Tensor) -> Tensor:
-        """Compare with other predictions; gradients flow to the states.
+        """Compute KL(now || reference); gradients flow to the states.
 
         Args:
-            states: (p, d) that the last layer gave.
-            reference: log-probabilities (p, v).
+            states: (p, d).
+            reference: Log-probabilities (p, v).
 
         Returns:
-            KL(p || reference) (p,), in nats, in float32 or better.
+            (p,), in float32 or better.
         """
         return self._losses(states, None, reference)
 
@@ -155,7 +153,7 @@ class _RowLoss(torch.autograd.Function):
 
 
 def find_readout(lm: LanguageModel) -> Readout | None:
-    """Find the readout of a model: its parts by structure, checked on a forward pass.
+    """Find how a model turns its last states into logits: by structure, checked on a forward pass.
 
     A constant factor on the logits (cohere, granite) is measured; a soft cap (gemma2) is read from the config.
 
@@ -163,7 +161,7 @@ def find_readout(lm: LanguageModel) -> Readout | None:
         lm: The model.
 
     Returns:
-        The readout; None where the logits are made in another way.
+        The readout; None where its logits are not head over norm.
     """
     layers = lm.model.get_submodule(lm.architecture.layers)
     head = lm.model.get_submodule(lm.architecture.head) if lm.architecture.head else None

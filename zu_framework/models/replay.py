@@ -9,17 +9,18 @@ that a batch is as wide as its longest window, not as its longest row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, nullcontext, suppress
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from zu_framework.models.layer_calls import layer_calls
-from zu_framework.models.modules import Stop, first, is_linear, linear_shape
+from zu_framework.models.modules import first
 from zu_framework.models.prefix_cache import PrefixCache
+from zu_framework.models.replay_plan import entry_of
 from zu_framework.models.tokens import Batch, Row, batch, needed_mask
 from zu_framework.models.tracing import add_at
 
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from zu_framework.models.language_model import LanguageModel
 
 
-ACTIVATIONS_A_MAP = 2  # norms, gates and rotations keep about as much as the linear maps' inputs and outputs
+class _Stop(Exception):
+    """Ends a forward pass where nothing more is wanted of it."""
 
 
 @dataclass(frozen=True)
@@ -36,16 +38,16 @@ class Replay:
 
     Args:
         lm: The model.
-        start: The first layer that is run.
-        inside: The module of that layer whose output is moved; None: the states that enter are.
-        ids: (b, s): tokens of the windows.
-        entering: (b, s, d): states that enter layer `start`.
-        read: (b,): the window's column that is moved.
-        shift: (b,): the row's position that column 0 is.
-        lengths: (b,): of the rows.
-        init: (b, o): the module's output at the read position, in float32 or better.
-        cache: Keys and values of the positions before the windows, if any.
-        rest: What follows the states in a layer's output, if that is a tuple.
+        start: The first layer that is run again.
+        inside: The module of that layer whose output is moved; None moves the states that enter.
+        ids: Token ids of the windows (b, s).
+        entering: States that enter layer `start` (b, s, d).
+        read: The window's column that is moved (b,).
+        shift: The row's position that column 0 is (b,).
+        lengths: Of the rows (b,).
+        init: The module's output at the read position (b, o), in float32 or better.
+        cache: Keys and values of the positions before the windows; None where there are none.
+        beside: What follows the states in a layer's output, if that is a tuple.
         calls: What each layer is called with besides states.
     """
 
@@ -59,19 +61,19 @@ class Replay:
     lengths: Tensor
     init: Tensor
     cache: PrefixCache | None
-    rest: tuple[Any, ...] | None
+    beside: tuple[Any, ...] | None
     calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = field(default_factory=list)
 
     def last_states(self, delta: Tensor, row: Tensor, position: Tensor) -> Tensor:
-        """Run the layers with each row moved, and read the last one's output.
+        """Run the layers again, each row moved.
 
         Args:
-            delta: (b, o): what is added at each row's read position.
-            row: (p,): whose states are read.
-            position: (p,): where in the row.
+            delta: What is added at the read positions (b, o); gradients flow to it.
+            row: Of each of p places (p,).
+            position: In its row, of each place (p,).
 
         Returns:
-            States (p, d) that the last layer gives; gradients flow to `delta`.
+            States (p, d) that the last layer gives there.
         """
         hidden = self.entering
         moved: Any = nullcontext()
@@ -99,13 +101,13 @@ class Replay:
         return sum(tensor.nbytes for tensor in held)
 
     def of(self, rows: Tensor) -> Replay:
-        """Take some of the rows, as narrow as they allow.
+        """Return the replay of some of the rows, as narrow as they allow.
 
         Args:
-            rows: (n,): which.
+            rows: Their indices.
 
         Returns:
-            Their replay.
+            The replay.
         """
         shift, lengths = self.shift[rows], self.lengths[rows]
         width = int((lengths - shift).max())
@@ -123,21 +125,21 @@ class Replay:
             cache=cache,
             calls=[],
         )
-        part.calls.extend(layer_calls(part))
+        part.calls.extend(_calls(part))
         return part
 
 
 def capture(lm: LanguageModel, module: str, rows: Sequence[Row], *, whole: bool = False) -> Replay:
-    """Run rows once, so that what lies above a module can be run again with its output moved at their read positions.
+    """Run rows once, so that what lies above `module` can be run again with its output moved at their read positions.
 
     Args:
-        lm: The model; no gradient is kept.
-        module: A decoder layer, or a module inside one.
-        rows: b rows with their read positions.
-        whole: Whether each window is the whole row, for models that cannot go on from kept keys and values.
+        lm: The model.
+        module: A layer, or a module of one.
+        rows: Prompts with what follows them.
+        whole: Whether each window is the whole row, for models that cannot go on from stored keys and values.
 
     Returns:
-        What is needed to run the layers above again.
+        The replay; nothing of it asks for gradients.
     """
     made = batch(rows, lm.device)
     lengths = made.attention_mask.sum(1)
@@ -161,77 +163,13 @@ def capture(lm: LanguageModel, module: str, rows: Sequence[Row], *, whole: bool 
         return states[lines, made.positions.to(output.device)].to(lm.device, work)
 
     seen = _run(lm, module, start, made, cache, window, at_read)
-    replay = Replay(
-        lm=lm,
-        start=start,
-        inside=inside,
-        ids=made.input_ids.gather(1, take),
-        entering=seen["entering"],
-        read=made.positions - shift,
-        shift=shift,
-        lengths=lengths,
-        init=seen["init"],
-        cache=cache,
-        rest=seen["rest"],
-    )
+    ids, read = made.input_ids.gather(1, take), made.positions - shift
+    entering, init, beside = (seen[name] for name in ("entering", "init", "beside"))
+    replay = Replay(lm, start, inside, ids, entering, read, shift, lengths, init, cache, beside)
     if cache is not None:
         cache.recording = False
-    replay.calls.extend(layer_calls(replay))
+    replay.calls.extend(_calls(replay))
     return replay
-
-
-def replay_bytes(lm: LanguageModel, module: str, rows: Sequence[Row], *, whole: bool = False) -> int:
-    """Estimate the memory that rows take while they are replayed: activations kept for the slope, keys and values.
-
-    From the widths of the linear maps; routed experts are counted as the dense maps that they hold.
-
-    Args:
-        lm: The model.
-        module: A decoder layer, or a module inside one.
-        rows: With their read positions.
-        whole: As for `capture`.
-
-    Returns:
-        Bytes.
-    """
-    start, _ = entry_of(lm, module)
-    layers = lm.model.get_submodule(lm.architecture.layers)
-    widths = [
-        sum(linear_shape(part)) if is_linear(part) else 0
-        for layer in layers[start:]
-        for part in layer.modules()
-    ]
-    widths += [sum(p.shape[1:]) for layer in layers[start:] for p in layer.parameters() if p.ndim == 3]
-    config = lm.model.config.get_text_config()
-    hidden = int(config.hidden_size)
-    windows = sum(len(row.ids) + len(row.continuation) - (0 if whole else row.position) for row in rows)
-    prefixes = 0 if whole else max(row.position for row in rows) * len(rows)
-    a_token = ACTIVATIONS_A_MAP * sum(widths) + 2 * hidden  # (the states that enter, and their moved copy)
-    a_prefix = 2 * hidden * (len(layers) - start)
-    # of the anchor's row: what it said before anything moved
-    return (windows * a_token + prefixes * a_prefix) * lm.dtype.itemsize + int(config.vocab_size) * 4
-
-
-def entry_of(lm: LanguageModel, module: str) -> tuple[int, str | None]:
-    """Find where a replay of what lies above a module starts.
-
-    Args:
-        lm: The model.
-        module: A decoder layer, or a module inside one.
-
-    Returns:
-        The first layer to run again, and the module in it that is moved; None where the states that enter are.
-    """
-    prefix = f"{lm.architecture.layers}."
-    index, _, rest = module.removeprefix(prefix).partition(".")
-    layer = int(index)
-    if not rest:
-        return layer + 1, None
-    added = lm.architecture.projections.get(layer) == module and not lm.architecture.scaled_branch.get(
-        layer, True
-    )
-    # what is added to the residual stream as it is moves the layer's output by itself
-    return (layer + 1, None) if added else (layer, module)
 
 
 def _run(
@@ -254,13 +192,13 @@ def _run(
         seen["entering"] = window(arguments[0] if arguments else named["hidden_states"])
 
     def leaves(_: Any, __: Any, output: Any) -> None:
-        seen["rest"] = tuple(output[1:]) if isinstance(output, tuple | list) else None
+        seen["beside"] = tuple(output[1:]) if isinstance(output, tuple | list) else None
         if start == len(layers):
             seen["entering"] = window(first(output))
-        raise Stop
+        raise _Stop
 
     last = len(layers) - 1 if cache is not None else min(start, len(layers) - 1)
-    with ExitStack() as stack, torch.no_grad(), suppress(Stop):
+    with ExitStack() as stack, torch.no_grad(), suppress(_Stop):
         own = lm.model.get_submodule(module)
         stack.callback(
             own.register_forward_hook(lambda m, a, out: seen.update(init=at_read(first(out)))).remove
@@ -275,3 +213,53 @@ def _run(
             given = {"use_cache": True, "past_key_values": cache}
         lm.model(input_ids=made.input_ids, attention_mask=needed_mask(made.attention_mask), **given)
     return seen
+
+
+def _calls(replay: Replay) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
+    """What each layer from `start` on is called with besides states: the model's own forward, its layers left out."""
+    lm, prefix = replay.lm, 0 if replay.cache is None else replay.cache.width
+    if replay.start == lm.num_layers:
+        return []
+    device = replay.ids.device
+    columns = torch.arange(replay.ids.shape[1], device=device)
+    positions = torch.minimum(replay.shift[:, None] + columns, replay.lengths[:, None] - 1)  # (b, s)
+    before = torch.arange(-prefix, 0, device=device)
+    there = replay.shift[:, None] + before >= 0, replay.shift[:, None] + columns < replay.lengths[:, None]
+    mask = torch.cat(there, 1).long()  # (b, prefix + s)
+    given: dict[str, Any] = {"use_cache": False}
+    if replay.cache is not None:
+        given = {"use_cache": True, "past_key_values": replay.cache}
+        if "position_ids" in inspect.signature(lm.model.forward).parameters:
+            given["position_ids"] = positions
+    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+
+    def record(index: int, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        if index >= replay.start:
+            rest = {name: value for name, value in named.items() if name != "hidden_states"}
+            calls.append((arguments[1:], rest))
+        if index == lm.num_layers - 1:
+            raise _Stop
+        states = arguments[0] if arguments else named["hidden_states"]
+        return states if replay.beside is None else (states, *replay.beside)
+
+    with _instead(lm, record), torch.no_grad(), suppress(_Stop):
+        lm.model(input_ids=replay.ids, attention_mask=mask, **given)
+    return calls
+
+
+@contextmanager
+def _instead(
+    lm: LanguageModel, record: Callable[[int, tuple[Any, ...], dict[str, Any]], Any]
+) -> Iterator[None]:
+    """Run `record(index, arguments, named arguments)` in place of each layer, while the block runs."""
+    layers = lm.model.get_submodule(lm.architecture.layers)
+    own = [layer.__dict__.get("forward") for layer in layers]  # of a library that wraps layers, perhaps
+    try:
+        for index, layer in enumerate(layers):
+            layer.forward = lambda *a, _index=index, **k: record(_index, a, k)
+        yield
+    finally:
+        for layer, kept in zip(layers, own, strict=True):
+            del layer.forward
+            if kept is not None:
+                layer.forward = kept

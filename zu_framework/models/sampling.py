@@ -57,8 +57,9 @@ def sampled_tokens(
             ids = torch.tensor([list(rows[i]) for i in indices], device=lm.device)  # (b, t)
             mask = torch.ones_like(ids)
             whole = lm.model.generate(ids, attention_mask=mask, generation_config=settings)  # (b, t + drawn)
-            for index, tokens in zip(indices, whole[:, length:].tolist(), strict=True):
-                found[index] = before_end(tokens, ends)
+            found |= {
+                i: before_end(row, ends) for i, row in zip(indices, whole[:, length:].tolist(), strict=True)
+            }
     return [found[i] for i in range(len(rows))]
 
 

@@ -8,8 +8,18 @@ from dataclasses import dataclass
 
 # scripts that are written without spaces between words, as Unicode names their letters
 _UNSPACED = (
-    *("CJK", "HIRAGANA", "KATAKANA", "BOPOMOFO", "YI ", "FULLWIDTH", "IDEOGRAPHIC"),
-    *("THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN"),
+    "CJK",
+    "HIRAGANA",
+    "KATAKANA",
+    "BOPOMOFO",
+    "YI ",
+    "THAI",
+    "LAO",
+    "KHMER",
+    "MYANMAR",
+    "TIBETAN",
+    "FULLWIDTH",
+    "IDEOGRAPHIC",
 )
 _OPENING = ("Ps", "Pi", "Sc", "Pd", "Pc")  # brackets, quotation marks, currencies, dashes, low lines
 _JOINING = "/\\#@~^=*"
@@ -36,14 +46,14 @@ class AnswerSpace:
 
 
 def puts_space(known: Mapping[str, bool] | None, prompt: str) -> bool:
-    """Say whether an answer follows a prompt after a space.
+    """Return whether an answer follows a prompt after a space.
 
     Args:
         known: Prompt -> what was decided; another prompt goes by `wants_space`. None: one space always.
         prompt: As it stands in the data.
 
     Returns:
-        Whether it does.
+        True where it does.
     """
     if known is None:
         return True
@@ -52,7 +62,7 @@ def puts_space(known: Mapping[str, bool] | None, prompt: str) -> bool:
 
 
 def wants_space(prompt: str) -> bool:
-    """Guess whether most writers would put a space between a prompt and what follows it.
+    """Return whether most writers would put a space between a prompt and what follows it.
 
     Not after white space, an opening quotation mark or bracket, a currency or a joining sign, nor in scripts that have
     no spaces between words (Chinese, Japanese, Thai ...).
@@ -61,7 +71,7 @@ def wants_space(prompt: str) -> bool:
         prompt: The text that an answer follows.
 
     Returns:
-        Whether they would.
+        True where they would.
     """
     last = prompt[-1:]
     if not last or last.isspace() or last in _JOINING or unicodedata.category(last) in _OPENING:

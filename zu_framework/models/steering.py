@@ -1,4 +1,4 @@
-"""Where a layer's parts write, and putting other states in place of what a module returns."""
+"""Where a layer's parts write, and putting other states in place of a module's output."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def embeddings_of(lm: LanguageModel) -> str:
-    """Find the module that turns tokens into vectors.
+    """Name the module that turns tokens into vectors.
 
     Args:
         lm: The model.
@@ -31,15 +31,15 @@ def embeddings_of(lm: LanguageModel) -> str:
 
 
 def attention_projections(lm: LanguageModel) -> dict[int, str]:
-    """Find the linear maps through which attention writes to the residual stream.
+    """Find the linear map through which each layer's attention writes to the residual stream.
 
-    By behaviour: of the linear maps inside a layer's attention, the last that runs.
+    Found by behaviour: of the linear maps inside a layer's attention, the last that runs.
 
     Args:
         lm: The model.
 
     Returns:
-        Layer -> module; a layer without attention (a state-space layer) has no entry.
+        Layer -> name of the map. A layer without attention (a state-space layer) has no entry.
 
     Raises:
         ModelError: An attention writes through no linear map.
@@ -73,13 +73,14 @@ def attention_projections(lm: LanguageModel) -> dict[int, str]:
 
 @contextmanager
 def replaced(lm: LanguageModel, module: str, rows: int, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """Put other states in place of a module's output while the block runs; gradients flow through.
+    """Put other states in place of a module's output while the block runs.
 
     Args:
         lm: The model.
-        module: A name inside it.
-        rows: b.
-        change: Returns states of the shape (b, t, d) and dtype that it got, and leaves those as they were.
+        module: By name.
+        rows: b, of the batches that run in the block.
+        change: Gets states (b, t, d), leaves them as they are, and returns others of the same shape and dtype;
+            gradients flow through it.
 
     Yields:
         Nothing.

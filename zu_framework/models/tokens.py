@@ -18,11 +18,11 @@ MASK_AT_MOST = 2**27  # entries of a mask (b, t, t): half a gigabyte in float32
 
 @dataclass(frozen=True)
 class Encoding:
-    """A text in tokens.
+    """The tokens of a text.
 
     Args:
-        ids: t tokens.
-        offsets: The character span of each in the text; that of a special token is empty.
+        ids: Token ids.
+        offsets: The character span of each in the text; empty for special tokens.
     """
 
     ids: list[int]
@@ -35,7 +35,7 @@ class Row:
 
     Args:
         ids: Of the prompt.
-        position: The token that is read, from 0.
+        position: Index of the token that is read.
         continuation: Answer tokens that follow the prompt.
     """
 
@@ -46,13 +46,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Batch:
-    """b rows padded on the right, t tokens wide.
+    """b rows, padded on the right.
 
     Args:
         input_ids: (b, t).
-        attention_mask: (b, t), 1 for a token, 0 for padding.
-        positions: (b,): the token of each row that is read.
-        targets: (b, t): the token that each position should predict, -100 where it predicts none.
+        attention_mask: (b, t): 1 for a token, 0 for padding.
+        positions: (b,), of the tokens that are read.
+        targets: (b, t): the token that each position should predict, or -100.
     """
 
     input_ids: Tensor
@@ -62,14 +62,14 @@ class Batch:
 
 
 def encode(tokenizer: Any, text: str) -> Encoding:
-    """Tokenize a whole text.
+    """Return the tokens of a whole text, the tokenizer's BOS (if it has one) included once.
 
     Args:
         tokenizer: Fast.
         text: Not empty.
 
     Returns:
-        Its tokens, the tokenizer's BOS (if it has one) included once, no EOS.
+        The tokens with their spans.
 
     Raises:
         ModelError: The text has no token.
@@ -78,7 +78,7 @@ def encode(tokenizer: Any, text: str) -> Encoding:
 
 
 def encode_all(tokenizer: Any, texts: Sequence[str]) -> list[Encoding]:
-    """Tokenize many texts in one call, which a fast tokenizer spreads over its threads.
+    """`encode` many texts in one call, which a fast tokenizer spreads over its threads.
 
     Args:
         tokenizer: Fast.
@@ -121,7 +121,13 @@ def _longest_token(tokenizer: Any) -> int:
 
 def _plain(tokenizer: Any, text: str, ids: list[int], offsets: list[tuple[int, int]]) -> Encoding:
     bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
-    while bos is not None and ids[:2] == [bos, bos] and offsets[1][0] == offsets[1][1]:
+    while (
+        bos is not None
+        and len(ids) > 1
+        and ids[0] == bos
+        and ids[1] == bos
+        and offsets[1][0] == offsets[1][1]
+    ):
         ids, offsets = ids[1:], offsets[1:]
     # a text that goes on has no end yet
     while len(ids) > 1 and ids[-1] == eos and offsets[-1][0] == offsets[-1][1]:
@@ -132,20 +138,20 @@ def _plain(tokenizer: Any, text: str, ids: list[int], offsets: list[tuple[int, i
 
 
 def token_at(encoding: Encoding, text: str, read_end: int) -> int:
-    """Find the token that holds the last character before a place.
+    """Find the token that holds the last character before `read_end`.
 
     A character outside the byte-level range may be spread over several tokens: the last of them has read it whole.
 
     Args:
         encoding: Of the text.
-        text: For messages.
-        read_end: One past the character.
+        text: For the message.
+        read_end: One past the character's index.
 
     Returns:
         The token's index.
 
     Raises:
-        ModelError: No token holds the character.
+        ModelError: No token holds it.
     """
     wanted = read_end - 1
     for index in range(len(encoding.ids) - 1, -1, -1):
@@ -156,7 +162,7 @@ def token_at(encoding: Encoding, text: str, read_end: int) -> int:
 
 
 def answer_ids(tokenizer: Any, text: str, *, space: bool = True) -> list[int]:
-    """Tokenize an answer that follows a prompt.
+    """Return the tokens of an answer that follows a prompt.
 
     Args:
         tokenizer: Fast.
@@ -164,7 +170,7 @@ def answer_ids(tokenizer: Any, text: str, *, space: bool = True) -> list[int]:
         space: Whether exactly one space comes before it.
 
     Returns:
-        At least one token.
+        At least one token id.
 
     Raises:
         ModelError: The text has no token.
@@ -240,7 +246,7 @@ def needed_mask(attention_mask: Tensor) -> Tensor | None:
 def batches_of(
     rows: Sequence[Row], most: int, tokens: int = TOKENS_A_PASS, *, by_length: bool = True
 ) -> Iterator[list[int]]:
-    """Put rows into batches.
+    """Divide rows into batches.
 
     Args:
         rows: In any order.
@@ -249,7 +255,7 @@ def batches_of(
         by_length: Whether rows of like length come together, the shortest first; else they stay in order.
 
     Yields:
-        The indices of each batch's rows.
+        Indices of the rows of one batch.
     """
     lengths = [len(row.ids) + len(row.continuation) for row in rows]
     order: Sequence[int] = range(len(rows))

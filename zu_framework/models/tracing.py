@@ -10,12 +10,16 @@ import torch
 from torch import Tensor
 
 from zu_framework.models.chat import encode_prompt
-from zu_framework.models.modules import Stop, by_token, first, with_first
+from zu_framework.models.modules import by_token, first, with_first
 from zu_framework.models.tokens import Row, batch, batches_of, needed_mask, token_at
 from zu_framework.problem import ReadPrompt, Site
 
 if TYPE_CHECKING:
     from zu_framework.models.language_model import LanguageModel
+
+
+class _Stop(Exception):
+    """Ends a forward pass above the last module that is read."""
 
 
 def read_states(
@@ -28,20 +32,20 @@ def read_states(
     outputs: bool = True,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, tuple[Tensor | None, Tensor | None]]:
-    """Read inputs and outputs of modules at the read position of each prompt; each pass ends above the last module.
+    """Read inputs and outputs of modules at the read position of each prompt, one forward pass a batch.
 
     Args:
         lm: The model.
-        modules: Names inside it.
-        prompts: m texts with their read positions.
+        modules: By name. The pass ends above the last one.
+        prompts: m texts, and where they are read.
         batch_size: Rows that one forward pass may hold.
         inputs: Whether inputs are wanted.
         outputs: Whether outputs are wanted.
-        progress: `progress(label, done, total)` after each pass.
+        progress: `progress(label, done, total)` is called after each batch.
 
     Returns:
-        By module: inputs (i, m) and outputs (o, m), None where not wanted, in float32 (float64 for float64 models), on
-        the model's device.
+        Module -> inputs (i, m) and outputs (o, m), None for what is not wanted; in float32 (float64 for float64
+        models), on the model's device.
     """
     rows = [row_of(lm, prompt) for prompt in prompts]
     work = torch.float64 if lm.dtype == torch.float64 else torch.float32
@@ -73,12 +77,12 @@ def _picked(states: Tensor, at: tuple[Tensor, Tensor]) -> Tensor:
 
 
 def row_of(lm: LanguageModel, prompt: ReadPrompt, continuation: Sequence[int] = ()) -> Row:
-    """Tokenize a prompt that is read at a place.
+    """Make a row of a prompt.
 
     Args:
-        lm: The model.
-        prompt: A text and where it is read.
-        continuation: Tokens that follow it.
+        lm: The model, whose chat template is put around the prompt where it has one.
+        prompt: A text, and where it is read.
+        continuation: Token ids that follow it.
 
     Returns:
         The row.
@@ -96,14 +100,14 @@ def run_until(
     attention_mask: Tensor,
     consume: Callable[[str, Tensor, Tensor], None],
 ) -> None:
-    """Run a batch without gradients until every module has run.
+    """Run one forward pass without gradients, and end it once every module has run.
 
     Args:
         lm: The model.
-        modules: Names inside it.
+        modules: By name.
         input_ids: (b, t), padded on the right.
-        attention_mask: (b, t).
-        consume: `consume(module, input (b, t, i), output (b, t, o))` as each module runs.
+        attention_mask: (b, t): 1 for a token, 0 for padding.
+        consume: `consume(module, input (b, t, i), output (b, t, o))` is called as each module has run.
     """
     waiting = set(modules)
 
@@ -114,7 +118,7 @@ def run_until(
             consume(name, by_token(entered, rows, name), by_token(first(output), rows, name))
             waiting.discard(name)
             if not waiting:
-                raise Stop
+                raise _Stop
 
         return seen
 
@@ -123,32 +127,32 @@ def run_until(
             stack.callback(lm.model.get_submodule(name).register_forward_hook(hook(name)).remove)
         try:
             lm.model(input_ids=input_ids, attention_mask=needed_mask(attention_mask), use_cache=False)
-        except Stop:
+        except _Stop:
             return
 
 
 def read_tokens(lm: LanguageModel, module: str, rows: Sequence[Row]) -> Tensor:
-    """Read a module's outputs at every token; gradients flow where they are enabled.
+    """Read a module's output at every token; gradients flow where they are enabled.
 
     Args:
         lm: The model.
-        module: A name inside it.
-        rows: Run in one batch.
+        module: By name.
+        rows: Prompts with what follows them.
 
     Returns:
-        (tokens, d), padding left out.
+        (t, d), the tokens of all rows in order, padding left out.
     """
     made = batch(rows, lm.device)
     seen: list[Tensor] = []
 
     def stop(_: Any, __: Any, output: Any) -> None:
         seen.append(by_token(first(output), len(rows), module)[made.attention_mask.bool()])
-        raise Stop
+        raise _Stop
 
     handle = lm.model.get_submodule(module).register_forward_hook(stop)
     try:
         lm.model(input_ids=made.input_ids, attention_mask=needed_mask(made.attention_mask), use_cache=False)
-    except Stop:
+    except _Stop:
         pass
     finally:
         handle.remove()
@@ -157,13 +161,13 @@ def read_tokens(lm: LanguageModel, module: str, rows: Sequence[Row]) -> Tensor:
 
 @contextmanager
 def add_at(lm: LanguageModel, module: str, positions: Tensor, delta: Tensor) -> Iterator[None]:
-    """Add to a module's output at one position of each row while the block runs; gradients flow to what is added.
+    """Add to a module's output at one position of each row, while the block runs; gradients flow to `delta`.
 
     Args:
         lm: The model.
-        module: A name inside it.
-        positions: (b,).
-        delta: (b, o).
+        module: By name.
+        positions: (b,), one a row.
+        delta: (b, o), what is added there.
 
     Yields:
         Nothing.
@@ -193,19 +197,20 @@ def stream_inputs(
     inputs: Collection[str] | None = None,
     outputs: Collection[str] | None = None,
 ) -> int:
-    """Run one batch, and hand on what enters and leaves each site, padding left out.
+    """Run one batch and hand on what each site reads and gives at every token.
 
     Args:
         lm: The model.
-        sites: Of this model.
-        rows: Run in one batch.
-        consume: `consume(site, inputs (tokens, i), outputs without bias (tokens, o))` as each site runs.
-        inputs: Modules of the sites whose inputs are wanted; None: all. Others are handed on empty (0, i), so that
-            nothing is copied in vain.
-        outputs: The same for outputs.
+        sites: Of the model.
+        rows: One batch.
+        consume: `consume(site, inputs (t, i), outputs (t, o))` gets all tokens, without padding; outputs are without
+            the bias.
+        inputs: Modules of the sites whose inputs are wanted; None for all. The others' are handed on empty (0, i), so
+            that nothing is copied in vain.
+        outputs: The same of outputs.
 
     Returns:
-        The number of tokens.
+        t, the number of tokens.
     """
     made = batch(rows, lm.device)
     lengths = [len(row.ids) + len(row.continuation) for row in rows]

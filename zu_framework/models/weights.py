@@ -1,4 +1,4 @@
-"""The weights of a model by site: found, seen as matrices, written in place."""
+"""A model's parameters as sites see them: which there are, and each as a matrix."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zu_framework.problem.sites import as_matrix
 
 
 class Weights:
-    """What a model offers to an edit: its layers' sites, and the parameter behind each."""
+    """The part of a `LanguageModel` that knows its layers and weights."""
 
     model: Any
     architecture: Architecture
@@ -30,7 +30,7 @@ class Weights:
         return len(self.model.get_submodule(self.architecture.layers))
 
     def site(self, layer: int) -> Site:
-        """Find the MLP output projection of a layer.
+        """Return the site of a layer: its MLP's output projection.
 
         Args:
             layer: From 0.
@@ -39,7 +39,7 @@ class Weights:
             The site.
 
         Raises:
-            ModelError: There is no such layer, or it has no dense MLP.
+            ModelError: There is no such layer, or it offers no site; the message names those that do.
         """
         if not 0 <= layer < self.num_layers:
             raise ModelError(
@@ -57,24 +57,24 @@ class Weights:
         )
 
     def weight(self, site: Site) -> Tensor:
-        """Look at a site's parameter as a matrix.
-
-        Args:
-            site: Of this model. A vector is seen as a column, more axes as rows (..., i).
-
-        Returns:
-            W (o, i): a view, detached.
-        """
-        return self.as_matrix(site, self.parameter(site).data)
-
-    def parameter(self, site: Site) -> torch.nn.Parameter:
-        """Find the parameter behind a site.
+        """Return the weight of a site.
 
         Args:
             site: Of this model.
 
         Returns:
-            The parameter itself.
+            W (o, i): a view of the parameter, detached. A vector is seen as a column, more axes as rows (..., i).
+        """
+        return self.as_matrix(site, self.parameter(site).data)
+
+    def parameter(self, site: Site) -> torch.nn.Parameter:
+        """Return the parameter behind a site.
+
+        Args:
+            site: Of this model.
+
+        Returns:
+            The parameter, as the model stores it.
 
         Raises:
             ModelError: There is none.
@@ -87,19 +87,19 @@ class Weights:
         return found
 
     def as_matrix(self, site: Site, tensor: Tensor) -> Tensor:
-        """Look at a tensor as `weight` looks at the site's parameter.
+        """View a tensor of the site's parameter's shape as W (o, i) is seen.
 
         Args:
             site: Of this model.
-            tensor: Of the shape of the site's parameter.
+            tensor: Shaped like the parameter.
 
         Returns:
-            (o, i): a view.
+            A view, (o, i).
         """
         return as_matrix(tensor, transposed=self.stores_transposed(site))
 
     def parameter_sites(self) -> list[Site]:
-        """Return a site for each parameter, tied ones once; those of a layer's projections are `site(layer)`."""
+        """A site for each parameter of the model, tied ones once; those of a layer's projections are `site(layer)`."""
         known = {name: self.site(layer) for layer, name in self.architecture.projections.items()}
         found = []
         for full, _ in self.model.named_parameters():
@@ -111,36 +111,32 @@ class Weights:
         return found
 
     def stores_transposed(self, site: Site) -> bool:
-        """Say how the checkpoint keeps a site's weight.
+        """Return whether the checkpoint stores W as (i, o), as GPT-2's Conv1D does.
 
         Args:
             site: Of this model.
 
         Returns:
-            Whether as (i, o), as GPT-2's Conv1D does.
+            True where it does.
         """
         return site.parameter == "weight" and transposed(self.model.get_submodule(site.module))
 
     def bias(self, site: Site) -> Tensor | None:
-        """Find the bias of a site's module.
+        """Return the bias of a site's module.
 
         Args:
             site: Of this model.
 
         Returns:
-            b (o,), detached; None where there is none.
-
-        Raises:
-            ModelError: Its module is no linear map.
+            b (o,), or None.
         """
-        module = self.model.get_submodule(site.module)
-        if not is_linear(module):
-            raise ModelError(f"module {site.module!r} is a {type(module).__name__}, not a linear map")
-        bias = getattr(module, "bias", None)
+        bias = getattr(self._projection(site), "bias", None)
         return None if bias is None else bias.data
 
     def write_weight(self, site: Site, new: Tensor) -> None:
-        """Overwrite W in place; for `engine.writing` alone.
+        """Overwrite W in place.
+
+        For the core's writer alone.
 
         Args:
             site: Of this model.
@@ -148,3 +144,9 @@ class Weights:
         """
         with torch.no_grad():
             self.weight(site).copy_(new)
+
+    def _projection(self, site: Site) -> Any:
+        module = self.model.get_submodule(site.module)
+        if not is_linear(module):
+            raise ModelError(f"module {site.module!r} is a {type(module).__name__}, not a linear map")
+        return module
