@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import json
 from collections.abc import Iterator
-from json.decoder import scanstring
 from pathlib import Path
 from typing import BinaryIO
 
@@ -84,32 +83,33 @@ def _text_in(line: str, whole: bool, field: str, where: str) -> str:
 def _begun(line: str, field: str, where: str) -> dict[str, object]:
     """The members of an object whose end is cut off, up to the text under `field`, which may be cut off itself."""
     found: dict[str, object] = {}
+    read = json.JSONDecoder().raw_decode
     at = _after(line, 0, "{", where)
     try:
         while True:
-            key, at = scanstring(line, _after(line, at, '"', where))
+            key, at = read(line, _after(line, at, '"', where) - 1)
             at = _after(line, at, ":", where)
             at += len(line[at:]) - len(line[at:].lstrip(_SPACE))
             if key == field and line.startswith('"', at):
-                found[key] = _cut_text(line, at + 1)
-                return found
-            found[key], at = json.JSONDecoder().raw_decode(line, at)
+                return {**found, field: _cut_text(line[at:])}
+            found[key], at = read(line, at)
             at = _after(line, at, ",", where)
     except (ValueError, RecursionError) as cause:
         raise DataError(f"{where}: no text under {field!r} in the first {LONGEST // 2**20} MiB") from cause
 
 
-def _cut_text(line: str, at: int) -> str:
-    """A JSON text that starts at a character; one without an end is read up to its last whole character."""
+def _cut_text(line: str) -> str:
+    """A JSON text at the beginning of a line; one without an end is read up to its last whole character."""
+    read = json.JSONDecoder().raw_decode
     try:
-        return str(scanstring(line, at)[0])
+        return str(read(line)[0])
     except ValueError:
-        for end in range(len(line), max(at, len(line) - LONGEST_ESCAPE), -1):
+        for end in range(len(line), max(1, len(line) - LONGEST_ESCAPE), -1):
             try:
-                text, read = scanstring(f'{line[at:end]}"', 0)
+                text, last = read(f'{line[:end]}"')
             except ValueError:
                 continue
-            if read == end - at + 1 and not unusable(text):
+            if last == end + 1 and not unusable(text):
                 return str(text)
         raise
 
