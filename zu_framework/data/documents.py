@@ -74,7 +74,7 @@ def _text_in(line: str, whole: bool, field: str, where: str) -> str:
     if not isinstance(record, dict) or not isinstance(record.get(field), str):
         held = listed(record) if isinstance(record, dict) else described(record)
         raise DataError(f"{where}, field {field!r}: expected a text; the line has: {held}")
-    text: str = record[field]
+    text = str(record[field])
     if fault := unusable(text.replace("\0", " ")):
         raise DataError(f"{where}, field {field!r}: {fault}")
     return text
