@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from zu_framework import __version__
-from zu_framework.cli import checkpoints, measuring, running
+from zu_framework.cli import checkpoints, measuring, running, sealing
 from zu_framework.cli.door import guarded
 from zu_framework.cli.terminal import json_text, ready
 
@@ -66,6 +66,9 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "apply": checkpoints.apply,
     "revert": checkpoints.revert,
     "export": checkpoints.export,
+    "seal": sealing.seal,
+    "unseal": sealing.unseal,
+    "verify": sealing.verify,
     "report": measuring.report,
 }
 for name, function in COMMANDS.items():

@@ -9,10 +9,11 @@ from itertools import islice
 
 from zu_framework.config import Config
 from zu_framework.data import chat_notes
-from zu_framework.engine.stage import Chosen, Stage
+from zu_framework.engine.stage import Stage
 from zu_framework.errors import ConfigError, DataError, in_stage
 from zu_framework.evaluation import read_texts
 from zu_framework.problem import DataSplit
+from zu_framework.registry import Chosen
 
 # every tenth document of the background is held out for the metrics that read text, where nothing else serves them
 HELD_OUT_EVERY = 10

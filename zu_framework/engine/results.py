@@ -9,9 +9,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from zu_framework.config import Config
 from zu_framework.engine.edit import Edit
 from zu_framework.errors import ExitCode
+from zu_framework.models import AnswerSpace
 from zu_framework.problem import Measurement
 
 
@@ -40,6 +43,7 @@ class RunResult:
         cost: What measuring took, by side: probes, tokens, seconds.
         notes: What a user should know, a sentence each.
         failed_parts: Why an optional part (`model`, `adapter`, `sites`, a plugin's own) could not be saved.
+        answers: How the answer follows each prompt; empty where one space always does.
     """
 
     folder: Path
@@ -52,6 +56,7 @@ class RunResult:
     cost: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
     failed_parts: Mapping[str, str] = field(default_factory=dict)
+    answers: Sequence[AnswerSpace] = ()
 
     @property
     def exit_code(self) -> ExitCode:
@@ -68,6 +73,7 @@ def metrics_json(result: RunResult) -> dict[str, Any]:
         "cost": dict(result.cost),
         "perplexity_text": result.config.evaluate.text_label,
         "notes": list(result.notes),
+        "answers": [finite(asdict(one)) for one in result.answers],
         "completions": [asdict(completion) for completion in result.completions],
         "edit": {**result.edit.about, **report},
     }
@@ -92,3 +98,18 @@ def finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [finite(v) for v in value]
     return value
+
+
+def plain(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a report as JSON can hold it."""
+
+    def of(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return value.item() if value.ndim == 0 else value.tolist()
+        if isinstance(value, Mapping):
+            return {str(k): of(v) for k, v in value.items()}
+        if isinstance(value, list | tuple):
+            return [of(v) for v in value]
+        return value
+
+    return {str(k): of(v) for k, v in report.items()}
