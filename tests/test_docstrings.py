@@ -32,6 +32,7 @@ PACKAGES = (
     "zu_framework",
     "zu_framework.linalg",
     "zu_framework.models",
+    "zu_framework.states",
     "zu_framework.evaluation",
     "zu_framework.reporting",
     "zu_framework.options",

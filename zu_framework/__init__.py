@@ -46,7 +46,7 @@ from zu_framework.specs import (
 )
 
 if TYPE_CHECKING:
-    from zu_framework import linalg, models
+    from zu_framework import contracts, linalg, models, states
     from zu_framework.benches import BenchResult, bench
     from zu_framework.contracts import (
         AuditContext,
@@ -110,7 +110,7 @@ _LAZY = {
     }.items()
     for name in names.split()
 }
-_PACKAGES = ("linalg", "models")
+_PACKAGES = ("contracts", "linalg", "models", "states")
 
 __all__ = [
     "Architecture",
@@ -179,6 +179,7 @@ __all__ = [
     "audit",
     "bench",
     "check",
+    "contracts",
     "evaluate",
     "export_lora",
     "hookimpl",
@@ -190,6 +191,7 @@ __all__ = [
     "run",
     "seal",
     "solve",
+    "states",
     "unlearn",
     "unseal",
     "verify",

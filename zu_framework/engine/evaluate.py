@@ -12,6 +12,7 @@ from typing import Any
 
 from zu_framework.config import Config, load_config
 from zu_framework.contracts import Progress, no_progress
+from zu_framework.engine.answers import settle
 from zu_framework.engine.checkpoint import check_reference, load_model
 from zu_framework.engine.edit import versions
 from zu_framework.engine.measuring import Measured, measured
@@ -19,7 +20,7 @@ from zu_framework.engine.results import finite, plain_measurements
 from zu_framework.engine.session import Session, read_inputs, resolve
 from zu_framework.errors import ConfigError, DataError, ExitCode, unknown_name
 from zu_framework.files import write_json
-from zu_framework.models import check_folder
+from zu_framework.models import AnswerSpace, check_folder
 from zu_framework.problem import Measurement
 from zu_framework.registry.manager import Plugins, installed_plugins
 from zu_framework.store.run_folder import run_folder
@@ -42,6 +43,7 @@ class Evaluation:
         better: The direction of each metric that a user who forgets wants.
         seconds: Of each phase.
         cost: What measuring took, by side.
+        answers: How the answer follows each prompt, settled on the first model; empty where one space always does.
     """
 
     folder: Path
@@ -54,6 +56,7 @@ class Evaluation:
     better: Mapping[str, str] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     cost: Mapping[str, Any] = field(default_factory=dict)
+    answers: Sequence[AnswerSpace] = ()
 
     @property
     def exit_code(self) -> ExitCode:
@@ -126,6 +129,7 @@ def evaluate(
             better={metric.name: metric.spec.better for metric in session.metrics},
             seconds=dict(journal.seconds),
             cost={side: found.cost for side, found in sides.items()},
+            answers=session.answers,
         )
         _write(place.partial, result)
         journal.record("done", seconds=journal.seconds)
@@ -199,7 +203,10 @@ def _one_model(session: Session, path: str) -> tuple[Measured, dict[str, str]]:
     with session.journal.phase("load"):
         lm = load_model(own, session.plugins)
         about = {"path": path, "fingerprint": lm.fingerprint(), "dtype": str(lm.dtype).removeprefix("torch.")}
-    return measured(session, session.scorer(lm)), about
+    session.model = lm
+    found = measured(session, settle(session))
+    session.model = None
+    return found, about
 
 
 def _write(folder: Path, result: Evaluation) -> None:
@@ -217,6 +224,7 @@ def _write(folder: Path, result: Evaluation) -> None:
             "cost": dict(result.cost),
             "seconds": dict(result.seconds),
             "notes": list(result.notes),
+            "answers": [finite(asdict(one)) for one in result.answers],
             "perplexity_text": result.config.evaluate.text_label,
             "versions": versions(),
         },

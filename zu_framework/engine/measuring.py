@@ -38,19 +38,20 @@ def measured(session: Session, scorer: Scorer) -> Measured:
     return Measured(values, cost)
 
 
-def measured_side(session: Session, edit: Edit | None = None) -> Measured:
+def measured_side(session: Session, edit: Edit | None = None, *, untouched: Scorer | None = None) -> Measured:
     """Measure the session's model before an edit, or after it, and show it to the observers.
 
     Args:
         session: Of a run, its sites located.
         edit: None before.
+        untouched: Before: a scorer of the model, with what it knows already.
 
     Returns:
         Nothing in a process that writes no run folder: the first measures for all.
     """
     if session.partial is None:
         return Measured()
-    scorer = session.scorer(session.lm)
+    scorer = untouched or session.scorer(session.lm)
     found = measured(session, scorer)
     with session.journal.phase("measure"):
         shown = [request.prompt for request in session.split.forget[: session.config.evaluate.completions]]

@@ -14,6 +14,7 @@ from torch import Tensor
 from zu_framework.config import Config
 from zu_framework.engine.edit import Edit
 from zu_framework.errors import ExitCode
+from zu_framework.models import AnswerSpace
 from zu_framework.problem import Measurement
 
 
@@ -42,6 +43,7 @@ class RunResult:
         cost: What measuring took, by side: probes, tokens, seconds.
         notes: What a user should know, a sentence each.
         failed_parts: Why an optional part (`model`, `adapter`, `sites`, a plugin's own) could not be saved.
+        answers: How the answer follows each prompt; empty where one space always does.
     """
 
     folder: Path
@@ -54,6 +56,7 @@ class RunResult:
     cost: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
     failed_parts: Mapping[str, str] = field(default_factory=dict)
+    answers: Sequence[AnswerSpace] = ()
 
     @property
     def exit_code(self) -> ExitCode:
@@ -70,6 +73,7 @@ def metrics_json(result: RunResult) -> dict[str, Any]:
         "cost": dict(result.cost),
         "perplexity_text": result.config.evaluate.text_label,
         "notes": list(result.notes),
+        "answers": [finite(asdict(one)) for one in result.answers],
         "completions": [asdict(completion) for completion in result.completions],
         "edit": {**result.edit.about, **report},
     }

@@ -20,7 +20,7 @@ from zu_framework.engine.processes import Processes, current, joined
 from zu_framework.engine.stage import Stage, choose, locate_stages, missing, resolve_stages
 from zu_framework.errors import ConfigError
 from zu_framework.evaluation import Scorer
-from zu_framework.models import CheckpointInfo, LanguageModel
+from zu_framework.models import AnswerSpace, CheckpointInfo, LanguageModel
 from zu_framework.problem import Background, DataSplit
 from zu_framework.registry import Chosen, Plugins, installed_plugins
 from zu_framework.registry.observers import Observers
@@ -60,6 +60,7 @@ class Session:
         observers: Plugins that watch.
         guard: Asked before every write.
         model: Once it is loaded.
+        answers: How the answer follows each prompt, once that is settled.
     """
 
     config: Config
@@ -83,6 +84,7 @@ class Session:
     observers: Observers = field(default_factory=Observers)
     guard: Guard = field(default_factory=Guard)
     model: LanguageModel | None = None
+    answers: Sequence[AnswerSpace] = ()
 
     @property
     def lm(self) -> LanguageModel:
@@ -121,6 +123,7 @@ class Session:
         return Scorer(
             lm,
             self.config.model.batch_size,
+            batch_tokens=self.config.model.batch_tokens,
             max_tokens=self.config.evaluate.max_tokens,
             progress=self.progress,
             reference=self.reference,

@@ -1,14 +1,16 @@
 """What knows transformers: structure, tokens, tracing, loading and saving."""
 
-from zu_framework.models.answers import Said, continuations, logits_at
+from zu_framework.models.answers import Continuations, continuations, logits_at
 from zu_framework.models.architecture import find_architecture
+from zu_framework.models.borrowing import borrowed
 from zu_framework.models.chat import Chat, encode_answer, encode_prompt
+from zu_framework.models.checkpoints import CheckpointInfo, check_folder, load_tokenizer
 from zu_framework.models.greedy import greedy_tokens
 from zu_framework.models.language_model import LanguageModel
 from zu_framework.models.lending import altered, lent
-from zu_framework.models.loading import CheckpointInfo, check_folder, load_tokenizer
 from zu_framework.models.readout import Readout, find_readout
 from zu_framework.models.replay import Replay, capture, entry_of, replay_bytes
+from zu_framework.models.spacing import AnswerSpace, puts_space, wants_space
 from zu_framework.models.steering import attention_projections, embeddings_of, replaced
 from zu_framework.models.tokens import (
     Batch,
@@ -16,6 +18,7 @@ from zu_framework.models.tokens import (
     Row,
     answer_ids,
     batch,
+    batches_of,
     beginning_of,
     encode,
     encode_all,
@@ -24,21 +27,24 @@ from zu_framework.models.tokens import (
 from zu_framework.models.tracing import add_at, read_states, read_tokens, row_of, run_until, stream_inputs
 
 __all__ = [
+    "AnswerSpace",
     "Batch",
     "Chat",
     "CheckpointInfo",
+    "Continuations",
     "Encoding",
     "LanguageModel",
     "Readout",
     "Replay",
     "Row",
-    "Said",
     "add_at",
     "altered",
     "answer_ids",
     "attention_projections",
     "batch",
+    "batches_of",
     "beginning_of",
+    "borrowed",
     "capture",
     "check_folder",
     "continuations",
@@ -54,6 +60,7 @@ __all__ = [
     "lent",
     "load_tokenizer",
     "logits_at",
+    "puts_space",
     "read_states",
     "read_tokens",
     "replaced",
@@ -62,4 +69,5 @@ __all__ = [
     "run_until",
     "stream_inputs",
     "token_at",
+    "wants_space",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import tempfile
@@ -95,11 +96,13 @@ class MetricContract:
         found, options = registered_with("metric", self.metric, self.options)
         assert isinstance(found.spec, MetricSpec)
         needs = found.spec.needs_of(options)
-        reference = Scorer(tiny_model(seed=1), batch_size) if "reference" in needs else None
-        untouched = Scorer(tiny_model(seed=2), batch_size)
+        reference = Scorer(_other_model(1), batch_size) if "reference" in needs else None
+        untouched = Scorer(_other_model(2), batch_size, reference=reference)
         scorer = Scorer(lm, batch_size, reference=reference, untouched=untouched)
         more = {"options": options} if fields(found.spec.options) else {}
-        answer = found.load()(scorer, self.data() if data is None else data, **more)
+        data = self.data() if data is None else data
+        found.load()(untouched, data, **more)  # as in a run, which measures before the edit and after it
+        answer = found.load()(scorer, data, **more)
         if answer is None:
             return {}
         named = {"": answer} if isinstance(answer, Measurement) else dict(answer)
@@ -144,7 +147,8 @@ class ExecutorContract:
     def _execute(self) -> Iterator[Any]:
         found, options = registered_with("executor", self.executor, self.options)
         jobs = [{"number": number, "text": "ünï"} for number in range(self.jobs)]
-        return iter(found.load()(dict, jobs, options))
+        # a function of a module that every worker can import at once
+        return iter(found.load()(copy.copy, jobs, options))
 
 
 class ReportSectionContract:
@@ -188,6 +192,11 @@ class ReportSectionContract:
             installed_plugins().registry.get("report section", self.section).load()(report)
         )
         return found
+
+
+@cache
+def _other_model(seed: int) -> LanguageModel:
+    return tiny_model(seed=seed)
 
 
 @cache
