@@ -60,8 +60,7 @@ def structured(
         refused = cause.__cause__
     option = refused.option if refused.option in given else ""
     at = at_origin(origins, f"{where}.{option}" if option else where)
-    named = f"{where}.{refused}" if option and str(refused).startswith(option) else f"{owner}: {refused}"
-    raise ConfigError(f"{at}{named}", option=option) from refused
+    raise ConfigError(f"{at}{owner}: {refused}", option=option) from refused
 
 
 def typed_values(
