@@ -12,8 +12,8 @@ from zu_framework.cli.arguments import Config, Overrides
 def run(config: Config, overrides: Overrides = None) -> int:
     """Forget facts: load, measure, edit, measure again, and leave a run folder with the edit and its exact undo.
 
-    Ready-made configs: demo (the embedded model), zerounlearn, zerounlearn-local, zerounlearn-gd, questions (for data
-    without subjects).
+    Ready-made configs: demo (the embedded model), zerounlearn, zerounlearn-local, zerounlearn-gd, two-stages, questions
+    (for data without subjects). `zu run RUN/config.yaml` runs again what a run folder holds.
     """
     from zu_framework.cli.progress import progress
     from zu_framework.cli.tables import print_result
