@@ -8,6 +8,7 @@ from zu_framework.models.checkpoints import CheckpointInfo, check_folder, load_t
 from zu_framework.models.greedy import greedy_tokens
 from zu_framework.models.language_model import LanguageModel
 from zu_framework.models.lending import altered, lent
+from zu_framework.models.positions import check_length, longest_input
 from zu_framework.models.readout import Readout, find_readout
 from zu_framework.models.replay import Replay, capture
 from zu_framework.models.replay_plan import entry_of, replay_bytes
@@ -48,6 +49,7 @@ __all__ = [
     "borrowed",
     "capture",
     "check_folder",
+    "check_length",
     "continuations",
     "embeddings_of",
     "encode",
@@ -61,6 +63,7 @@ __all__ = [
     "lent",
     "load_tokenizer",
     "logits_at",
+    "longest_input",
     "puts_space",
     "read_states",
     "read_tokens",
