@@ -43,7 +43,7 @@ class Checked:
 def check(config: ConfigSource, overrides: Sequence[str] = (), *, plugins: Plugins | None = None) -> Checked:
     """Check everything that can be checked without loading the model: keys, types, names, files, records, layers.
 
-    The weights of a local checkpoint of up to 4 GiB are read once, a tensor at a time; a larger one's when it is loaded.
+    The weights of a local checkpoint of up to 4 GiB are read, a tensor at a time; a larger one's when it is loaded.
 
     Args:
         config: A ready-made name, a YAML file, or a mapping.
