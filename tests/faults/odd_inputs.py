@@ -181,7 +181,8 @@ def _environment(world: World, draw: random.Random, count: int) -> Iterator[Tria
         if name == "ZU_CACHE" and value in ("nan", "inf", "-1", "1e999", "x", "0", "\x1b[2J"):
             value = f"{world.empty('malformed-cache')}/{value}"
         with patch.dict(os.environ, {name: value}):
-            yield checked(world, "environment", f"{name}={value!r}", config)
+            trial = checked(world, "environment", f"{name}={value!r}", config)
+        yield trial  # not within: other kinds go on meanwhile
 
 
 MAKERS: tuple[Maker, ...] = (

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 import zu_framework as zu
 from tests.faults.odd import put_odd, written
-from tests.faults.world import Maker, Trial, World, bytes_changed, command
+from tests.faults.world import Maker, Trial, World, bytes_changed, command, refused
 from tests.store.edits import contents, run_on
 
 
@@ -167,23 +167,20 @@ def _cached(world: World, draw: random.Random, count: int) -> Iterator[Trial]:
     folder, cache = world.empty("malformed-entries"), world.empty("malformed-entries-cache")
     config = world.config(folder)
     words = ("run", config, f"output.folder={folder}", "output.share_targets=true")
-    with patch.dict(os.environ, {"ZU_CACHE": str(cache)}):
-        command(*words, "output.name=first")
-        wanted = edit_of(folder / "first")
-        for number in range(count):
-            path = draw.choice(sorted(cache.rglob("*.safetensors")))
-            path.write_bytes(bytes_changed(path.read_bytes(), draw))
+    here = patch.dict(os.environ, {"ZU_CACHE": str(cache)})
+    with here:
+        code, printed = command(*words, "output.name=first")
+    assert code == 0, printed
+    wanted = edit_of(folder / "first")
+    for number in range(count):
+        path = draw.choice(sorted(cache.rglob("*.safetensors")))
+        path.write_bytes(bytes_changed(path.read_bytes(), draw))
+        with here:
             code, printed = command(*words, f"output.name=run{number}")
-            why = (
-                "traceback"
-                if "Traceback" in printed
-                else ""
-                if code == 0
-                else f"exit code {code}: {printed[-160:]}"
-            )
-            if not why and edit_of(folder / f"run{number}") != wanted:
-                why = "another edit"
-            yield "cache, entry", path.parent.name, why
+        why = refused(code, printed) if code else ""
+        if not why and edit_of(folder / f"run{number}") != wanted:
+            why = "another edit"
+        yield "cache, entry", path.parent.name, why
 
 
 def edit_of(run: Path) -> dict[str, bytes]:
