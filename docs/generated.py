@@ -17,6 +17,7 @@ from zu_framework.config import (
     COMPONENT_GROUPS,
     STAGE_GROUPS,
     EvaluateConfig,
+    GuardConfig,
     ModelConfig,
     OutputConfig,
     ReportConfig,
@@ -77,7 +78,8 @@ def configuration_page() -> str:
         "",
     ]
     typed_groups = {
-        "model": ModelConfig, "evaluate": EvaluateConfig, "output": OutputConfig, "report": ReportConfig
+        "model": ModelConfig, "evaluate": EvaluateConfig, "output": OutputConfig, "report": ReportConfig,
+        "guard": GuardConfig,
     }  # fmt: skip
     for group, options in typed_groups.items():
         lines += [f"## `{group}`", "", inspect.getdoc(options) or "", "", *table(group, options), ""]

@@ -36,6 +36,10 @@ LAWS: frozenset[str] = frozenset({"objective", "order-free", "orthogonality"})
 Better = Literal["lower", "higher", "unchanged"]
 BETTER: frozenset[str] = frozenset({"lower", "higher", "unchanged"})
 
+# What a remedy may be for besides a need that cannot be met: a site that writes an attention sink, a prediction or a
+# measurement of damage above its limit.
+TROUBLES: frozenset[str] = frozenset({"sinks", "damage"})
+
 Tells = Literal["", "forgetting", "damage"]
 TELLS: frozenset[str] = frozenset({"", "forgetting", "damage"})
 
@@ -60,7 +64,8 @@ class Spec:
         summary: One line.
         options: A dataclass whose fields all have defaults; `{name: ..., <fields>}` is the component's config group.
         needs: What the run must provide; a set, or a function of the options.
-        remedies: Need -> what a user can do where it cannot be met, such as "set solver.retain_weight to 0".
+        remedies: Need -> what a user can do where it cannot be met, such as "set solver.retain_weight to 0"; and what to
+            change where the guard predicts "damage", or a site writes "sinks".
     """
 
     name: str
@@ -97,7 +102,7 @@ class Spec:
             yield f"its options or needs cannot be evaluated at their defaults ({type(cause).__name__}: {cause})"
             return
         yield from _unknown("needs", needs, self.known_needs)
-        yield from _unknown("remedies for", frozenset(self.remedies), self.known_needs)
+        yield from _unknown("remedies for", frozenset(self.remedies), self.known_needs | TROUBLES)
 
 
 @dataclass(frozen=True)
@@ -106,9 +111,11 @@ class LocatorSpec(Spec):
 
     Args:
         check: `"module:attr"` of a `LocatorCheck`, which `zu check` calls before weights are loaded; "" for none.
+        may_write_sinks: Says of the options whether a site that writes an attention sink may be chosen; None for never.
     """
 
     check: str = ""
+    may_write_sinks: Callable[[Any], bool] | None = None
     kind: ClassVar[str] = "locator"
     known_needs: ClassVar[frozenset[str]] = frozenset({"documents"})
 

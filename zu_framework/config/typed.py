@@ -26,7 +26,7 @@ from zu_framework.errors import ConfigError, in_stage
 from zu_framework.registry import Plugins, Registry, installed_plugins
 
 # in the order that a config is written out
-KNOWN = ("name", "seed", "model", *COMPONENT_GROUPS, "then", "evaluate", "output", "report")
+KNOWN = ("name", "seed", "model", *COMPONENT_GROUPS, "then", "evaluate", "output", "report", "guard")
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "half": "float16", "fp32": "float32", "float": "float32"}
 
 
@@ -211,13 +211,19 @@ def _component(slot: Slot, values: dict[str, Any]) -> Component | None:
     """A component group, its options of their types; what it is goes into `values`. None for a metric."""
     found = look_up(values, slot.path)
     given = {key: found[key] for key in slot.given}
-    core: dict[str, int] = {}
+    core: dict[str, Any] = {}
     for option in CORE_OPTIONS:
         if option.group != slot.group:
             continue
         value = given.pop(option.key, None)
         if value is None:
             found[option.key] = slot.defaults[option.key]
+            continue
+        if option.choices:
+            if value not in option.choices:
+                key = f"{slot.group}.{option.key}"
+                raise ConfigError(f"{at_origin(slot.origins, key)}{key} is {option.meaning}, got {value!r}")
+            core[option.key] = value
             continue
         number = 0 if value == "all" == option.default else value
         if not isinstance(number, int) or isinstance(number, bool) or (number < 1 and value != "all"):

@@ -2,30 +2,93 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import fsum, isfinite
 from typing import Any
 
-from zu_framework.problem import Background, EditProblem, Site, Update
+from torch import Tensor
+
+from zu_framework.config import GuardConfig
+from zu_framework.errors import GuardError
+from zu_framework.linalg import change_on_keys, change_on_text
+from zu_framework.models import LanguageModel, read_states
+from zu_framework.problem import Background, ReadPlan, Site, Update
 
 
+@dataclass
 class Guard:
-    """Lets every update pass."""
+    """Predicts what each update does to general text and to other facts, and stops what would damage the model.
 
-    def check(
-        self, site: Site, update: Update, background: Background, problem: EditProblem | None
-    ) -> Mapping[str, Any]:
+    Args:
+        limits: Above which nothing is written.
+        lm: The model; None lets every update pass.
+        others: Which bare prompts of other facts are read.
+        text: Inputs (i, t) of sites at general text, by module, for sites without moments.
+        ways_out: What a user can change, a clause each, as the components of the run word it.
+        batch_size: Rows of a forward pass.
+    """
+
+    limits: GuardConfig = field(default_factory=GuardConfig)
+    lm: LanguageModel | None = None
+    others: ReadPlan | None = None
+    text: Mapping[str, Tensor] = field(default_factory=dict)
+    ways_out: Sequence[str] = ()
+    batch_size: int = 32
+    _keys: dict[str, Tensor] = field(default_factory=dict, repr=False)
+
+    def read(self, sites: Sequence[Site]) -> None:
+        """Read the keys of other facts at sites in one pass, for updates that are all known before the first write."""
+        self._keys = self._read(sites)
+
+    def check(self, site: Site, update: Update, background: Background) -> dict[str, Any]:
         """Predict the damage of an update before it is written.
 
         Args:
             site: Where it is written.
             update: What is written.
-            background: Moments of general text there, with what the stage needs; empty of a model solver's.
-            problem: What the update was solved from; None of a model solver's.
+            background: Moments of general text there, sinks left out; empty where there are none.
 
         Returns:
-            What it predicts, for the site's report.
+            `text`: the relative change of the site's outputs on general text; `facts`: its mean over other facts; for
+            the site's report. One that cannot be predicted is left out.
 
         Raises:
-            GuardError: The damage is above a limit; nothing is written, and what was written before is taken back.
+            GuardError: One is above its limit: nothing is written, and what was written before is taken back.
         """
-        return {}
+        if self.lm is None:
+            return {}
+        weight = self.lm.weight(site)
+        predicted: dict[str, Any] = {}
+        if self.limits.text is not None:
+            share = change_on_text(weight, update, background)
+            if share is None and site.module in self.text:
+                ratios = change_on_keys(weight, update, self.text[site.module])
+                share = fsum(ratios) / len(ratios)
+            if share is not None:
+                predicted["text"] = share
+        if self.limits.facts is not None:
+            keys = self._keys[site.module] if site.module in self._keys else self._read([site])[site.module]
+            ratios = change_on_keys(weight, update, keys)
+            if ratios:
+                predicted["facts"] = fsum(ratios) / len(ratios)
+        for name, value in predicted.items():
+            limit = getattr(self.limits, name)
+            if not (isfinite(value) and value <= limit):
+                raise GuardError(self._why(site, name, value, limit))
+        return predicted
+
+    def _read(self, sites: Sequence[Site]) -> dict[str, Tensor]:
+        if self.others is None or self.lm is None:
+            return {}
+        prompts = [row[0] for row in self.others.prompts]
+        read = read_states(self.lm, [site.module for site in sites], prompts, self.batch_size, outputs=False)
+        return {module: keys for module, (keys, _) in read.items() if keys is not None}
+
+    def _why(self, site: Site, name: str, value: float, limit: float) -> str:
+        what = {"text": "general text", "facts": "other facts"}[name]
+        ways = "; or ".join([*self.ways_out, f"guard.{name}=null lets it pass"])
+        return (
+            f"stopped before writing {site.name!r} (layer {site.layer}): the update would change its outputs on {what} "
+            f"by {100 * value:.0f} %, the limit is {100 * limit:.0f} %; the model is as it was. {ways}"
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from zu_framework.engine.guard import Guard
 from zu_framework.engine.inputs import Documents, check_outputs, read_data, read_text
 from zu_framework.engine.processes import Processes, current, joined
 from zu_framework.engine.stage import Chosen, Stage, choose, missing, resolve_stages
+from zu_framework.engine.untouched import Untouched
 from zu_framework.errors import ConfigError
 from zu_framework.evaluation import Scorer
 from zu_framework.models import CheckpointInfo, LanguageModel
@@ -57,7 +58,8 @@ class Session:
         partial: The run folder while it is written; None where this process writes none.
         folder: What the run folder will be called.
         observers: Plugins that watch.
-        guard: Asked before every write.
+        guard: Asked before every write; passes everything until a model is there.
+        untouched: What components ask of the model before any write.
         model: Once it is loaded.
     """
 
@@ -80,7 +82,11 @@ class Session:
     folder: Path = Path()
     observers: Observers = field(default_factory=Observers)
     guard: Guard = field(default_factory=Guard)
+    untouched: Untouched = field(init=False)
     model: LanguageModel | None = None
+
+    def __post_init__(self) -> None:
+        self.untouched = Untouched(self.journal, lambda: self.documents)
 
     @property
     def lm(self) -> LanguageModel:
@@ -108,7 +114,9 @@ class Session:
         for chosen in (*shared, *staged, *self.metrics):
             chosen.load()
 
-    def scorer(self, lm: LanguageModel, reference: Scorer | None = None) -> Scorer:
+    def scorer(
+        self, lm: LanguageModel, reference: Scorer | None = None, untouched: Scorer | None = None
+    ) -> Scorer:
         """Return a scorer of a model as it is now, by the config's sizes."""
         return Scorer(
             lm,
@@ -116,6 +124,7 @@ class Session:
             max_tokens=self.config.evaluate.max_tokens,
             progress=self.progress,
             reference=reference,
+            untouched=untouched,
         )
 
     def reference(self) -> Scorer | None:
@@ -127,7 +136,7 @@ class Session:
         artifacts = self.partial and (
             self.partial / f"stage-{stage.number + 1}" if stage.number else self.partial
         )
-        return RunContext(
+        context = RunContext(
             seed=self.config.seed,
             batch_size=self.config.model.batch_size,
             needs=stage.needs,
@@ -137,7 +146,10 @@ class Session:
             retain=self.split.retain,
             artifacts=artifacts,
             remember=shared_results(self.journal) if self.config.output.share_targets else compute_anew,
+            sinks=self.untouched.sinks,
+            text_keys=self.untouched.text_keys,
         )
+        return replace(context, plan=partial(stage.bare_plan, context))
 
 
 def resolve(config: Config, plugins: Plugins, groups: Sequence[str] = tuple(COMPONENT_GROUPS)) -> Session:

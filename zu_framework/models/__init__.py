@@ -9,11 +9,13 @@ from zu_framework.models.lending import altered, lent
 from zu_framework.models.loading import CheckpointInfo, check_folder, load_tokenizer
 from zu_framework.models.readout import Readout, find_readout
 from zu_framework.models.replay import Replay, capture, entry_of, replay_bytes
+from zu_framework.models.sinks import TEXTS, Sink, Sinks, measure_sinks
 from zu_framework.models.steering import attention_projections, embeddings_of, replaced
 from zu_framework.models.tokens import Batch, Encoding, Row, answer_ids, batch, encode, encode_all, token_at
 from zu_framework.models.tracing import add_at, read_states, read_tokens, row_of, run_until, stream_inputs
 
 __all__ = [
+    "TEXTS",
     "Batch",
     "Chat",
     "CheckpointInfo",
@@ -23,6 +25,8 @@ __all__ = [
     "Replay",
     "Row",
     "Said",
+    "Sink",
+    "Sinks",
     "add_at",
     "altered",
     "answer_ids",
@@ -43,6 +47,7 @@ __all__ = [
     "lent",
     "load_tokenizer",
     "logits_at",
+    "measure_sinks",
     "read_states",
     "read_tokens",
     "replaced",

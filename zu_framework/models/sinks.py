@@ -86,6 +86,11 @@ class Sinks:
     first: bool = False
     tokens: frozenset[int] = frozenset()
 
+    @property
+    def any(self) -> bool:
+        """Whether some tokens are sinks."""
+        return self.first or bool(self.tokens)
+
     def writes(self, site: Site) -> bool:
         """Say whether a site writes a sink.
 
