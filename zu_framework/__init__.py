@@ -80,54 +80,31 @@ if TYPE_CHECKING:
         TargetStates,
         Update,
     )
+    from zu_framework.registry import plugins
     from zu_framework.store.checkpoints import apply, export_lora, revert
 
 __version__ = "0.1.0"
 
+# where each name lies that needs torch; packages are names too
 _LAZY = {
-    "linalg": "zu_framework.linalg",
-    "models": "zu_framework.models",
-    "apply": "zu_framework.store.checkpoints:apply",
-    "revert": "zu_framework.store.checkpoints:revert",
-    "export_lora": "zu_framework.store.checkpoints:export_lora",
-    "Edit": "zu_framework.engine.edit:Edit",
-    "check": "zu_framework.engine.check:check",
-    "evaluate": "zu_framework.engine.evaluate:evaluate",
-    "RunResult": "zu_framework.engine.run:RunResult",
-    "run": "zu_framework.engine.run:run",
-    "unlearn": "zu_framework.engine.run:unlearn",
-    "prepare": "zu_framework.engine.solving:prepare",
-    "solve": "zu_framework.engine.solving:solve",
-    "Scorer": "zu_framework.evaluation:Scorer",
-    "LanguageModel": "zu_framework.models:LanguageModel",
-    "AuditContext": "zu_framework.contracts:AuditContext",
-    "Collector": "zu_framework.contracts:Collector",
-    "Remembered": "zu_framework.contracts:Remembered",
-    "RunContext": "zu_framework.contracts:RunContext",
-    "RunObserver": "zu_framework.contracts:RunObserver",
-    "TargetBuilder": "zu_framework.contracts:TargetBuilder",
-    **{
-        name: f"zu_framework.problem:{name}"
-        for name in (
-            "Architecture",
-            "AuditFacts",
-            "Background",
-            "DataSplit",
-            "EditProblem",
-            "Measurement",
-            "Outcome",
-            "Probe",
-            "ReadPlan",
-            "ReadPrompt",
-            "Representations",
-            "Request",
-            "Score",
-            "Site",
-            "TargetStates",
-            "Update",
-        )
-    },
+    name: module
+    for module, names in {
+        "zu_framework.contracts": "AuditContext Collector Remembered RunContext RunObserver TargetBuilder",
+        "zu_framework.engine.check": "check",
+        "zu_framework.engine.edit": "Edit",
+        "zu_framework.engine.evaluate": "evaluate",
+        "zu_framework.engine.run": "RunResult run unlearn",
+        "zu_framework.engine.solving": "prepare solve",
+        "zu_framework.evaluation": "Scorer",
+        "zu_framework.models": "LanguageModel",
+        "zu_framework.problem": "Architecture AuditFacts Background DataSplit EditProblem Measurement Outcome Probe "
+        "ReadPlan ReadPrompt Representations Request Score Site TargetStates Update",
+        "zu_framework.registry": "plugins",
+        "zu_framework.store.checkpoints": "apply export_lora revert",
+    }.items()
+    for name in names.split()
 }
+_PACKAGES = ("linalg", "models")
 
 __all__ = [
     "Architecture",
@@ -194,6 +171,7 @@ __all__ = [
     "hookimpl",
     "linalg",
     "models",
+    "plugins",
     "prepare",
     "revert",
     "run",
@@ -204,12 +182,11 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import a public name that needs torch on its first use."""
+    if name in _PACKAGES:
+        return import_module(f"zu_framework.{name}")
     if name not in _LAZY:
         raise AttributeError(f"module 'zu_framework' has no attribute {name!r}")
-    module, _, attribute = _LAZY[name].partition(":")
-    loaded = import_module(module)
-    value = getattr(loaded, attribute) if attribute else loaded
-    globals()[name] = value
+    value = globals()[name] = getattr(import_module(_LAZY[name]), name)
     return value
 
 

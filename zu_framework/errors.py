@@ -12,6 +12,8 @@ from difflib import get_close_matches
 from enum import IntEnum
 from typing import ClassVar
 
+CLOSE = 0.55  # how alike a name must be, of 1, to be offered instead
+
 
 class ExitCode(IntEnum):
     """How a command ended; where several hold, the highest wins."""
@@ -105,12 +107,34 @@ def described(cause: BaseException) -> str:
     return f"{type(cause).__name__}: {said}".removesuffix(": ")
 
 
+def did_you_mean(name: str, known: Iterable[str], also: Iterable[str] = ()) -> str:
+    """Return the hint of a message about an unknown name. It stands here because config, data and registry share it.
+
+    Args:
+        name: What was given.
+        known: What would have been right.
+        also: Offered besides, however far from the name.
+
+    Returns:
+        "did you mean 'a' or 'b'? ", the closest first, at most three; "" where nothing is close.
+    """
+    close = [*get_close_matches(str(name), sorted(known), n=3, cutoff=CLOSE), *also][:3]
+    return f"did you mean {' or '.join(map(repr, close))}? " if close else ""
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str], listing: str) -> UnknownName:
-    """An `UnknownName` with close matches; `listing` says where all names can be seen."""
-    names = sorted(known)
-    close = get_close_matches(name, names, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(repr(c) for c in close)}? " if close else ""
-    return UnknownName(f"unknown {kind} {name!r}: {hint}{listing}")
+    """Return the error for a name that is not known.
+
+    Args:
+        kind: Of thing that was named.
+        name: What was given.
+        known: The names there are.
+        listing: Says where all names can be seen.
+
+    Returns:
+        An `UnknownName` with close matches.
+    """
+    return UnknownName(f"unknown {kind} {name!r}: {did_you_mean(name, known)}{listing}")
 
 
 @contextmanager

@@ -128,7 +128,7 @@ def zu_register_audits(register: Register[AuditSpec]) -> None:
 def zu_architecture(model_type: str, model: Any) -> Architecture | None:
     """Describe a model whose structure the core does not find by itself; None for models you do not know.
 
-    Fires once a model is wrapped, before the core's own search. The first plugin that answers wins; the answer is
+    Fires once a model is wrapped, before the core's own search. The first description that is not None is taken, and
     verified by the same probe as the core's own.
     """
 

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
+from enum import Enum
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
+
+from zu_framework.errors import PluginError, described
 
 # What a component may ask of the run. A problem's tensors: keys, bare_keys, retain_keys, sensitive. Moments of general
 # text at a site: key_moment, value_moment, mean_value. General text itself: documents. Of a metric: held-out texts, and
@@ -64,8 +67,8 @@ class Spec:
         summary: One line.
         options: A dataclass whose fields all have defaults; `{name: ..., <fields>}` is the component's config group.
         needs: What the run must provide; a set, or a function of the options.
-        remedies: Need -> what a user can do where it cannot be met, such as "set solver.retain_weight to 0"; and what to
-            change where the guard predicts "damage", or a site writes "sinks".
+        remedies: Need -> what a user can do where it cannot be met, such as "set solver.retain_weight to 0"; and what
+            to change where the guard predicts "damage", or a site writes "sinks".
     """
 
     name: str
@@ -86,22 +89,45 @@ class Spec:
 
         Returns:
             Names of `known_needs`.
+
+        Raises:
+            PluginError: The registration's function raises, or returns no set of names.
         """
-        return self.needs(options) if callable(self.needs) else self.needs
+        try:
+            needs = self.needs(options) if callable(self.needs) else self.needs
+        # a stranger's function may raise anything
+        except (Exception, SystemExit) as cause:
+            raise PluginError(f"{self.kind} {self.name!r}: its needs raise {described(cause)}") from cause
+        if not isinstance(needs, set | frozenset) or not all(isinstance(need, str) for need in needs):
+            raise PluginError(
+                f"{self.kind} {self.name!r}: its needs are a {type(needs).__name__}, expected a frozenset of names"
+            )
+        return frozenset(needs)
 
     def faults(self) -> Iterator[str]:
         """Yield what is wrong with this registration, a sentence each; the registry refuses it with the first."""
+        for text in ("name", "target", "summary"):
+            if not isinstance(getattr(self, text), str):
+                yield f"its {text} is a {type(getattr(self, text)).__name__}, expected text"
+                return
         if not self.name or ":" not in self.target:
             yield "a spec needs a name and a target 'module:attribute'"
         if not (isinstance(self.options, type) and is_dataclass(self.options)):
-            yield f"options must be a dataclass, got {self.options!r}"
+            yield "its options must be a dataclass"
             return
         try:
-            needs = self.needs_of(self.options())
-        except Exception as cause:  # a stranger's dataclass or function may raise anything
-            yield f"its options or needs cannot be evaluated at their defaults ({type(cause).__name__}: {cause})"
+            options = self.options()
+        # a stranger's dataclass may raise anything
+        except (Exception, SystemExit) as cause:
+            yield f"its options cannot be made from their defaults: {described(cause)}"
             return
-        yield from _unknown("needs", needs, self.known_needs)
+        for option in fields(options):
+            if not _plain(getattr(options, option.name)):
+                yield f"the default of its option {option.name!r} is nothing that YAML can hold"
+        try:
+            yield from _unknown("needs", self.needs_of(options), self.known_needs)
+        except PluginError as cause:
+            yield str(cause).partition(": ")[2]
         yield from _unknown("remedies for", frozenset(self.remedies), self.known_needs | TROUBLES)
 
 
@@ -354,8 +380,10 @@ class SectionSpec(Spec):
     def faults(self) -> Iterator[str]:
         """Yield what is wrong with this registration."""
         yield from super().faults()
+        if not isinstance(self.title, str):
+            yield f"its title is a {type(self.title).__name__}, expected text"
         if not isinstance(self.order, int):
-            yield f"order is a whole number, got {self.order!r}"
+            yield f"its order is a {type(self.order).__name__}, expected a whole number"
 
 
 @dataclass(frozen=True)
@@ -377,6 +405,15 @@ class Register(Protocol[SpecT_contra]):
 
     def __call__(self, spec: SpecT_contra) -> None:
         """Take one registration."""
+
+
+def _plain(value: Any) -> bool:
+    """Whether YAML and JSON can hold a value."""
+    if isinstance(value, Mapping):
+        return all(isinstance(key, str) and _plain(part) for key, part in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(_plain, value))
+    return value is None or isinstance(value, str | bool | int | float | Enum)
 
 
 def _unknown(what: str, given: frozenset[str], known: frozenset[str]) -> Iterator[str]:

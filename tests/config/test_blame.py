@@ -68,7 +68,7 @@ SHIPPED: dict[str, tuple[str, str]] = {
 
 @pytest.mark.parametrize("case", SHIPPED)
 def test_a_shipped_component_blames_the_line_of_its_option(tmp_path: Path, case: str) -> None:
-    from zu_framework.engine.stage import resolve
+    from zu_framework.engine.session import resolve
     from zu_framework.registry import installed_plugins
 
     text, option = SHIPPED[case]

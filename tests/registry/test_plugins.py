@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
-import textwrap
-from collections.abc import Callable
-from importlib.metadata import EntryPoint
+import types
+from importlib.metadata import Distribution, EntryPoint, PathDistribution
 from pathlib import Path
 
 import pytest
+import torch
 
-from zu_framework import ConfigError, PluginError, UnknownName
+import zu_framework as zu
+from tests.registry.conftest import Plugin
+from zu_framework import ConfigError, PluginError, SolverSpec, UnknownName
 from zu_framework.config import options_from
-from zu_framework.registry.manager import load_plugins
-
-Plugin = Callable[[str, str], EntryPoint]
+from zu_framework.registry import Registered, Registry, load_plugins
+from zu_framework.testing import Shape, edit_problem
 
 SOLVER = """
 from dataclasses import dataclass
@@ -29,19 +32,6 @@ class Options:
 def zu_register_solvers(register):
     register(SolverSpec("{name}", target="{target}", summary="a solver", options=Options))
 """
-
-
-@pytest.fixture
-def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plugin:
-    """Write a module and answer its entry point."""
-    monkeypatch.syspath_prepend(str(tmp_path))
-
-    def make(name: str, source: str) -> EntryPoint:
-        (tmp_path / f"{name}.py").write_text(textwrap.dedent(source))
-        monkeypatch.delitem(sys.modules, name, raising=False)  # another test's module of that name
-        return EntryPoint(name, name, "zu_framework")
-
-    return make
 
 
 def test_a_registered_solver_is_found_and_imported_only_when_used(plugin: Plugin) -> None:
@@ -58,6 +48,87 @@ def test_two_plugins_with_one_name_belong_to_neither(plugin: Plugin) -> None:
         found.registry.get("solver", "same")
     assert "offered by" in found.registry.collisions()[0]
     assert load_plugins(points, "zz_two").registry.get("solver", "same").plugin == "zz_one"
+
+
+@pytest.mark.parametrize("foreign", ["aa_theirs", "zz_theirs"])
+def test_where_a_foreign_plugin_takes_a_shipped_name_the_foreign_one_is_to_go(foreign: str) -> None:
+    registry = Registry()
+    registry.add(Registered(SolverSpec("memit", "a:b", ""), "zu_closed_form", "zu-framework", "1"))
+    registry.add(Registered(SolverSpec("memit", "a:b", ""), foreign, "theirs", "1"))
+    with pytest.raises(PluginError, match=rf"'zu_closed_form' and '{foreign}'; .*ZU_DISABLE={foreign}$"):
+        registry.get("solver", "memit")
+
+
+def test_a_name_that_one_plugin_offers_twice_says_so() -> None:
+    registry = Registry()
+    for _ in range(2):
+        registry.add(Registered(SolverSpec("mine", "a:b", ""), "zz_mine"))
+    with pytest.raises(PluginError, match="registered twice by 'zz_mine'"):
+        registry.get("solver", "mine")
+
+
+class Installed(EntryPoint):
+    """An entry point of a distribution."""
+
+    dist: Distribution | None
+
+    def __init__(self, name: str, value: str, dist: Distribution) -> None:
+        vars(self).update(name=name, value=value, group="zu_framework", dist=dist)
+
+
+def test_of_two_plugins_of_one_name_the_shipped_one_stays(plugin: Plugin, tmp_path: Path) -> None:
+    def distribution(name: str) -> Distribution:
+        about = tmp_path / f"{name}-1.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
+        return PathDistribution(about)
+
+    plugin("zz_theirs", SOLVER.format(name="theirs", target="a:b"))
+    plugin("zz_ours", SOLVER.format(name="ours", target="a:b"))
+    points = [
+        Installed("zu_same", "zz_theirs", distribution("theirs")),
+        Installed("zu_same", "zz_ours", distribution("zu_framework")),
+    ]
+    found = load_plugins(points, "")
+    assert found.registry.names("solver") == ["ours"]
+    assert "the one of theirs is left out" in found.registry.failures["zu_same"].error
+
+
+def test_a_module_of_a_notebook_is_a_plugin_beside_the_installed_ones() -> None:
+    notebook = types.ModuleType("zz_notebook")
+    source = SOLVER.format(name="noted", target="zz_notebook:solve") + "\n".join(
+        [
+            "",
+            "from zu_framework import Update",
+            "def solve(problem, options):",
+            "    return Update(dense=options.strength * problem.weight)",
+        ]
+    )
+    sys.modules["zz_notebook"] = notebook
+    try:
+        exec(source, vars(notebook))
+        plugins = zu.plugins(extra=[notebook])
+        problem = edit_problem(Shape())
+        update = zu.solve("noted", problem, plugins=plugins, strength=0.5)
+        assert torch.equal(update.delta(problem.weight), 0.5 * problem.weight)
+        assert "memit" in plugins.registry.names("solver")
+        assert zu.plugins() is not zu.plugins() and "noted" not in zu.plugins().registry.names("solver")
+    finally:
+        del sys.modules["zz_notebook"]
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("def zu_register_solvers(register): pass", "not marked with @hookimpl"),
+        ("from zu_framework import hookimpl\n@hookimpl\ndef zu_register_solvers(register): 1 / 0", "ZeroDivisionError"),
+    ],
+)  # fmt: skip
+def test_a_module_that_cannot_be_used_is_told_at_once(source: str, said: str) -> None:
+    notebook = types.ModuleType("zz_notebook")
+    exec(source, vars(notebook))
+    with pytest.raises(PluginError, match=f"plugin 'zz_notebook' cannot be used: .*{said}"):
+        zu.plugins(extra=[notebook])
 
 
 def test_the_order_of_plugins_decides_nothing(plugin: Plugin) -> None:
@@ -93,6 +164,21 @@ def test_the_order_of_plugins_decides_nothing(plugin: Plugin) -> None:
             "    register(SolverSpec('s', target='no_colon', summary=''))",
             "target 'module:attribute'",
         ),
+        ("raise SystemExit('gone')", "SystemExit: gone"),
+        ("import sys\nsys.exit(0)", "SystemExit: 0"),
+        (
+            "class Mute(Exception):\n    def __str__(self): raise RuntimeError('no words')\nraise Mute",
+            "Mute: its message raises RuntimeError",
+        ),
+        (
+            "from zu_framework import hookimpl\n@hookimpl\ndef zu_register_solvers(register): raise SystemExit(4)",
+            "SystemExit: 4",
+        ),
+        (
+            "from zu_framework import hookimpl, SolverSpec\n@hookimpl\ndef zu_register_solvers(register):\n"
+            "    register(SolverSpec('s', target='a:b', summary=3))",
+            "its summary is a int",
+        ),
     ],
 )
 def test_a_broken_plugin_disables_only_itself(plugin: Plugin, source: str, said: str) -> None:
@@ -104,6 +190,51 @@ def test_a_broken_plugin_disables_only_itself(plugin: Plugin, source: str, said:
     assert "Traceback" in failure.traceback
     with pytest.raises(UnknownName, match="plugin 'zz_broken' failed to load"):
         found.registry.get("solver", "anything")
+
+
+def test_ctrl_c_while_a_plugin_is_imported_is_the_users(plugin: Plugin) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        load_plugins([plugin("zz_slow", "raise KeyboardInterrupt")], "")
+
+
+def test_an_implementation_that_leaves_is_its_plugins_failure(plugin: Plugin) -> None:
+    point = plugin("zz_leaving", SOLVER.format(name="leaving", target="zz_gone:solve"))
+    plugin("zz_gone", "raise SystemExit(3)")
+    with pytest.raises(
+        PluginError, match=r"'leaving' of plugin 'zz_leaving' cannot be imported.*SystemExit: 3"
+    ):
+        load_plugins([point], "").registry.get("solver", "leaving").load()
+
+
+def test_what_a_plugin_prints_does_not_mix_with_an_answer(
+    plugin: Plugin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = (
+        "print('hello')\n"
+        + SOLVER.format(name="loud", target="zz_louder:solve")
+        + "    print('registered')\n"
+    )
+    plugin("zz_louder", "print('loaded')\ndef solve(problem, options): ...")
+    load_plugins([plugin("zz_loud", source)], "").registry.get("solver", "loud").load()
+    told = capsys.readouterr()
+    assert told.out == "" and told.err == "hello\nregistered\nloaded\n"
+
+
+def test_the_listing_stays_json_when_a_plugin_prints(tmp_path: Path) -> None:
+    """Installed as a stranger's plugin is, by the metadata that pip leaves."""
+    (tmp_path / "zz_loud.py").write_text("print('hello')\nraise SystemExit('and bye')")
+    about = tmp_path / "zz_loud-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: zz-loud\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[zu_framework]\nzz_loud = zz_loud\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "zu_framework", "plugins", "--json"],
+        capture_output=True, text=True, timeout=120, env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
+    listed = json.loads(done.stdout)
+    assert [failed["plugin"] for failed in listed["failed"]] == ["zz_loud"]
+    assert listed["failed"][0]["error"] == "SystemExit: and bye" and "hello" in done.stderr
+    assert {"zerounlearn", "memit"} <= {entry["name"] for entry in listed["components"]}
 
 
 def test_what_a_plugin_registered_before_it_broke_is_forgotten(plugin: Plugin) -> None:

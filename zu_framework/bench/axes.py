@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from zu_framework.config import Layer, at_origin, lay_over, parse_override
-from zu_framework.errors import ConfigError, unknown_name
+from zu_framework.errors import ConfigError, did_you_mean, unknown_name
 
 AXES = ("models", "datasets", "methods")
 OWN = (*AXES, "seeds", "forget", "bench", "executor")
@@ -86,8 +85,7 @@ def overridden_entries(axis: str, rest: str, entries: list[Entry], override: str
         return [entry for label in dict.fromkeys(value) for entry in entries if entry.label == label]
     named = [label for label in labels if rest.startswith(f"{label}.")]
     if not named:
-        close = get_close_matches(rest.partition(".")[0], labels, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
+        hint = did_you_mean(rest.partition(".")[0], labels)
         raise ConfigError(
             f"override {override!r}: {hint}write {axis}.LABEL.<key>=value with one of the labels {', '.join(labels)}"
         )

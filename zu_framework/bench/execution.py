@@ -122,7 +122,7 @@ def _job(cell: Planned) -> dict[str, Any]:
 
 
 def _note(cell: Planned, finished: Finished) -> str:
-    """Keep a failure beside the cells, or forget an earlier one; answers the error, "" where there is none."""
+    """Store a failure beside the cells, or remove an earlier one; return the error, "" where there is none."""
     answer = finished.answer
     if answer is None:
         said = {"error": finished.lost, "kind": "WorkerLost", "traceback": ""}

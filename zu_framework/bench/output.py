@@ -11,7 +11,7 @@ from zu_framework.bench.tables import latex, markdown, tables
 
 
 def write_outputs(result: BenchResult) -> list[Path]:
-    """results.csv (and .parquet), table.md, table.tex, report.html; answers what was written, the page last."""
+    """Write results.csv (and .parquet), table.md, table.tex and report.html; return their paths, the page last."""
     config = result.bench.config
     found = tables(result.cells, result.better, config)
     title = config.title or result.bench.name

@@ -114,7 +114,7 @@ def rows(cells: Sequence[CellResult]) -> list[dict[str, Any]]:
 
 
 def write_rows(folder: Path, table: Sequence[Mapping[str, Any]]) -> list[Path]:
-    """results.csv always, results.parquet where pandas and pyarrow are installed; answers what was written."""
+    """Write results.csv, and results.parquet where pandas and pyarrow are installed; return their paths."""
     written = [folder / "results.csv"]
     with written[0].open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(table[0]))

@@ -95,7 +95,7 @@ def blocks(cells: Sequence[CellResult]) -> dict[tuple[str, str, int | None], dic
 
 
 def metric_of(name: str) -> str:
-    """The metric behind a measurement: one that answers several names them `metric/key`."""
+    """Return the metric behind a measurement: one that measures several names them `metric/key`."""
     return name.partition("/")[0]
 
 

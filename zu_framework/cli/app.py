@@ -250,5 +250,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = STOPPED
     if code == STOPPED:
         typer.echo("stopped; the model and the run folder are as they were", err=True)
-    if code:  # a command answers None; typer answers an exit code where it met Ctrl-C or --version itself
+    if code:  # a command returns None; typer returns an exit code where it met Ctrl-C or --version itself
         sys.exit(code)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, fields
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from zu_framework.config.interpolation import MISSING, escaped
 from zu_framework.config.layers import at_origin
-from zu_framework.errors import ConfigError, PluginError
+from zu_framework.errors import ConfigError, PluginError, did_you_mean
 from zu_framework.specs import Spec
 
 LARGEST = 2**63 - 1  # what torch and C hold
@@ -107,8 +106,7 @@ def check_keys(
     for key in given:
         if key in names:
             continue
-        close = [*get_close_matches(str(key), names, n=1), *elsewhere.get(str(key), ())][:3]
-        hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
+        hint = did_you_mean(str(key), names, elsewhere.get(str(key), ()))
         listing = f"{owner} has: {', '.join(names)}" if names else f"{owner} has no options"
         at = at_origin(origins, f"{where}.{key}")
         raise ConfigError(f"{at}unknown key '{where}.{key}': {hint}{listing}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from zu_framework.config.overrides import overridden
 from zu_framework.config.slots import Slot, component_slots, core_slots, metric_slots
 from zu_framework.config.structured import LARGEST, check_keys, structured, typed_values
 from zu_framework.config.whole import Component, Config, StageConfig
-from zu_framework.errors import ConfigError, in_stage
+from zu_framework.errors import ConfigError, did_you_mean, in_stage
 from zu_framework.registry import Plugins, Registry, installed_plugins
 
 # in the order that a config is written out
@@ -103,8 +102,7 @@ def typed_config(name: str, layer: Layer, *, plugins: Plugins | None = None) -> 
 def _check_groups(layer: Layer, elsewhere: Mapping[str, list[str]]) -> None:
     for key in layer.tree:
         if key not in KNOWN:
-            close = get_close_matches(str(key), KNOWN, n=1) or elsewhere.get(str(key), [])[:3]
-            hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
+            hint = did_you_mean(str(key), KNOWN, elsewhere.get(str(key), ()))
             if "." in str(key):
                 group, _, rest = str(key).partition(".")
                 hint = f"in a file write {group}: {{{rest}: ...}}. "

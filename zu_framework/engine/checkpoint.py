@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -15,8 +13,7 @@ from zu_framework.engine.processes import local_device
 from zu_framework.errors import ConfigError, ModelError
 from zu_framework.evaluation import Scorer
 from zu_framework.models import Chat, CheckpointInfo, LanguageModel, check_folder, load_tokenizer
-from zu_framework.problem import Architecture
-from zu_framework.registry.manager import Plugins
+from zu_framework.registry import Plugins, architecture_finder
 from zu_framework.store.ledger import Ledger
 
 
@@ -76,18 +73,6 @@ def load_model(config: Config, plugins: Plugins) -> LanguageModel:
         system=settings.system,
         find_architecture=architecture_finder(plugins),
     )
-
-
-def architecture_finder(plugins: Plugins) -> Callable[[Any], Architecture | None]:
-    """Return a function that asks the plugins for a model's structure."""
-
-    def find(model: Any) -> Architecture | None:
-        found: Architecture | None = plugins.hook.zu_architecture(
-            model_type=model.config.model_type, model=model
-        )
-        return found
-
-    return find
 
 
 def device_of(config: Config) -> str:

@@ -28,11 +28,20 @@ from zu_framework.store.records import EDIT_FILE, save_edit, save_undo
 
 @dataclass
 class Edit:
-    """The answer of `zu.unlearn`. As a context manager it reverts when the block ends.
+    """An edit that is in a model.
 
-    report: per site what target builder, solver and writer measured, and seconds per phase. notes: what to know of how
-    the facts were read. The edits that the model carried before this one: ledger, those of a checkpoint; after them
-    earlier, those made in memory.
+    As a context manager it reverts when the block ends.
+
+    Args:
+        lm: The edited model.
+        requests: What was forgotten.
+        report: Per site what target builder, solver and writer measured, and seconds per phase.
+        about: What a run folder says of the edit: solver, seed, versions, digests.
+        writer: Holds the originals of the touched weights.
+        reverted: Whether it was taken back.
+        ledger: The edits that the checkpoint carried before this one.
+        earlier: The edits made in memory before this one, after those of the ledger.
+        notes: What to know of how the facts were read.
     """
 
     lm: LanguageModel
@@ -51,9 +60,12 @@ class Edit:
         return list(self.writer.edits.values())
 
     def revert(self) -> None:
-        """Put every touched weight back, bit for bit. A second call does nothing.
+        """Put every touched weight back, bit for bit.
 
-        Raises `RunFolderError`, the model untouched, where a weight is no longer what this edit wrote.
+        A second call does nothing.
+
+        Raises:
+            RunFolderError: A weight is no longer what this edit wrote; the model is untouched then.
         """
         if self.reverted:
             return
@@ -73,7 +85,18 @@ class Edit:
         return {name: torch.cat(keys, 1) for name, keys in held.items() if keys}
 
     def save(self, folder: str | Path, *, undo: bool = True) -> Path:
-        """Write edit.safetensors, ledger/ and, with `undo`, undo.safetensors: what `zu apply` and `zu revert` read."""
+        """Write what `zu apply` and `zu revert` read: edit.safetensors, ledger/ and undo.safetensors.
+
+        Args:
+            folder: Made where it is not there.
+            undo: Whether to write the original weights too.
+
+        Returns:
+            The folder.
+
+        Raises:
+            RunFolderError: The folder cannot be made.
+        """
         target = Path(folder)
         try:
             target.mkdir(parents=True, exist_ok=True)

@@ -90,6 +90,7 @@ def evaluate(
 
     Raises:
         ZuError: It says what to mend, before a weight is loaded where that can be known; no folder is left then.
+        DataError: The data hold nothing that any metric of the suite measures.
     """
     plugins = plugins or installed_plugins()
     config, notes = suite_config(model, suite, overrides, plugins)

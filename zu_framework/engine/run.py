@@ -16,7 +16,6 @@ from zu_framework.config import STAGE_GROUPS, Config, load_config
 from zu_framework.contracts import Progress, no_progress
 from zu_framework.data import split_from
 from zu_framework.data.facts import Given
-from zu_framework.engine.checkpoint import architecture_finder
 from zu_framework.engine.edit import Edit
 from zu_framework.engine.inputs import opened_text
 from zu_framework.engine.loop import locate, make_edit
@@ -26,7 +25,7 @@ from zu_framework.engine.saving import save_run
 from zu_framework.engine.session import Session, open_run, resolve
 from zu_framework.errors import ConfigError, ModelError
 from zu_framework.models import CheckpointInfo, LanguageModel
-from zu_framework.registry.manager import Plugins, installed_plugins
+from zu_framework.registry import Plugins, architecture_finder, installed_plugins
 from zu_framework.store.ledger import Ledger
 
 COMPLETION_TOKENS = 12

@@ -10,8 +10,7 @@ from typing import Any, get_type_hints
 
 from torch import Tensor
 
-from zu_framework.config import options_from
-from zu_framework.config.typed import structured
+from zu_framework.config import options_from, structured
 from zu_framework.contracts import RunContext
 from zu_framework.errors import ConfigError, SolverError
 from zu_framework.models import LanguageModel

@@ -131,7 +131,7 @@ class _Pass:
     def run(
         self, documents: Callable[[], Iterable[str]], cache: TensorCache, key: str, progress: Progress
     ) -> int:
-        """Read every document; answers the number of tokens. Sums are kept now and then: a killed pass resumes.
+        """Read every document and return the number of tokens. Sums are stored now and then: a killed pass resumes.
 
         Every process reads all text and runs its share of the batches, which are those of a single process.
         """

@@ -8,16 +8,24 @@ from zu_framework.registry.components import (
     failure,
     option_defaults,
 )
-from zu_framework.registry.manager import Plugins, installed_plugins, load_plugins
+from zu_framework.registry.manager import (
+    Plugins,
+    architecture_finder,
+    installed_plugins,
+    load_plugins,
+    plugins,
+)
 
 __all__ = [
     "Failure",
     "Plugins",
     "Registered",
     "Registry",
+    "architecture_finder",
     "collision",
     "failure",
     "installed_plugins",
     "load_plugins",
     "option_defaults",
+    "plugins",
 ]

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
 from collections.abc import Iterator, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field, fields
 from importlib import import_module
 from typing import Any
 
 from zu_framework.contracts import Prepare
-from zu_framework.errors import PluginError, unknown_name
+from zu_framework.errors import PluginError, described, unknown_name
+from zu_framework.registry.checking import contract_fault
 from zu_framework.specs import MetricSpec, SolverSpec, Spec
 
 LISTING = "`zu plugins` lists them all"
+SHIPPED = "zu-framework"  # the distribution whose names were there first
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A plugin that could not be used. error: one line; traceback: the whole story."""
+    """A plugin that could not be used.
+
+    Args:
+        plugin: Its name.
+        error: One line.
+        traceback: The whole story, where there is one.
+    """
 
     plugin: str
     error: str
@@ -26,63 +36,109 @@ class Failure:
 
 @dataclass(frozen=True)
 class Registered:
-    """A component and the plugin that offers it, with that plugin's distribution and version."""
+    """A component and the plugin that offers it.
+
+    Args:
+        spec: The registration.
+        plugin: The plugin's name.
+        distribution: What was installed; "" for a module that was handed over.
+        version: Of the distribution.
+    """
 
     spec: Spec
     plugin: str
     distribution: str = ""
     version: str = ""
 
+    @property
+    def shipped(self) -> bool:
+        """Whether it comes with the framework."""
+        return self.distribution.replace("_", "-").lower() == SHIPPED
+
     def load(self, target: str = "") -> Any:
-        """Import the implementation.
+        """Import the implementation, and hold it against its contract.
 
         Args:
             target: Another `"module:attribute"` of the registration, such as a locator's check.
 
+        Returns:
+            What the target names.
+
         Raises:
-            PluginError: It names plugin, target and cause.
+            PluginError: It cannot be imported, or breaks its contract; plugin, target and cause are named.
         """
-        return self._imported(target or self.spec.target)
-
-    def load_prepare(self) -> Prepare | None:
-        """Import what computes the solver's factor; None for a component without one. Raises as `load` does."""
-        declared = self.spec.prepare if isinstance(self.spec, SolverSpec) else None
-        found: Prepare | None = None if declared is None else self._imported(declared.target)
-        return found
-
-    def _imported(self, target: str) -> Any:
+        target = target or self.spec.target
         module, _, attribute = target.partition(":")
         try:
-            value: Any = import_module(module)
+            with redirect_stdout(sys.stderr):  # what a plugin prints must not mix with a command's answer
+                value: Any = import_module(module)
             for part in attribute.split("."):
                 value = getattr(value, part)
-        except Exception as cause:  # whatever a stranger's module raises on import is that plugin's failure
+        # whatever a stranger's module raises is that plugin's failure
+        except (Exception, SystemExit) as cause:
             raise PluginError(
-                f"{self.spec.kind} {self.spec.name!r} of plugin {self.plugin!r} cannot be imported from "
-                f"{target!r}: {type(cause).__name__}: {cause}; mend the plugin, or disable it with "
-                f"ZU_DISABLE={self.plugin}"
+                f"{self._name} cannot be imported from {target!r}: {described(cause)}; {self._way_out}"
             ) from cause
+        fault = contract_fault(self.spec, value, target)
+        if fault:
+            raise PluginError(f"{self._name} breaks its contract: {fault}; {self._way_out}")
         return value
+
+    def load_prepare(self) -> Prepare | None:
+        """Import what computes the solver's factor; None for a component without one.
+
+        Raises:
+            PluginError: As `load`.
+        """
+        declared = self.spec.prepare if isinstance(self.spec, SolverSpec) else None
+        found: Prepare | None = None if declared is None else self.load(declared.target)
+        return found
+
+    @property
+    def _name(self) -> str:
+        return f"{self.spec.kind} {self.spec.name!r} of plugin {self.plugin!r}"
+
+    @property
+    def _way_out(self) -> str:
+        return f"mend the plugin, or disable it with ZU_DISABLE={self.plugin}"
 
 
 @dataclass
 class Registry:
-    """All components. One namespace a kind; a name that two plugins offer belongs to neither."""
+    """All components, one namespace a kind; a name that two plugins offer belongs to neither.
+
+    Args:
+        components: By kind and name, all that offer it.
+        failures: Plugins that could not be used, by name.
+    """
 
     components: dict[str, dict[str, list[Registered]]] = field(default_factory=dict)
     failures: dict[str, Failure] = field(default_factory=dict)
 
     def add(self, registered: Registered) -> None:
-        """Take one registration. Raises `PluginError` where the spec itself is unusable."""
+        """Take one registration.
+
+        Args:
+            registered: With the plugin that offers it.
+
+        Raises:
+            PluginError: The spec is unusable; plugin and component are named.
+        """
         spec = registered.spec
         if not isinstance(spec, Spec):
-            raise PluginError(f"plugin {registered.plugin!r} registered {spec!r}, which is no spec")
+            raise PluginError(
+                f"plugin {registered.plugin!r} registered a {type(spec).__name__}, which is no spec"
+            )
         for fault in spec.faults():
             raise PluginError(f"plugin {registered.plugin!r}: {spec.kind} {spec.name!r}: {fault}")
         self.components.setdefault(spec.kind, {}).setdefault(spec.name, []).append(registered)
 
     def drop(self, plugin: str) -> None:
-        """Forget everything that a plugin registered (it failed half-way)."""
+        """Forget everything that a plugin registered.
+
+        Args:
+            plugin: Its name.
+        """
         for by_name in self.components.values():
             for name in list(by_name):
                 by_name[name] = [r for r in by_name[name] if r.plugin != plugin]
@@ -90,11 +146,30 @@ class Registry:
                     del by_name[name]
 
     def names(self, kind: str) -> list[str]:
-        """The names of a kind, sorted."""
+        """Return the names of a kind, sorted.
+
+        Args:
+            kind: As a spec has it.
+
+        Returns:
+            Names; none for a kind that nobody offers.
+        """
         return sorted(self.components.get(kind, {}))
 
     def get(self, kind: str, name: str) -> Registered:
-        """The component of that name. Raises `UnknownName`, or `PluginError` on a collision."""
+        """Return the component of a name.
+
+        Args:
+            kind: As a spec has it.
+            name: Of the component.
+
+        Returns:
+            The one that offers it.
+
+        Raises:
+            UnknownName: Nobody offers it; close names, and plugins that failed to load, are named.
+            PluginError: Several plugins offer it.
+        """
         offers = self.components.get(kind, {}).get(name, [])
         if len(offers) == 1:
             return offers[0]
@@ -115,7 +190,7 @@ class Registry:
         return frozenset().union(*(spec.fields for spec in specs if isinstance(spec, MetricSpec)))
 
     def collisions(self) -> list[str]:
-        """One message for each name that several plugins offer."""
+        """Return a message for each name that several plugins offer."""
         return [
             collision(kind, name, offers)
             for kind, by_name in sorted(self.components.items())
@@ -130,20 +205,47 @@ class Registry:
 
 
 def collision(kind: str, name: str, offers: list[Registered]) -> str:
-    """What to say of a name that several plugins offer."""
-    plugins = sorted(r.plugin for r in offers)
+    """Return what to say of a name that several plugins offer.
+
+    Args:
+        kind: As a spec has it.
+        name: Of the component.
+        offers: All that offer it.
+
+    Returns:
+        A sentence with the plugins to disable: all but the one that ships with the framework, or else but one.
+    """
+    ordered = sorted(offers, key=lambda r: (not r.shipped, r.plugin))
+    plugins = " and ".join(repr(r.plugin) for r in ordered)
+    others = ",".join(dict.fromkeys(r.plugin for r in ordered[1:]))
+    if len({r.plugin for r in offers}) == 1:
+        return f"{kind} {name!r} is registered twice by {ordered[0].plugin!r}: it keeps one of them"
     return (
-        f"{kind} {name!r} is offered by {' and '.join(repr(p) for p in plugins)}; "
-        f"disable all but one, for example with ZU_DISABLE={','.join(plugins[1:])}"
+        f"{kind} {name!r} is offered by {plugins}; disable all but one, for example with ZU_DISABLE={others}"
     )
 
 
 def failure(plugin: str, cause: BaseException) -> Failure:
-    """The record of an exception that a plugin raised."""
-    return Failure(plugin, f"{type(cause).__name__}: {cause}", "".join(traceback.format_exception(cause)))
+    """Return the record of an exception that a plugin raised.
+
+    Args:
+        plugin: Its name.
+        cause: What it raised.
+
+    Returns:
+        The exception on one line, and its traceback.
+    """
+    return Failure(plugin, described(cause), "".join(traceback.format_exception(cause)))
 
 
 def option_defaults(options: type[Any]) -> Mapping[str, Any]:
-    """Name and default of each option, in order."""
+    """Return the name and default of each option, in order.
+
+    Args:
+        options: An options dataclass.
+
+    Returns:
+        Defaults by name.
+    """
     instance = options()
     return {f.name: getattr(instance, f.name) for f in fields(options)}

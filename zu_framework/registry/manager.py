@@ -3,70 +3,175 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 from zu_framework import hookspecs
-from zu_framework.errors import PluginError, unknown_name
-from zu_framework.registry.components import Failure, Registered, Registry, failure
+from zu_framework.errors import PluginError, described, unknown_name
+from zu_framework.registry.components import SHIPPED, Failure, Registered, Registry, failure
 from zu_framework.specs import Spec
+
+if TYPE_CHECKING:
+    from zu_framework.problem import Architecture
 
 DISABLE = "ZU_DISABLE"
 
 
 @dataclass(frozen=True)
 class Plugins:
-    """A plugin manager with its registry of components."""
+    """A plugin manager with its registry of components.
+
+    Args:
+        manager: Knows who implements which hook.
+        registry: Knows who offers which component.
+    """
 
     manager: pluggy.PluginManager
     registry: Registry
 
     @property
     def hook(self) -> Any:
-        """Call observers and the architecture hook: `plugins.hook.zu_run_finished(result=...)`."""
+        """Every hook, called for all plugins at once: `plugins.hook.zu_run_finished(result=...)`."""
         return self.manager.hook
 
+    def callers(self, hook: str) -> Iterator[tuple[str, Callable[..., Any]]]:
+        """Yield who implements a hook, each to be called alone, so that one that raises can be told from the others.
 
-def load_plugins(found: Iterable[EntryPoint] | None = None, disabled: str | None = None) -> Plugins:
-    """A fresh manager over the installed plugins (entry points of group `zu_framework`), or over those given.
+        Args:
+            hook: Its name.
 
-    disabled: comma-separated plugin names, by default the environment variable ZU_DISABLE.
+        Yields:
+            The plugin's name, and a function that calls its implementation with the hook's arguments by name.
+        """
+        every = self.manager.get_plugins()
+        for implementation in reversed(getattr(self.manager.hook, hook).get_hookimpls()):
+            others = [other for other in every if other is not implementation.plugin]
+            yield implementation.plugin_name, self.manager.subset_hook_caller(hook, remove_plugins=others)
+
+    def disable(self, plugin: str, cause: BaseException) -> None:
+        """Take a plugin out that failed, and note why.
+
+        Args:
+            plugin: Its name.
+            cause: What it raised.
+        """
+        self.registry.drop(plugin)
+        if self.manager.has_plugin(plugin):
+            self.manager.unregister(name=plugin)
+        self.registry.failures[plugin] = failure(plugin, cause)
+
+
+def load_plugins(
+    found: Iterable[EntryPoint] | None = None, disabled: str | None = None, extra: Iterable[Any] = ()
+) -> Plugins:
+    """Make a fresh manager over plugins.
+
+    Args:
+        found: Entry points; those of group `zu_framework` that are installed where it is None.
+        disabled: Comma-separated plugin names; the environment variable ZU_DISABLE where it is None.
+        extra: Modules, or other objects with hook functions, that are plugins besides.
+
+    Returns:
+        All plugins that could be loaded; the others stand in `registry.failures`.
+
+    Raises:
+        UnknownName: `disabled` names no plugin.
+        PluginError: One of `extra` cannot be used.
     """
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
-    registry = Registry()
-    points = sorted(
-        entry_points(group=hookspecs.ENTRY_POINTS) if found is None else found, key=lambda p: p.name
-    )
-    skip = _disabled(disabled, [p.name for p in points])
+    plugins = Plugins(manager, Registry())
+    installed = entry_points(group=hookspecs.ENTRY_POINTS) if found is None else found
+    points = sorted(installed, key=lambda point: (point.name, not _shipped(point)))
+    skip = _disabled(disabled, [point.name for point in points])
     for point in points:
         if point.name in skip:
             continue
         if manager.has_plugin(point.name):
-            registry.failures[point.name] = Failure(
-                point.name, "two distributions install a plugin of this name"
-            )
+            plugins.registry.failures[point.name] = Failure(point.name, _twice(point))
             continue
         try:
-            _load(manager, registry, point)
-        # fault isolation: whatever one plugin raises is recorded, the others go on
+            with redirect_stdout(sys.stderr):  # what a plugin prints must not mix with a command's answer
+                _load(plugins, point.name, point.load(), point)
+        # whatever one plugin does, the others go on
+        except (Exception, SystemExit) as cause:
+            plugins.disable(point.name, cause)
+    for given in extra:
+        name = str(getattr(given, "__name__", type(given).__name__))
+        try:
+            _load(plugins, name, given, None)
         except Exception as cause:
-            registry.drop(point.name)
-            if manager.has_plugin(point.name):
-                manager.unregister(name=point.name)
-            registry.failures[point.name] = failure(point.name, cause)
-    return Plugins(manager, registry)
+            plugins.registry.drop(name)
+            raise PluginError(f"plugin {name!r} cannot be used: {described(cause)}") from cause
+    return plugins
+
+
+def plugins(extra: Iterable[Any] = ()) -> Plugins:
+    """Make a fresh manager over the installed plugins and modules of your own: `zu.plugins(extra=[module])`.
+
+    Args:
+        extra: Modules with hook functions, such as one of a notebook; `sys.modules["__main__"]` is the notebook itself.
+
+    Returns:
+        What `zu.run`, `zu.unlearn` and `zu.solve` take as `plugins`.
+
+    Raises:
+        UnknownName: ZU_DISABLE names no plugin.
+        PluginError: A module cannot be used.
+    """
+    return load_plugins(extra=extra)
 
 
 @cache
 def installed_plugins() -> Plugins:
-    """The plugins of this process, loaded once."""
+    """Return the plugins of this process, loaded once."""
     return load_plugins()
+
+
+def architecture_finder(plugins: Plugins) -> Callable[[Any], Architecture | None]:
+    """Return what asks the plugins to describe a model; it is the core's one caller of `zu_architecture`.
+
+    A plugin that raises, or returns something else, is taken out with a warning, and the next one is asked.
+
+    Args:
+        plugins: Whose hooks are called.
+
+    Returns:
+        A function from a transformers model to the first description, or None where no plugin knows the model.
+    """
+
+    def find(model: Any) -> Architecture | None:
+        from zu_framework.problem import Architecture
+
+        for name, call in list(plugins.callers("zu_architecture")):
+            try:
+                with redirect_stdout(sys.stderr):
+                    found = call(model_type=model.config.model_type, model=model)
+                if found is not None and not isinstance(found, Architecture):
+                    raise PluginError(
+                        f"zu_architecture returned a {type(found).__name__}, expected an Architecture or None"
+                    )
+            # whatever one plugin does, the others go on
+            except (Exception, SystemExit) as cause:
+                plugins.disable(name, cause)
+                warnings.warn(
+                    f"plugin {name!r} failed in zu_architecture and is disabled: {described(cause)}",
+                    stacklevel=2,
+                )
+                continue
+            if found is not None:
+                return found
+        return None
+
+    return find
 
 
 def _disabled(names: str | None, known: list[str]) -> set[str]:
@@ -77,26 +182,34 @@ def _disabled(names: str | None, known: list[str]) -> set[str]:
     return wanted
 
 
-def _load(manager: pluggy.PluginManager, registry: Registry, point: EntryPoint) -> None:
-    plugin = point.load()
+def _shipped(point: EntryPoint) -> bool:
+    return point.dist is not None and point.dist.name.replace("_", "-").lower() == SHIPPED
+
+
+def _twice(point: EntryPoint) -> str:
+    source = f" (the one of {point.dist.name} is left out)" if point.dist is not None else ""
+    return f"two distributions install a plugin of this name{source}"
+
+
+def _load(plugins: Plugins, name: str, plugin: Any, point: EntryPoint | None) -> None:
+    """Register a plugin, and let it offer its components."""
+    manager, source = plugins.manager, None if point is None else point.dist
     unmarked = [
-        name
-        for name, value in vars(plugin).items()
-        if name.startswith("zu_register_")
+        hook
+        for hook, value in vars(plugin).items()
+        if hook.startswith("zu_register_")
         and callable(value)
         and not hasattr(value, f"{hookspecs.PROJECT}_impl")
     ]
     if unmarked:
-        raise PluginError(
-            f"{point.value}: {unmarked[0]} is not marked with @hookimpl, so it would never be called"
-        )
-    manager.register(plugin, name=point.name)
+        where = name if point is None else point.value
+        raise PluginError(f"{where}: {unmarked[0]} is not marked with @hookimpl, so it would never be called")
+    manager.register(plugin, name=name)
     manager.check_pending()  # a misspelt hook: pluggy names it
-    source = point.dist
 
     def register(spec: Spec) -> None:
-        registry.add(
-            Registered(spec, point.name, source.name if source else "", source.version if source else "")
+        plugins.registry.add(
+            Registered(spec, name, source.name if source else "", source.version if source else "")
         )
 
     others = [other for other in manager.get_plugins() if other is not plugin]

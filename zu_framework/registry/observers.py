@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,10 +58,8 @@ class Observers:
         for plugin, observer in self._watching:
             try:
                 observer.saved(folder, final)
-            except (
-                Exception,
-                SystemExit,
-            ) as cause:  # as below; what is saved is a part of the run, and counted as one
+            # as below; what is saved is a part of the run, and counted as one
+            except (Exception, SystemExit) as cause:
                 failed[plugin] = described(cause)
                 self._record("part failed", part=plugin, error=failed[plugin])
         return failed
@@ -76,24 +74,16 @@ class Observers:
         for plugin, call in self._hooks("zu_run_finished"):
             self._shut_in(plugin, "zu_run_finished", call, result=result)
 
-    def _hooks(self, name: str) -> Iterator[tuple[str, Callable[..., Any]]]:
-        """Yield each plugin that implements a hook, and a caller of its implementation alone."""
-        if self._plugins is None:
-            return
-        manager = self._plugins.manager
-        everyone = manager.get_plugins()
-        for implementation in getattr(manager.hook, name).get_hookimpls():
-            others = [plugin for plugin in everyone if plugin is not implementation.plugin]
-            yield implementation.plugin_name, manager.subset_hook_caller(name, remove_plugins=others)
+    def _hooks(self, name: str) -> Iterable[tuple[str, Callable[..., Any]]]:
+        """Each plugin that implements a hook, and a caller of its implementation alone."""
+        return () if self._plugins is None else self._plugins.callers(name)
 
     def _shut_in(self, plugin: str, moment: str, call: Callable[..., Any], *given: Any, **named: Any) -> Any:
         """Return what the observer returns; None where it raises, which is then noted once."""
         try:
             return call(*given, **named)
-        except (
-            Exception,
-            SystemExit,
-        ) as cause:  # a stranger's observer may raise anything: the run outlives it
+        # a stranger's observer may raise anything: the run outlives it
+        except (Exception, SystemExit) as cause:
             error = described(cause)
             if (plugin, moment) not in self._failed:
                 self._failed.add((plugin, moment))

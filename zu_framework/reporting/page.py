@@ -45,10 +45,21 @@ def page(
     summary: Markup | str = "",
     footer: str = "",
 ) -> str:
-    """A whole page. kicker: the small line above the title; lead: the sentence under it; summary: comes before all.
+    """Build a whole page.
 
     Tables with class `sortable` sort by a click on their header; `data-filters="ID"` on a form narrows the table of
     that id (templates/parts.html has macros for both).
+
+    Args:
+        title: Of the page.
+        sections: In their order.
+        kicker: The small line above the title.
+        lead: The sentence under it.
+        summary: Comes before the sections.
+        footer: The last line.
+
+    Returns:
+        HTML that loads nothing. Plain strings are escaped.
     """
     script = _shipped("page.js")
     return (
@@ -69,9 +80,17 @@ def page(
 
 
 def fill(template: str, package: str = SHELL, **context: Any) -> Markup:
-    """Fill a template of a package's `templates` folder; all of the context is escaped but what is `Markup`.
+    """Fill a template of a package's `templates` folder.
 
     The template may import the shell's macros: `{% import "parts.html" as parts %}`.
+
+    Args:
+        template: Its file name.
+        package: Whose folder it is in.
+        context: By name; all of it is escaped but what is `Markup`.
+
+    Returns:
+        The HTML.
     """
     return Markup(environment(package).get_template(template).render(**context))
 

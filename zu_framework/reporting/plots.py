@@ -74,7 +74,18 @@ STYLE: Any = {  # matplotlib's own types name every key of every version
 
 @contextmanager
 def panel(title: str = "", width: float = WIDTH, height: float = HEIGHT) -> Iterator[tuple[Figure, Axes]]:
-    """Yield a figure with one axes; draw inside the block, and call `inline_svg` or `savefig` there too."""
+    """Open a figure with one axes, in the page's style.
+
+    Draw inside the block, and call `inline_svg` or `savefig` there too.
+
+    Args:
+        title: Above the axes.
+        width: In inches.
+        height: In inches.
+
+    Yields:
+        The figure and its axes.
+    """
     from cycler import cycler  # here, not above: runs without a page need not wait for matplotlib
     from matplotlib import rc_context
     from matplotlib.figure import Figure
@@ -88,7 +99,16 @@ def panel(title: str = "", width: float = WIDTH, height: float = HEIGHT) -> Iter
 
 
 def inline_svg(figure: Figure, name: str, described: str) -> Markup:
-    """The figure as an inline SVG. name: unique on the page; described: what it shows, for those who cannot see it."""
+    """Turn a figure into an inline SVG in the page's colours.
+
+    Args:
+        figure: Of `panel`.
+        name: Unique on the page.
+        described: What it shows, for those who cannot see it.
+
+    Returns:
+        The SVG element.
+    """
     written = StringIO()
     figure.savefig(
         written, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}

@@ -37,7 +37,11 @@ class SubjectLast(Collector):
         self.context = context
 
     def read_end(self, request: Request) -> int:
-        """Return the character before which a request's prompt is read. Raises `DataError` without a subject."""
+        """Return the character before which a request's prompt is read.
+
+        Raises:
+            DataError: The request has no subject.
+        """
         if request.subject_end is None:
             raise DataError(
                 f"{request.source or request.prompt!r}: no subject, which collector 'subject-last' reads; "

@@ -17,7 +17,10 @@ def likelihood(log_probability: Tensor, tokens: Tensor) -> Tensor:
 
 
 def ascent(log_probability: Tensor, tokens: Tensor) -> Tensor:
-    """mean(log pi / |y|): gradient ascent on the answers (Jang et al. 2023, arXiv 2210.01504). No lower bound."""
+    """mean(log pi / |y|): gradient ascent on the answers (Jang et al. 2023, arXiv 2210.01504).
+
+    It has no lower bound.
+    """
     return (log_probability / tokens).mean()
 
 

@@ -72,7 +72,10 @@ class NeutralTrainOptions(TrainOptions):
 
 @dataclass
 class AscentOptions(TrainOptions):
-    """Gradient ascent. It has no floor: `stop_below`, `steps` and `clip` are what end it."""
+    """Gradient ascent.
+
+    It has no floor: `stop_below`, `steps` and `clip` are what end it.
+    """
 
 
 @dataclass

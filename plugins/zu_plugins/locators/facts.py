@@ -39,7 +39,10 @@ class Fact:
         return range(self.subject[0], len(self.row.ids))
 
     def class_of(self, position: int) -> int:
-        """Index into `CLASSES`. Each token is in one class: a subject of one token is its last, and wins the end."""
+        """Return the index of a token's class in `CLASSES`.
+
+        Each token is in one class: a subject of one token is its last, and wins over the prompt's end.
+        """
         start, stop = self.subject
         last = len(self.row.ids) - 1
         if position < stop:

@@ -18,7 +18,10 @@ NUMBERS = 12  # layers up to which each cell shows its number
 
 
 def draw(curves: Curves, picked: Sequence[int], path: Path) -> None:
-    """Write the heat map as PNG. Cells are effects in percentage points; nothing was tried where a cell is hatched."""
+    """Write the heat map as PNG.
+
+    Cells are effects in percentage points; nothing was tried where a cell is hatched.
+    """
     shown = {kind: 100 * values.T for kind, values in curves.mean.items()}  # (classes, layers)
     tried = torch.cat([values[~values.isnan()] for values in shown.values()])
     low, high = min(0.0, float(tried.min())), max(float(tried.max()), 1e-9)

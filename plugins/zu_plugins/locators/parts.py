@@ -17,7 +17,10 @@ ROME_WINDOW, ROME_LAYERS = 10, 48  # arXiv 2202.05262: 10 of GPT-2 XL's 48 layer
 
 @dataclass(frozen=True)
 class Parts:
-    """Modules by kind and layer. MLPs are there where a layer offers a site (none of routed experts)."""
+    """Modules by kind and layer.
+
+    MLPs are there where a layer offers a site (none of routed experts).
+    """
 
     by_kind: Mapping[str, Mapping[int, str]]
     layers: int
@@ -28,7 +31,7 @@ class Parts:
         return [module for by_layer in self.by_kind.values() for module in by_layer.values()]
 
     def places(self) -> Iterator[tuple[str, int]]:
-        """Each kind at each layer that has it, shallow layers first: what one batch restores then lies close."""
+        """Each kind at each layer that has it, shallow layers first: what one batch restores is then close together."""
         for layer in range(self.layers):
             for kind, by_layer in self.by_kind.items():
                 if layer in by_layer:
@@ -40,7 +43,11 @@ class Parts:
 
 
 def parts_of(lm: LanguageModel) -> Parts:
-    """The parts of a model, found by structure. Raises `ModelError` where no layer offers a site."""
+    """Find the parts of a model by structure.
+
+    Raises:
+        ModelError: No layer offers a site.
+    """
     projections = lm.architecture.projections
     if not projections:
         lm.site(0)  # says why

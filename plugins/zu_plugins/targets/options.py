@@ -10,7 +10,10 @@ from zu_framework.options import not_negative, one_of, positive
 
 @dataclass
 class NeutralOptions:
-    """The optimisation of a target state. Defaults: the published implementation's hyperparameters."""
+    """The optimisation of a target state.
+
+    Defaults are the published implementation's hyperparameters.
+    """
 
     text: str | None = field(
         default=None, metadata={"help": "what the model should say instead; default: the tokenizer's EOS"}
