@@ -79,6 +79,7 @@ if TYPE_CHECKING:
         Site,
         TargetStates,
         Update,
+        other_facts,
     )
     from zu_framework.registry import plugins
     from zu_framework.store.checkpoints import apply, export_lora, revert
@@ -98,7 +99,7 @@ _LAZY = {
         "zu_framework.evaluation": "Scorer",
         "zu_framework.models": "LanguageModel",
         "zu_framework.problem": "Architecture AuditFacts Background DataSplit EditProblem Measurement Outcome Probe "
-        "ReadPlan ReadPrompt Representations Request Score Site TargetStates Update",
+        "ReadPlan ReadPrompt Representations Request Score Site TargetStates Update other_facts",
         "zu_framework.registry": "plugins",
         "zu_framework.store.checkpoints": "apply export_lora revert",
     }.items()
@@ -171,6 +172,7 @@ __all__ = [
     "hookimpl",
     "linalg",
     "models",
+    "other_facts",
     "plugins",
     "prepare",
     "revert",

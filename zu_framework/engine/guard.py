@@ -12,7 +12,7 @@ from torch import Tensor
 from zu_framework.config import GuardConfig
 from zu_framework.errors import GuardError
 from zu_framework.linalg import change_on_keys, change_on_text
-from zu_framework.models import LanguageModel, read_states
+from zu_framework.models import LanguageModel, is_linear, read_states
 from zu_framework.problem import Background, ReadPlan, Site, Update
 
 
@@ -37,9 +37,15 @@ class Guard:
     batch_size: int = 32
     _keys: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
+    def sees(self, site: Site) -> bool:
+        """Return whether a site can be looked at: the weight of a linear map inside the model."""
+        if self.lm is None or site.parameter != "weight" or site.module == self.lm.architecture.head:
+            return False
+        return is_linear(self.lm.model.get_submodule(site.module))
+
     def read(self, sites: Sequence[Site]) -> None:
         """Read the keys of other facts at sites in one pass, for updates that are all known before the first write."""
-        self._keys = self._read(sites)
+        self._keys = self._read([site for site in sites if self.sees(site)])
 
     def check(self, site: Site, update: Update, background: Background) -> dict[str, Any]:
         """Predict the damage of an update before it is written.
@@ -56,7 +62,7 @@ class Guard:
         Raises:
             GuardError: One is above its limit: nothing is written, and what was written before is taken back.
         """
-        if self.lm is None:
+        if self.lm is None or not self.sees(site):
             return {}
         weight = self.lm.weight(site)
         predicted: dict[str, Any] = {}
@@ -68,9 +74,9 @@ class Guard:
             if share is not None:
                 predicted["text"] = share
         if self.limits.facts is not None:
-            keys = self._keys[site.module] if site.module in self._keys else self._read([site])[site.module]
-            ratios = change_on_keys(weight, update, keys)
-            if ratios:
+            read = self._keys if site.module in self._keys else self._read([site])
+            if site.module in read:
+                ratios = change_on_keys(weight, update, read[site.module])
                 predicted["facts"] = fsum(ratios) / len(ratios)
         for name, value in predicted.items():
             limit = getattr(self.limits, name)
@@ -79,7 +85,7 @@ class Guard:
         return predicted
 
     def _read(self, sites: Sequence[Site]) -> dict[str, Tensor]:
-        if self.others is None or self.lm is None:
+        if self.others is None or not self.others.prompts or self.lm is None or not sites:
             return {}
         prompts = [row[0] for row in self.others.prompts]
         read = read_states(self.lm, [site.module for site in sites], prompts, self.batch_size, outputs=False)

@@ -11,6 +11,7 @@ from typing import Any
 
 from zu_framework.config import Config
 from zu_framework.engine.edit import Edit
+from zu_framework.engine.verdict import Verdict
 from zu_framework.errors import ExitCode
 from zu_framework.problem import Measurement
 
@@ -39,6 +40,7 @@ class RunResult:
         seconds: Of each phase.
         cost: What measuring took, by side: probes, tokens, seconds.
         notes: What a user should know, a sentence each.
+        verdict: What it all comes to; None where nothing was measured.
         failed_parts: Why an optional part (`model`, `adapter`, `sites`, a plugin's own) could not be saved.
     """
 
@@ -52,10 +54,13 @@ class RunResult:
     cost: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
     failed_parts: Mapping[str, str] = field(default_factory=dict)
+    verdict: Verdict | None = None
 
     @property
     def exit_code(self) -> ExitCode:
-        """What `zu run` exits with: 1 where an optional part could not be saved, else 0."""
+        """What `zu run` exits with: 3 where the model is damaged, 1 where an optional part is not saved, else 0."""
+        if self.verdict is not None and self.verdict.damaged:
+            return ExitCode.DAMAGED
         return ExitCode.PART_FAILED if self.failed_parts else ExitCode.DONE
 
 
@@ -63,6 +68,7 @@ def metrics_json(result: RunResult) -> dict[str, Any]:
     """Return before and after, each metric with numerator, denominator and grain; and what the edit reported."""
     report: dict[str, Any] = finite(result.edit.report)
     return {
+        "verdict": None if result.verdict is None else result.verdict.plain(),
         "before": plain_measurements(result.before),
         "after": plain_measurements(result.after),
         "cost": dict(result.cost),

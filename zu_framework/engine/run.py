@@ -19,10 +19,11 @@ from zu_framework.data.facts import Given
 from zu_framework.engine.edit import Edit
 from zu_framework.engine.inputs import opened_text
 from zu_framework.engine.loop import locate, make_edit
-from zu_framework.engine.measuring import Measured, measured_side
+from zu_framework.engine.measuring import Measured, judged, measured_side
 from zu_framework.engine.results import Completion, RunResult
 from zu_framework.engine.saving import save_run
 from zu_framework.engine.session import Session, open_run, resolve
+from zu_framework.engine.verdict import Verdict
 from zu_framework.errors import ConfigError, ModelError
 from zu_framework.models import CheckpointInfo, LanguageModel
 from zu_framework.registry import Plugins, architecture_finder, installed_plugins
@@ -62,13 +63,19 @@ def run(
         reference = session.reference()
         before = measured_side(session, reference)
         edit = make_edit(session, session.split.forget)
-        after = measured_side(session, reference, edit)
-        result = save_run(session, _result(session, edit, before, after))
+        after = measured_side(session, reference, edit, before.scorer)
+        verdict = judged(session, before, after)
+        if verdict is not None and verdict.damaged and session.config.guard.on_fail == "revert":
+            edit.revert()
+            verdict = replace(verdict, reverted=True)
+        result = save_run(session, _result(session, edit, before, after, verdict))
     session.observers.finished(result)
     return replace(result, notes=tuple(dict.fromkeys((*result.notes, *session.observers.notes))))
 
 
-def _result(session: Session, edit: Edit, before: Measured, after: Measured) -> RunResult:
+def _result(
+    session: Session, edit: Edit, before: Measured, after: Measured, verdict: Verdict | None
+) -> RunResult:
     said = zip(session.split.forget, before.completions, after.completions, strict=False)
     return RunResult(
         session.folder,
@@ -78,6 +85,7 @@ def _result(session: Session, edit: Edit, before: Measured, after: Measured) -> 
         after.values,
         [Completion(request.prompt, request.answer, old, new) for request, old, new in said],
         cost={"before": before.cost, "after": after.cost} if before.cost else {},
+        verdict=verdict,
         notes=session.split.notes,
     )
 

@@ -21,7 +21,7 @@ from zu_framework.engine.stage import Chosen, Stage, choose, missing, resolve_st
 from zu_framework.engine.untouched import Untouched
 from zu_framework.errors import ConfigError
 from zu_framework.evaluation import Scorer
-from zu_framework.models import CheckpointInfo, LanguageModel
+from zu_framework.models import CheckpointInfo, LanguageModel, Sinks
 from zu_framework.problem import Background, DataSplit
 from zu_framework.registry.manager import Plugins, installed_plugins
 from zu_framework.registry.observers import Observers
@@ -113,6 +113,11 @@ class Session:
         staged = [chosen for stage in self.stages for chosen in stage.chosen.values()]
         for chosen in (*shared, *staged, *self.metrics):
             chosen.load()
+
+    def sinks_left_out(self) -> Sinks | None:
+        """Return the tokens that take no part in the moments of general text; None where all do."""
+        background = self.config.components.get("background")
+        return None if background is None or background.sinks == "keep" else self.untouched.sinks(self.lm)
 
     def scorer(
         self, lm: LanguageModel, reference: Scorer | None = None, untouched: Scorer | None = None

@@ -11,24 +11,11 @@ import xxhash
 from torch import Tensor
 
 from zu_framework.contracts import Remembered
-from zu_framework.models import (
-    TEXTS,
-    LanguageModel,
-    Row,
-    Sink,
-    Sinks,
-    encode_all,
-    measure_sinks,
-    stream_inputs,
-)
-from zu_framework.models.sinks import DOCUMENTS
+from zu_framework.models import TEXTS, LanguageModel, Sink, Sinks, measure_sinks, text_keys
+from zu_framework.models.sinks import DOCUMENTS, SAMPLE
 from zu_framework.problem import Site
 from zu_framework.store.journal import Journal
 from zu_framework.store.sharing import shared_results
-
-SAMPLE = 2048  # tokens of general text at which sites are read: a few seconds on a small model
-SAMPLE_TOKENS = 64  # of a document
-ROWS = 16  # a pass
 
 
 @dataclass
@@ -71,23 +58,7 @@ class Untouched:
 
     def text_keys(self, lm: LanguageModel, sites: Sequence[Site]) -> dict[str, Tensor]:
         """Return inputs (i, t) of sites at some tokens of general text, by module; sinks are left out."""
-        sinks, rows, count = self.sinks(lm), [], 0
-        for encoding in encode_all(lm.tokenizer, self._texts(SAMPLE)):
-            rows.append(Row(encoding.ids[:SAMPLE_TOKENS], 0))
-            count += len(rows[-1].ids)
-            if count >= SAMPLE:
-                break
-        rows.sort(key=lambda row: len(row.ids))
-        read: dict[str, list[Tensor]] = {site.module: [] for site in sites}
-        for start in range(0, len(rows), ROWS):
-            some = rows[start : start + ROWS]
-            taken = (~sinks.mask(some)).nonzero()[:, 0]
-
-            def take(site: Site, inputs: Tensor, _: Tensor, taken: Tensor = taken) -> None:
-                read[site.module].append(inputs.index_select(0, taken.to(inputs.device)).float())
-
-            stream_inputs(lm, sites, some, take, outputs=())
-        return {module: torch.cat(parts).T for module, parts in read.items()}
+        return text_keys(lm, sites, self._texts(SAMPLE), self.sinks(lm))
 
     def _texts(self, most: int) -> list[str]:
         documents = self.source()

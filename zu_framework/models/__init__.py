@@ -1,7 +1,7 @@
 """What knows transformers: structure, tokens, tracing, loading and saving."""
 
 from zu_framework.models.answers import Said, continuations, logits_at
-from zu_framework.models.architecture import find_architecture
+from zu_framework.models.architecture import find_architecture, is_linear
 from zu_framework.models.chat import Chat, encode_answer, encode_prompt
 from zu_framework.models.greedy import greedy_tokens
 from zu_framework.models.language_model import LanguageModel
@@ -9,7 +9,7 @@ from zu_framework.models.lending import altered, lent
 from zu_framework.models.loading import CheckpointInfo, check_folder, load_tokenizer
 from zu_framework.models.readout import Readout, find_readout
 from zu_framework.models.replay import Replay, capture, entry_of, replay_bytes
-from zu_framework.models.sinks import TEXTS, Sink, Sinks, measure_sinks
+from zu_framework.models.sinks import TEXTS, Sink, Sinks, measure_sinks, text_keys
 from zu_framework.models.steering import attention_projections, embeddings_of, replaced
 from zu_framework.models.tokens import Batch, Encoding, Row, answer_ids, batch, encode, encode_all, token_at
 from zu_framework.models.tracing import add_at, read_states, read_tokens, row_of, run_until, stream_inputs
@@ -44,6 +44,7 @@ __all__ = [
     "find_architecture",
     "find_readout",
     "greedy_tokens",
+    "is_linear",
     "lent",
     "load_tokenizer",
     "logits_at",
@@ -55,5 +56,6 @@ __all__ = [
     "row_of",
     "run_until",
     "stream_inputs",
+    "text_keys",
     "token_at",
 ]
