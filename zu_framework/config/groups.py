@@ -173,14 +173,14 @@ class GuardConfig:
     """What counts as damage: before a write, by prediction, and at the end of a run, as measured."""
 
     text: float | None = field(
-        default=0.3,
+        default=0.75,
         metadata={
-            "help": "predicted change of a site's outputs on general text, relative, above which nothing is written; "
-            "null: not looked at"
+            "help": "predicted change of outputs on general text, relative, summed over the edited sites, above which "
+            "nothing is written; null: not looked at"
         },
     )
     facts: float | None = field(
-        default=0.3,
+        default=0.75,
         metadata={
             "help": "the same on other facts: those to retain, else made-up questions; null: not looked at"
         },

@@ -27,6 +27,8 @@ class Guard:
         text: Inputs (i, t) of sites at general text, by module, for sites without moments.
         ways_out: What a user can change, a clause each, as the components of the run word it.
         batch_size: Rows of a forward pass.
+        total: What was predicted of all updates so far, summed over the MLPs' outputs: the shares that several sites
+            carry of one change point the same way.
     """
 
     limits: GuardConfig = field(default_factory=GuardConfig)
@@ -35,6 +37,7 @@ class Guard:
     text: Mapping[str, Tensor] = field(default_factory=dict)
     ways_out: Sequence[str] = ()
     batch_size: int = 32
+    total: dict[str, float] = field(default_factory=dict)
     _keys: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     def sees(self, site: Site) -> bool:
@@ -60,7 +63,8 @@ class Guard:
             the site's report. One that cannot be predicted is left out.
 
         Raises:
-            GuardError: One is above its limit: nothing is written, and what was written before is taken back.
+            GuardError: Their sum over the sites so far is above a limit: nothing is written, and what was written
+                before is taken back.
         """
         if self.lm is None or not self.sees(site):
             return {}
@@ -80,8 +84,11 @@ class Guard:
                 predicted["facts"] = fsum(ratios) / len(ratios)
         for name, value in predicted.items():
             limit = getattr(self.limits, name)
-            if not (isfinite(value) and value <= limit):
-                raise GuardError(self._why(site, name, value, limit))
+            summed = value + self.total.get(name, 0.0)
+            if not (isfinite(summed) and summed <= limit):
+                raise GuardError(self._why(site, name, value, summed, limit))
+            if site.layer >= 0:  # other weights (of a model solver) write to no residual stream
+                self.total[name] = summed
         return predicted
 
     def _read(self, sites: Sequence[Site]) -> dict[str, Tensor]:
@@ -91,10 +98,12 @@ class Guard:
         read = read_states(self.lm, [site.module for site in sites], prompts, self.batch_size, outputs=False)
         return {module: keys for module, (keys, _) in read.items() if keys is not None}
 
-    def _why(self, site: Site, name: str, value: float, limit: float) -> str:
+    def _why(self, site: Site, name: str, value: float, summed: float, limit: float) -> str:
         what = {"text": "general text", "facts": "other facts"}[name]
         ways = "; or ".join([*self.ways_out, f"guard.{name}=null lets it pass"])
+        before = f", {100 * summed:.0f} % with the sites before it" if summed != value else ""
         return (
             f"stopped before writing {site.name!r} (layer {site.layer}): the update would change its outputs on {what} "
-            f"by {100 * value:.0f} %, the limit is {100 * limit:.0f} %; the model is as it was. {ways}"
+            f"by {100 * value:.0f} %{before}; the limit is {100 * limit:.0f} %. The model is as it was. "
+            f"What helps: {ways}"
         )

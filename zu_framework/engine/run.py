@@ -68,6 +68,7 @@ def run(
         if verdict is not None and verdict.damaged and session.config.guard.on_fail == "revert":
             edit.revert()
             verdict = replace(verdict, reverted=True)
+            session.journal.record("reverted", verdict=verdict.headline)
         result = save_run(session, _result(session, edit, before, after, verdict))
     session.observers.finished(result)
     return replace(result, notes=tuple(dict.fromkeys((*result.notes, *session.observers.notes))))

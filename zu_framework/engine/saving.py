@@ -82,6 +82,8 @@ def _optional_parts(folder: Path, result: RunResult) -> list[tuple[str, Callable
         Ledger.read(folder).save(folder / "model")
 
     parts: list[tuple[str, Callable[[], object]]] = []
+    if result.edit.reverted:  # the model is the untouched one again
+        return parts
     if result.config.output.model:
         parts.append(("model", model))
     if result.config.output.adapter:
