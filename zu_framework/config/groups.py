@@ -72,6 +72,7 @@ class EvaluateConfig:
             "contains",
             "answer_rank",
             "answer_ratio",
+            "answer_probability",
             "specificity",
             "retained",
             "kl",
