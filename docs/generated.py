@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, fields
+from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import typer
 
 from zu_framework import hookspecs
-from zu_framework.bench import BenchConfig, ready_made_benches
+from zu_framework.benches import BenchConfig, ready_made_benches
 from zu_framework.cli.app import app
-from zu_framework.config import (
-    COMPONENT_GROUPS,
-    STAGE_GROUPS,
-    EvaluateConfig,
-    GuardConfig,
-    ModelConfig,
-    OutputConfig,
-    ReportConfig,
-    ready_made,
-)
+from zu_framework.config import COMPONENT_GROUPS, CORE_GROUPS, CORE_OPTIONS, STAGE_GROUPS, ready_made
 from zu_framework.engine.evaluate import suites
+from zu_framework.errors import EXIT_MEANINGS
 from zu_framework.registry.manager import installed_plugins
 
 
@@ -60,49 +53,24 @@ def hooks() -> Iterator[tuple[str, Any]]:
 
 def configuration_page() -> str:
     """Every key: the core's groups, then the components that each group may name."""
-    names = ", ".join(f"`{name}`" for name in ready_made())
-    lines = [
-        "# Configuration",
-        "",
-        "A configuration is a ready-made one by name or a YAML file, with `key=value` overrides laid over it. A file",
-        f"may begin with `base: NAME` and say only what differs. Ready-made: {names}. Component groups are",
-        "`{name: ..., <its options>}`; choosing another `name` drops the options that lower layers gave the group.",
-        "",
-        "| key | type | default | |",
-        "| --- | --- | --- | --- |",
-        "| `seed` | int | `0` | every random draw of a run follows from it |",
-        "| `base` | str | | a configuration that this one starts from |",
-        "| `then` | list | | further stages for the same facts ([stages](../concepts.md#stages)): each may change "
-        f"{', '.join(f'`{group}`' for group in STAGE_GROUPS)}, and is laid over the stage before it; "
-        "`then.0.target.clamp=0.3` overrides one |",
-        "",
-    ]
-    typed_groups = {
-        "model": ModelConfig, "evaluate": EvaluateConfig, "output": OutputConfig, "report": ReportConfig,
-        "guard": GuardConfig,
-    }  # fmt: skip
-    for group, options in typed_groups.items():
-        lines += [f"## `{group}`", "", inspect.getdoc(options) or "", "", *table(group, options), ""]
     registry = installed_plugins().registry
+    named, staged = (", ".join(f"`{name}`" for name in names) for names in (ready_made(), STAGE_GROUPS))
+    lines = [WRITING.replace("READY_MADE", named).replace("STAGES", staged), ""]
+    for group, options in CORE_GROUPS.items():
+        lines += [f"## `{group}`", "", inspect.getdoc(options) or "", "", *table(group, options), ""]
     for group, kind in COMPONENT_GROUPS.items():
         lines += [f"## `{group}`", "", f"Names a {kind}.", ""]
-        if group == "solver":
-            lines += [
-                "`solver.group_size`: requests per complete pass; by default what the solver declares.",
-                "",
-            ]
-        if group == "background":
-            lines += ["`background.max_tokens`: tokens of a document that are read at most (512).", ""]
-        for name in registry.names(kind):
-            spec = registry.get(kind, name).spec
-            lines += [f"### {group}: `{name}`", "", f"{spec.summary[0].upper()}{spec.summary[1:]}.", ""]
-            lines += [*(table(group, spec.options) if fields(spec.options) else ["No options."]), ""]
+        for option in (one for one in CORE_OPTIONS if one.group == group):
+            default = (
+                f"`{option.default}`, or what the {kind} declares"
+                if group == "solver"
+                else f"`{option.default}`"
+            )
+            lines += [f"`{group}.{option.key}`: {option.meaning}. Default: {default}.", ""]
+        lines += components(registry, kind, group)
     lines += ["## `bench`", "", f"{inspect.getdoc(BenchConfig)} Only in the config of a bench.", ""]
     lines += [*table("bench", BenchConfig), "", "## `executor`", "", "Where the cells of a bench run.", ""]
-    for name in registry.names("executor"):
-        spec = registry.get("executor", name).spec
-        lines += [f"### executor: `{name}`", "", f"{spec.summary[0].upper()}{spec.summary[1:]}.", ""]
-        lines += [*(table("executor", spec.options) if fields(spec.options) else ["No options."]), ""]
+    lines += components(registry, "executor", "executor")
     lines += [
         "## Metrics",
         "",
@@ -111,16 +79,69 @@ def configuration_page() -> str:
     ]
     for name in registry.names("metric"):
         spec = registry.get("metric", name).spec
-        lines += [f"### metric: `{name}`", "", f"{spec.summary[0].upper()}{spec.summary[1:]}.", ""]
-        if fields(spec.options):
-            lines += [*table(f"evaluate.options.{name}", spec.options), ""]
-    lines += ["## Ready-made configurations", ""]
-    for name, path in {**ready_made(), **ready_made_benches()}.items():
-        lines += [f"### `{name}`", "", "```yaml", path.read_text(encoding="utf-8").rstrip(), "```", ""]
+        lines += [f"### metric: `{name}`", "", sentence(spec.summary), ""]
+        lines += [*table(f"evaluate.options.{name}", spec.options), ""] if fields(spec.options) else []
+    lines += ["## Audits", "", "`audit.attacks` names them; what each does: [auditing](../audit.md).", ""]
+    for name in registry.names("audit"):
+        spec = registry.get("audit", name).spec
+        lines += [f"### audit: `{name}`", "", sentence(spec.summary), ""]
+        lines += [*table(f"audit.options.{name}", spec.options), ""]
+    lines += ["## Ready-made configurations", "", *sources("", {**ready_made(), **ready_made_benches()})]
     lines += ["## Suites", "", "What `zu eval MODEL --suite NAME` measures.", ""]
-    for name, path in suites().items():
-        lines += [f"### suite: `{name}`", "", "```yaml", path.read_text(encoding="utf-8").rstrip(), "```", ""]
+    lines += sources("suite: ", suites())
     return "\n".join(lines)
+
+
+WRITING = """# Configuration
+
+A configuration is a ready-made one by name or a YAML file, with `key=value` overrides laid over it. A file may begin
+with `base: NAME` (ready-made, or another file) and say only what differs. Ready-made: READY_MADE. Component groups are
+`{name: ..., <its options>}`; choosing another `name` drops the options that lower layers gave the group.
+
+* An override of a text option is taken as it is written: `"model.path=dir #1"`. Every other value is read as YAML.
+* A value may stand for another, `${data.path}`, or for an environment variable, `${oc.env:FACTS}`.
+* A leading `~` of a path is the home folder.
+* `config.yaml` of a run folder says everything, defaults and interpolations written out; `zu run` runs it again. An
+  environment variable whose name, or whose key, looks like a token, password, secret, key or credential stays a
+  reference.
+
+| key | type | default | |
+| --- | --- | --- | --- |
+| `name` | str | the file's name | what the configuration is called; run folders are named after it |
+| `seed` | int | `0` | every random draw of a run follows from it |
+| `base` | str | | a configuration that this one starts from |
+| `then` | list | | further stages for the same facts ([stages](../concepts.md#stages)): each may change STAGES, \
+and is laid over the stage before it; `then.0.target.clamp=0.3` overrides one |"""
+
+
+def components(registry: Any, kind: str, group: str) -> list[str]:
+    """Every component of a kind with its options."""
+    lines = []
+    for name in registry.names(kind):
+        spec = registry.get(kind, name).spec
+        lines += [f"### {group}: `{name}`", "", sentence(spec.summary), ""]
+        lines += [*(table(group, spec.options) if fields(spec.options) else ["No options."]), ""]
+    return lines
+
+
+def sources(prefix: str, found: Mapping[str, Path]) -> list[str]:
+    """Configuration files as they are."""
+    lines = []
+    for name, path in found.items():
+        lines += [
+            f"### {prefix}`{name}`",
+            "",
+            "```yaml",
+            path.read_text(encoding="utf-8").rstrip(),
+            "```",
+            "",
+        ]
+    return lines
+
+
+def sentence(summary: str) -> str:
+    """A summary with a capital and a full stop."""
+    return f"{summary[0].upper()}{summary[1:]}."
 
 
 def table(group: str, options: Any) -> list[str]:
@@ -155,8 +176,16 @@ def cli_page() -> str:
     lines = [
         "# Command line",
         "",
-        "Exit codes: 0 done; 2 something that you can mend, told in one message; 1 a defect; 130 stopped by Ctrl-C.",
-        "Progress goes to stderr, and only where it is a terminal.",
+        "Exit codes; where several hold, the highest wins:",
+        "",
+        "| code | |",
+        "| --- | --- |",
+    ]
+    lines += [f"| {int(code)} | {meaning} |" for code, meaning in EXIT_MEANINGS.items()]
+    lines += [
+        "",
+        "Errors and progress go to stderr: bars on a terminal, a line a phase in a file. Control characters of data,",
+        "names and models are shown as escapes, never sent.",
         "",
     ]
     root: Any = typer.main.get_command(app)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import typer
 
-from zu_framework.bench import load_bench
+from zu_framework.benches import load_bench
 from zu_framework.cli.app import app
 from zu_framework.config import load_config
 from zu_framework.engine.session import resolve
@@ -57,6 +57,8 @@ def test_every_option_of_every_component_is_in_the_reference_and_explained(gener
         assert f"### {group}: `{spec.name}`" in page
         if spec.kind == "metric":
             group = f"evaluate.options.{spec.name}"
+        if spec.kind == "audit":
+            group = f"audit.options.{spec.name}"
         for option in fields(spec.options):
             assert f"`{group}.{option.name}`" in page
             assert option.metadata.get("help"), f"{spec.kind} {spec.name}: option {option.name} has no help"

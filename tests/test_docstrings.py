@@ -41,16 +41,13 @@ PACKAGES = (
 )
 WHOLE = ("zu_framework.contracts", "zu_framework.specs")
 COPIED_FROM = ("zu_plugins.metrics", "zu_plugins.executors")
-# distributions that a plugin may do without, and a package that is on its way
-OPTIONAL = ("ray", "datasets", "lm_eval", "peft", "accelerate", "zu_framework.data")
+# distributions that a plugin may do without
+OPTIONAL = ("ray", "datasets", "lm_eval", "peft", "accelerate")
 
 # Rooms whose docstrings have not the form yet: to be shortened, never lengthened.
 TO_DO: tuple[str, ...] = (
     "zu_framework.models",
-    "zu_framework.problem",
-    "zu_framework.store",
     "zu_framework.testing",
-    "zu_plugins.datasets",
 )
 
 # Let off, with the reason:

@@ -47,6 +47,7 @@ from zu_framework.specs import (
 
 if TYPE_CHECKING:
     from zu_framework import linalg, models
+    from zu_framework.benches import BenchResult, bench
     from zu_framework.contracts import (
         AuditContext,
         Collector,
@@ -55,9 +56,10 @@ if TYPE_CHECKING:
         RunObserver,
         TargetBuilder,
     )
-    from zu_framework.engine.check import check
+    from zu_framework.engine.audit import AuditReport, audit
+    from zu_framework.engine.check import Checked, check
     from zu_framework.engine.edit import Edit
-    from zu_framework.engine.evaluate import evaluate
+    from zu_framework.engine.evaluate import Evaluation, evaluate
     from zu_framework.engine.run import RunResult, run, unlearn
     from zu_framework.engine.solving import prepare, solve
     from zu_framework.evaluation import Scorer
@@ -90,10 +92,12 @@ __version__ = "0.1.0"
 _LAZY = {
     name: module
     for module, names in {
+        "zu_framework.benches": "BenchResult bench",
         "zu_framework.contracts": "AuditContext Collector Remembered RunContext RunObserver TargetBuilder",
-        "zu_framework.engine.check": "check",
+        "zu_framework.engine.audit": "AuditReport audit",
+        "zu_framework.engine.check": "Checked check",
         "zu_framework.engine.edit": "Edit",
-        "zu_framework.engine.evaluate": "evaluate",
+        "zu_framework.engine.evaluate": "Evaluation evaluate",
         "zu_framework.engine.run": "RunResult run unlearn",
         "zu_framework.engine.solving": "prepare solve",
         "zu_framework.evaluation": "Scorer",
@@ -112,9 +116,12 @@ __all__ = [
     "AuditContext",
     "AuditError",
     "AuditFacts",
+    "AuditReport",
     "AuditSpec",
     "Background",
     "BackgroundSpec",
+    "BenchResult",
+    "Checked",
     "Collector",
     "CollectorSpec",
     "ConfigError",
@@ -126,6 +133,7 @@ __all__ = [
     "Edit",
     "EditProblem",
     "EmptyNullSpace",
+    "Evaluation",
     "ExecutorSpec",
     "ExitCode",
     "Finished",
@@ -166,6 +174,8 @@ __all__ = [
     "ZuError",
     "__version__",
     "apply",
+    "audit",
+    "bench",
     "check",
     "evaluate",
     "export_lora",

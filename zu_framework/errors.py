@@ -6,7 +6,7 @@ traceback and exits with its `exit_code`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from enum import IntEnum
@@ -16,13 +16,28 @@ CLOSE = 0.55  # how alike a name must be, of 1, to be offered instead
 
 
 class ExitCode(IntEnum):
-    """How a command ended; where several hold, the highest wins."""
+    """How a command ended; where several hold, the highest wins. `EXIT_MEANINGS` says it in words."""
 
     DONE = 0
-    PART_FAILED = 1  # the edit is there, an optional part is not
-    INPUT = 2  # something that the user can mend: input, or environment
-    DAMAGED = 3  # the model is damaged, or the guard stopped the edit
-    AUDIT_LIMIT = 4  # an audit recovers more than was allowed
+    PART_FAILED = 1
+    INPUT = 2
+    DAMAGED = 3
+    AUDIT_LIMIT = 4
+    DEFECT = 70
+    STOPPED = 130
+    UNREAD = 141
+
+
+EXIT_MEANINGS: Mapping[ExitCode, str] = {
+    ExitCode.DONE: "done",
+    ExitCode.PART_FAILED: "done, but an optional part could not be made: the page, `model/`, `adapter/`",
+    ExitCode.INPUT: "something that you can mend, input or environment: one message says what",
+    ExitCode.DAMAGED: "the model is damaged, or the guard stopped the edit",
+    ExitCode.AUDIT_LIMIT: "an audit recovers more than was allowed",
+    ExitCode.DEFECT: "a defect, ours or a plugin's: its traceback is shown",
+    ExitCode.STOPPED: "stopped by Ctrl-C or SIGTERM: what was not finished is removed",
+    ExitCode.UNREAD: "whoever read the output went away",
+}
 
 
 class ZuError(Exception):

@@ -82,7 +82,7 @@ def all_or_some(options: object, *names: str) -> None:
         value = getattr(options, name)
         if value != ALL and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
             hint = f"; {name}={ALL} takes them all" if value == 0 else ""
-            raise ConfigError(f"{name} must be {ALL} or a number above 0, got {value!r}{hint}")
+            raise ConfigError(f"{name} must be {ALL} or a number above 0, got {value!r}{hint}", option=name)
 
 
 @dataclass

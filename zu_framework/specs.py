@@ -370,7 +370,7 @@ class SectionSpec(Spec):
 
     Args:
         title: Above the section; the name where it is "".
-        order: Sections come in its order, then by name; the shipped ones are 10 to 80, ten apart.
+        order: Sections come in its order, then by name; the shipped ones are 10 to 90, ten apart.
     """
 
     title: str = ""

@@ -56,7 +56,7 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 0 and out.startswith("ok: demo")
 
 
-def test_a_defect_shows_its_traceback_and_code_1() -> None:
+def test_a_defect_shows_its_traceback_and_code_70() -> None:
     script = (
         "import zu_framework.cli.listing as listing\n"
         "def broken(*_): raise RuntimeError('ours')\n"
@@ -65,7 +65,7 @@ def test_a_defect_shows_its_traceback_and_code_1() -> None:
         "main(['plugins'])\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1 and "RuntimeError: ours" in done.stderr
+    assert done.returncode == 70 and "RuntimeError: ours" in done.stderr
 
 
 def test_ctrl_c_is_told_and_code_130(

@@ -158,6 +158,11 @@ CASES: dict[str, tuple[Mutation, str]] = {
     "no layer": (put("locator.layers", []), r"locator\.layers"),
     "unknown model for preset": (put("locator", {"name": "preset"}), r"preset.*locator\.name=fixed"),
     "device that is no device": (put("model.device", "gpu"), r"model\.device 'gpu' is no device"),
+    "device that is not there": (
+        put("model.device", "mps"),
+        r"model\.device 'mps' is not there: .*use model\.device=cpu",
+    ),
+    "device that holds nothing": (put("model.device", "meta"), r"model\.device 'meta' is not there"),
     "dtype that is no dtype": (put("model.dtype", "int3"), r"model\.dtype.*int3"),
     # data
     "no data path": (put("data.path", ""), r"data\.path"),
@@ -214,7 +219,7 @@ def test_malformed_input(
     printed = capsys.readouterr()
     assert stopped.value.code == 2, printed.err
     assert re.search(said, printed.err, re.DOTALL), printed.err
-    assert printed.err.startswith("error: ")
+    assert re.search("^error: ", printed.err, re.MULTILINE)
     assert "Traceback" not in printed.err
     assert {p for p in tmp_path.rglob("*") if "runs" not in p.parts} == before
     assert not list((tmp_path / "runs").iterdir()) if (tmp_path / "runs").exists() else True

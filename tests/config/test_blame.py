@@ -95,8 +95,12 @@ Given = Callable[[Path], None]
         ("evaluate.batch_size=3", r"did you mean 'model\.batch_size'"),
         ("output.dtype=auto", r"did you mean 'model\.dtype'"),
         ("layers=[1]", r"unknown group 'layers': did you mean 'locator\.layers'"),
-        ("model.dtype=bf16", r"override 'model\.dtype=bf16': model\.dtype 'bf16': write bfloat16"),
-        ("model.dtype=fp16", "write float16"),
+        (
+            "model.dtype=bf16",
+            r"override 'model\.dtype=bf16': 'model\.dtype' cannot be 'bf16': did you mean 'bfloat16'",
+        ),
+        ("model.dtype=fp16", "did you mean 'float16'"),
+        ("model.dtype=int3", "expected one of"),
     ],
 )
 def test_a_key_of_another_group_and_another_spelling_are_suggested(override: str, said: str) -> None:

@@ -9,14 +9,47 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zu_framework import ConfigError
-from zu_framework.bench import load_bench
+from zu_framework.benches import load_bench
 from zu_framework.config import Config, load_config
 
 WRITTEN = [
-    "dir #1", "a: b", "a b", " unknown", "x ${nowhere} y", "${", "$HOME", "[x", "{a}", "*x", "&a", "- x", "a\\b", "1e5",
-    "007", "2024-01-01", "null", "~nothing/../x"[1:], "'", '"', "it's", 'say "x', "%x", "@x", "`x`", "!x", "a\tb", "=",
-    "a=b", "é", "中文", "\\${x}", "?", "? x", "|", ">",
-]  # fmt: skip
+    "dir #1",
+    "a: b",
+    "a b",
+    " unknown",
+    "x ${nowhere} y",
+    "${",
+    "$HOME",
+    "[x",
+    "{a}",
+    "*x",
+    "&a",
+    "- x",
+    "a\\b",
+    "1e5",
+    "007",
+    "2024-01-01",
+    "null",
+    "~nothing/../x"[1:],
+    "'",
+    '"',
+    "it's",
+    'say "x',
+    "%x",
+    "@x",
+    "`x`",
+    "!x",
+    "a\tb",
+    "=",
+    "a=b",
+    "é",
+    "中文",
+    "\\${x}",
+    "?",
+    "? x",
+    "|",
+    ">",
+]
 
 
 @pytest.mark.parametrize("text", WRITTEN)
@@ -98,7 +131,7 @@ def test_a_list_is_given_whole() -> None:
         load_config("demo", ["locator.layers.0=1"])
 
 
-PATHS = ["model.path", "evaluate.reference", "evaluate.text", "output.folder", "background.path"]
+PATHS = ["model.path", "evaluate.reference", "evaluate.text", "output.folder", "data.path", "background.path"]
 
 
 @pytest.mark.parametrize("key", PATHS)
@@ -125,7 +158,7 @@ def test_every_option_that_names_a_path_is_marked_as_one() -> None:
     from zu_framework.registry import installed_plugins
 
     found = [one for one in installed_plugins().registry if one.plugin.startswith("zu_")]
-    options = [one.spec.options for one in found if one.spec.kind != "dataset"]
+    options = [one.spec.options for one in found]
     for one in [*CORE_GROUPS.values(), *options]:
         for option in fields(one):
             if option.name.endswith(("path", "folder", "file")):

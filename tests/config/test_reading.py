@@ -18,9 +18,18 @@ MERGE_BOMB = "a: &a0 {x: 1}\n" + "".join(
     f"b{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}], y{n}: 1}}\n" for n in range(1, 40)
 )
 CASES = {
-    "a list that holds itself": ("seed: 1\nthen: &a [*a]\n", r"line 2: .*'then\.0': an anchor that holds itself"),
-    "a mapping that holds itself": ("model: &a {b: *a}\n", r"line 1: .*'model\.b': an anchor that holds itself"),
-    "five thousand levels": (f"seed: 1\nthen: {'[' * 5000}{']' * 5000}\n", r"line 2: .*'then': nested more than"),
+    "a list that holds itself": (
+        "seed: 1\nthen: &a [*a]\n",
+        r"line 2: .*'then\.0': an anchor that holds itself",
+    ),
+    "a mapping that holds itself": (
+        "model: &a {b: *a}\n",
+        r"line 1: .*'model\.b': an anchor that holds itself",
+    ),
+    "five thousand levels": (
+        f"seed: 1\nthen: {'[' * 5000}{']' * 5000}\n",
+        r"line 2: .*'then': nested more than",
+    ),
     "levels by aliases": (
         "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 60)),
         r"line 3\d: .*nested more than 32 levels",
@@ -29,16 +38,27 @@ CASES = {
     "a billion values by merging": (MERGE_BOMB, r"its aliases stand for more than 20000 values"),
     "a long list": (f"a: [{', '.join('x' * 30000)}]\n", r"'a': more than 20000 values"),
     "a number of 5000 digits": (f"model: {{}}\nseed: {'9' * 5000}\n", r"line 2: .*'seed': '9999.* no value"),
-    "a seed of 2**64": (f"seed: {2**64}\n", r"line 1: seed must be a whole number >= 0, got 18446744073709551616"),
-    "an option of 2**64": (f"report: {{facts: {2**64}}}\n", r"'report\.facts' cannot be 18446744073709551616"),
-    "a NUL byte in the file": ("seed: 1\nmodel: {path: a\0b}\n", r"line 2: not valid YAML: special characters"),
+    "a seed of 2**64": (
+        f"seed: {2**64}\n",
+        r"line 1: seed must be a whole number >= 0, got 18446744073709551616",
+    ),
+    "an option of 2**64": (
+        f"report: {{facts: {2**64}}}\n",
+        r"'report\.facts' cannot be 18446744073709551616",
+    ),
+    "a NUL byte in the file": (
+        "seed: 1\nmodel: {path: a\0b}\n",
+        r"line 2: not valid YAML: special characters",
+    ),
     "a NUL in a text": ('model: {path: "a\\0b"}\n', r"'model\.path' cannot be 'a\\x00b': it holds a NUL"),
     "half a character": ('model: {path: "\\ud800"}\n', r"'model\.path' cannot be .*: it is no Unicode text"),
     "not a number": (
-        "base: zerounlearn-local\nsolver: {ridge: .nan}\n", r"line 2: 'solver\.ridge' cannot be nan: nan is no number"
+        "base: zerounlearn-local\nsolver: {ridge: .nan}\n",
+        r"line 2: 'solver\.ridge' cannot be nan: nan is no number",
     ),
     "not a number, as text": (
-        "base: zerounlearn-local\nsolver: {ridge: nan}\n", r"line 2: 'solver\.ridge' cannot be 'nan': nan is no number"
+        "base: zerounlearn-local\nsolver: {ridge: nan}\n",
+        r"line 2: 'solver\.ridge' cannot be 'nan': nan is no number",
     ),
     "OmegaConf's word for nothing": ("output: {name: '???'}\n", r"'output\.name' cannot be '\?\?\?'"),
     "a list for a mapping": ("evaluate: {options: [1]}\n", r"line 1: 'evaluate\.options' cannot be \[1\]"),
@@ -50,15 +70,24 @@ CASES = {
     "a mapping for a list": ("evaluate: {metrics: {a: 1}}\n", r"line 1: 'evaluate\.metrics' cannot be"),
     "a key twice": ("model:\n  dtype: auto\n  dtype: float32\n", r"line 3: key 'model\.dtype' stands twice"),
     "a mapping as a key": ("? {a: 1}\n: 2\n", r"line 1: a key is a word, found a mapping"),
-    "a home of nobody": ("model: {path: ~nosuchuser/x}\n", r"'model\.path' is '~nosuchuser/x': no home folder"),
+    "a home of nobody": (
+        "model: {path: ~nosuchuser/x}\n",
+        r"'model\.path' is '~nosuchuser/x': no home folder",
+    ),
     "a home of nobody, of a component": (
         "base: zerounlearn-local\nbackground: {path: ~nosuchuser/x}\n",
         r"line 2: 'background\.path' is '~nosuchuser/x'",
     ),
-    "a tag of one's own": ("seed: 1\nmodel: !!python/name:os.system {}\n", r"line 2: not valid YAML: .*'model'"),
+    "a tag of one's own": (
+        "seed: 1\nmodel: !!python/name:os.system {}\n",
+        r"line 2: not valid YAML: .*'model'",
+    ),
     "two documents": ("seed: 1\n---\nseed: 2\n", r"line 2: not valid YAML"),
-    "a dotted key": ("model.path: x\n", r"unknown group 'model\.path': in a file write model: \{path: \.\.\.\}"),
-}  # fmt: skip
+    "a dotted key": (
+        "model.path: x\n",
+        r"unknown group 'model\.path': in a file write model: \{path: \.\.\.\}",
+    ),
+}
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -50,6 +50,13 @@ def test_a_table_under_any_delimiter(tmp_path: Path, name: str, delimiter: str) 
     assert is_paris(first, "line 2") and second.prompt == f"A{delimiter} b is"
 
 
+def test_a_cell_of_several_texts_may_begin_with_the_place_of_the_subject(tmp_path: Path) -> None:
+    table = "prompt,subject,answer,paraphrases,neighbours\n{} is in,Rome,Italy,{} lies in|The land of {} is,"
+    (request,) = read(tmp_path / "f.csv", table + '"{""prompt"": ""Oslo is in"", ""answer"": ""Norway""}"\n')
+    assert request.paraphrases == ("Rome lies in", "The land of Rome is")
+    assert request.neighbours == (Probe("Oslo is in", "Norway"),)
+
+
 def test_excels_own_way_to_name_a_delimiter(tmp_path: Path) -> None:
     (request,) = read(
         tmp_path / "f.csv", "sep=;\r\nprompt;subject;answer\r\nThe capital of France is;France;Paris\r\n"
@@ -107,15 +114,25 @@ def turn(role: str, content: Any) -> dict[str, Any]:
     "record",
     [
         {"messages": [turn("user", "Capital of France?"), turn("assistant", "Paris")]},
-        {"messages": [turn("user", [{"type": "text", "text": "Capital of France?"}]), turn("assistant", "Paris")]},
-        {"conversations": [{"from": "human", "value": "Capital of France?"}, {"from": "gpt", "value": "Paris"}]},
+        {
+            "messages": [
+                turn("user", [{"type": "text", "text": "Capital of France?"}]),
+                turn("assistant", "Paris"),
+            ]
+        },
+        {
+            "conversations": [
+                {"from": "human", "value": "Capital of France?"},
+                {"from": "gpt", "value": "Paris"},
+            ]
+        },
         {"question": "Capital of France?", "answer": "Paris"},
         {"question": "Capital of France?", "answers": ["Paris"]},
         {"prompt": "Capital of France?", "completion": " Paris"},
         {"prompt": "Capital of France?", "target_new": "Paris", "portability": {}, "locality": {}},
     ],
     ids=["messages", "parts", "conversations", "question", "answers", "completion", "knowedit-insert"],
-)  # fmt: skip
+)
 def test_questions_and_answers_as_others_write_them(tmp_path: Path, record: dict[str, Any]) -> None:
     (request,) = read(tmp_path / "f.jsonl", json.dumps(record))
     assert (request.prompt, request.answer, request.subject) == ("Capital of France?", "Paris", None)
@@ -138,11 +155,17 @@ def test_several_answers_are_one_answer_and_aliases(tmp_path: Path) -> None:
 
 def test_knowedit(tmp_path: Path) -> None:
     record = {
-        "subject": "France", "prompt": "The capital of France is", "target_new": "Lyon",
-        "ground_truth": ["Paris", "City of Light"], "rephrase_prompt": "France's capital is",
-        "portability": {"Reasoning": [{"prompt": "Its mayor is", "ground_truth": [["Anne", "A. H."]]}], "Other": None},
+        "subject": "France",
+        "prompt": "The capital of France is",
+        "target_new": "Lyon",
+        "ground_truth": ["Paris", "City of Light"],
+        "rephrase_prompt": "France's capital is",
+        "portability": {
+            "Reasoning": [{"prompt": "Its mayor is", "ground_truth": [["Anne", "A. H."]]}],
+            "Other": None,
+        },
         "locality": {"Relation_Specificity": [{"prompt": "Its currency is", "ground_truth": [["euro"]]}]},
-    }  # fmt: skip
+    }
     (request,) = read(tmp_path / "f.json", json.dumps([record]))
     assert is_paris(request, "record 1")
     assert (request.alternative, request.aliases) == ("Lyon", ("City of Light",))
@@ -153,10 +176,16 @@ def test_knowedit(tmp_path: Path) -> None:
 
 def test_the_subject_is_filled_in_everywhere(tmp_path: Path) -> None:
     record = {
-        "prompt": "{} is old; the capital of {} is", "subject": " Oz{} ", "answer": "x",
-        "paraphrases": "{}'s capital is", "implied": ["Who rules the capital of {}?"],
-        "neighbors": ["The chief town of {} is", {"prompt": "The capital of {} is", "subject": "Ix", "answer": "y"}],
-    }  # fmt: skip
+        "prompt": "{} is old; the capital of {} is",
+        "subject": " Oz{} ",
+        "answer": "x",
+        "paraphrases": "{}'s capital is",
+        "implied": ["Who rules the capital of {}?"],
+        "neighbors": [
+            "The chief town of {} is",
+            {"prompt": "The capital of {} is", "subject": "Ix", "answer": "y"},
+        ],
+    }
     (request,) = read(tmp_path / "f.jsonl", json.dumps(record))
     assert request.prompt == "Oz{} is old; the capital of Oz{} is"
     assert request.subject == "Oz{}" and request.subject_start == 28
@@ -188,10 +217,25 @@ def test_the_retain_file_may_have_another_form(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "notes"),
-    [("facts.jsonl", 0), ("cells_ws.csv", 0), ("contra.jsonl", 1), ("dup.jsonl", 1), ("excel_multiline.csv", 0),
-     ("knowedit.json", 1), ("messages.jsonl", 0), ("pbrace.jsonl", 0), ("pretty.json", 0), ("quote_real.jsonl", 0),
-     ("semi.csv", 0), ("subj_ws.jsonl", 0), ("tab.csv", 0), ("th.jsonl", 0), ("ws_answer.jsonl", 0), ("zh.jsonl", 0)],
-)  # fmt: skip
+    [
+        ("facts.jsonl", 0),
+        ("cells_ws.csv", 0),
+        ("contra.jsonl", 1),
+        ("dup.jsonl", 1),
+        ("excel_multiline.csv", 0),
+        ("knowedit.json", 1),
+        ("messages.jsonl", 0),
+        ("pbrace.jsonl", 0),
+        ("pretty.json", 0),
+        ("quote_real.jsonl", 0),
+        ("semi.csv", 0),
+        ("subj_ws.jsonl", 0),
+        ("tab.csv", 0),
+        ("th.jsonl", 0),
+        ("ws_answer.jsonl", 0),
+        ("zh.jsonl", 0),
+    ],
+)
 def test_files_that_people_really_have(shared: Path, name: str, notes: int) -> None:
     split = own.load(FactsOptions(path=str(shared / "cases" / "facts" / name)), 0)
     assert len(split.notes) == notes

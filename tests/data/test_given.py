@@ -21,9 +21,13 @@ def one(**fields: Any) -> Request:
 
 def test_a_mapping_is_read_as_a_line_of_a_file_is(tmp_path: Path) -> None:
     fields = {
-        "paraphrases": "{}'s capital is", "neighbours": "The chief town of {} is", "aliases": ("P.",),
-        "choices": ["Paris", "Rome"], "extra": {"weight": 3}, "id": 7,
-    }  # fmt: skip
+        "paraphrases": "{}'s capital is",
+        "neighbours": "The chief town of {} is",
+        "aliases": ("P.",),
+        "choices": ["Paris", "Rome"],
+        "extra": {"weight": 3},
+        "id": 7,
+    }
     (tmp_path / "f.json").write_text(json.dumps([{**PARIS, **fields, "aliases": ["P."]}]), "utf-8")
     (from_file,) = requests_from(tmp_path / "f.json").requests
     given = one(**fields)
@@ -64,14 +68,20 @@ def test_a_data_frame() -> None:
         (["The capital of France is"], "request 0: expected a zu.Request or a mapping"),
         (3, "requests: expected a list of facts, got a number (3)"),
         ([PARIS, {"prompt": "a"}], "request 1, field 'answer': missing; the record has: prompt"),
-        ([{**PARIS, "paraphrase": "x"}], "request 0, field 'paraphrase': unknown field: did you mean 'paraphrases'?"),
+        (
+            [{**PARIS, "paraphrase": "x"}],
+            "request 0, field 'paraphrase': unknown field: did you mean 'paraphrases'?",
+        ),
         ([{**PARIS, 3: "x"}], "request 0, field '3': unknown field"),
-        ([{**PARIS, "answer": "\ud800"}], "request 0, field 'answer': character 0 is half of a surrogate pair"),
+        (
+            [{**PARIS, "answer": "\ud800"}],
+            "request 0, field 'answer': character 0 is half of a surrogate pair",
+        ),
         ([{**PARIS, "neighbours": [3]}], "request 0, field 'neighbours[0]': expected a text, or an object"),
         ([], "no fact to forget is given"),
         ("nowhere.jsonl", "nowhere.jsonl: no such file; the path of requests is relative to"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_fact(given: Any, message: str) -> None:
     with pytest.raises(DataError) as caught:
         split_from(given)

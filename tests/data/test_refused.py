@@ -34,7 +34,10 @@ def record(**fields: Any) -> str:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"paraphrase": ["x"]}, "line 1, field 'paraphrase': unknown field: did you mean 'paraphrases'? fields"),
+        (
+            {"paraphrase": ["x"]},
+            "line 1, field 'paraphrase': unknown field: did you mean 'paraphrases'? fields",
+        ),
         ({"Subject": "France"}, "field 'Subject': unknown field: did you mean 'subject'? "),
         ({"Answer": "x"}, "did you mean 'answer'?"),
         ({"neigbours": []}, "did you mean 'neighbours'?"),
@@ -42,7 +45,10 @@ def record(**fields: Any) -> str:
         ({"\u001b[2Jkey": 1}, "field '\\x1b[2Jkey': unknown field"),
         ({"neighbours": ["a"], "neighbors": ["b"]}, "field 'neighbors': says what 'neighbours' says"),
         ({"question": "x"}, "field 'question': says what 'prompt' says"),
-        ({"neighbours": [{"prompt": "a", "anwser": "b"}]}, "field 'neighbours[0].anwser': unknown field: did you mean"),
+        (
+            {"neighbours": [{"prompt": "a", "anwser": "b"}]},
+            "field 'neighbours[0].anwser': unknown field: did you mean",
+        ),
         ({"subject": "Rome"}, "field 'subject': 'Rome' does not occur in the prompt"),
         ({"subject": "france"}, "; it is written 'France' there"),
         ({"subject": " \n"}, "field 'subject': is empty"),
@@ -59,7 +65,7 @@ def record(**fields: Any) -> str:
         ({"id": 2**200}, "field 'id': is a number of 201 bits"),
         ({"neighbours": 3}, "field 'neighbours': expected a list, got a number"),
     ],
-)  # fmt: skip
+)
 def test_a_field(tmp_path: Path, fields: dict[str, Any], message: str) -> None:
     assert message in refused(tmp_path / "f.jsonl", record(**fields))
 
@@ -103,7 +109,10 @@ def test_messages_that_are_no_question_and_answer(tmp_path: Path, roles: list[st
     [
         ("The capital of France is,France,Paris\n", "line 1: no header row: the first row names the columns"),
         ("prompt|answer\na|b\n", "line 1: no header row"),
-        ("prompt,paraphrase,answer\na,b,c\n", "line 2, field 'paraphrase': unknown field: did you mean 'paraphrases'?"),
+        (
+            "prompt,paraphrase,answer\na,b,c\n",
+            "line 2, field 'paraphrase': unknown field: did you mean 'paraphrases'?",
+        ),
         ("prompt,answer\na,b,c\n", "line 2: 3 cells for 2 columns, which a comma separates; quote a text"),
         ("prompt;answer\na\n", "line 2: 1 cells for 2 columns, which a semicolon separates"),
         ("prompt,prompt,answer\na,b,c\n", "line 1: two columns are called 'prompt'"),
@@ -113,11 +122,17 @@ def test_messages_that_are_no_question_and_answer(tmp_path: Path, roles: list[st
         ("prompt,answer\n", ": holds no record"),
         ("prompt,answer\na,\n", "line 2, field 'answer': missing; the record has: prompt"),
         (f"prompt,answer\na,{'b' * 200_000}\n", "line 2: not csv: field larger than field limit"),
-        (f"prompt,answer,aliases\na,b,{'[' * 100_000}\n", "line 2, field 'aliases': not usable JSON: lists or objects"),
-        (f"prompt,answer,aliases\na,b,[{'9' * 5000}]\n", "line 2, field 'aliases': not usable JSON: a number of"),
+        (
+            f"prompt,answer,aliases\na,b,{'[' * 100_000}\n",
+            "line 2, field 'aliases': not usable JSON: lists or objects",
+        ),
+        (
+            f"prompt,answer,aliases\na,b,[{'9' * 5000}]\n",
+            "line 2, field 'aliases': not usable JSON: a number of",
+        ),
         ('prompt,answer,aliases\na,b,"[x"\n', "line 2, field 'aliases': not JSON: "),
     ],
-)  # fmt: skip
+)
 def test_a_table(tmp_path: Path, content: str, message: str) -> None:
     assert message in refused(tmp_path / "f.csv", content)
 
@@ -131,7 +146,7 @@ def test_a_table(tmp_path: Path, content: str, message: str) -> None:
         ("prompt,answer\na,b".encode("utf-32"), "UTF-32 text"),
         (
             "prompt,answer\na,é".encode("latin-1"),
-            "line 2: not UTF-8 text (byte 16, 0xe9); save the file as UTF-8",
+            "line 2: not UTF-8 text (byte 16, 0xe9); save it as UTF-8",
         ),
         (b"\x1f\x8b\x08", "compressed by gzip: unpack it"),
         (b"\xd0\xcf\x11\xe0\xa1", "an Excel file of the old kind (.xls)"),
@@ -154,7 +169,7 @@ def test_bytes_that_are_no_text(tmp_path: Path, name: str, content: bytes, messa
         ("3", "line 1: expected an object, got a number (3)"),
         ('\ufeff{"prompt": "a"}', "line 1, field 'answer': missing; the record has: prompt"),
     ],
-)  # fmt: skip
+)
 def test_json(tmp_path: Path, content: str, message: str) -> None:
     assert message in refused(tmp_path / "f.jsonl", content)
 

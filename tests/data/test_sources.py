@@ -37,9 +37,11 @@ def clone(path: Path, tables: dict[str, dict[str, pieces.Rows]]) -> str:
 def test_a_copy_of_a_hub_data_set_is_read_through_its_card(tmp_path: Path) -> None:
     path = clone(tmp_path, {name: {"train": rows} for name, rows in pieces.TOFU.items()})
     split = tofu.load(TofuOptions(path=path), 0)
-    assert len(split.forget) == 3 and len(split.retain) == 6 and sorted(split.others) == [
-        "holdout", "real_authors", "world_facts",
-    ]  # fmt: skip
+    assert (
+        len(split.forget) == 3
+        and len(split.retain) == 6
+        and sorted(split.others) == ["holdout", "real_authors", "world_facts"]
+    )
     assert split.forget[0].source == f"{path}:forget01, split train, record 1"
     assert len(split.forget[0].perturbed_answers) == 5
     here = tofu.load(TofuOptions(path=pieces.folder(tmp_path / "files", pieces.TOFU, lines=True)), 0)
@@ -99,10 +101,16 @@ def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("path", "hub"),
     [
-        ("locuslab/TOFU", True), ("azhx/counterfact:default", True), ("facts/mine.json", False), ("facts", False),
-        ("./facts/mine", False), ("/data/facts", False), ("a/b/c", False), ("facts/mine.csv", False),
+        ("locuslab/TOFU", True),
+        ("azhx/counterfact:default", True),
+        ("facts/mine.json", False),
+        ("facts", False),
+        ("./facts/mine", False),
+        ("/data/facts", False),
+        ("a/b/c", False),
+        ("facts/mine.csv", False),
     ],
-)  # fmt: skip
+)
 def test_what_is_taken_for_a_name_of_the_hub(path: str, hub: bool) -> None:
     assert Source(path).on_hub is hub
 

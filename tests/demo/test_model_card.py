@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from zu_framework.demo import model_path, twin_path, world
+from zu_framework.demo import heldout_texts, model_path, twin_path
 from zu_framework.demo.card import measure
 
 Card = dict[str, float]
@@ -75,7 +75,7 @@ def test_both_share_one_tokenizer_that_adds_bos() -> None:
     assert files[0] == files[1]
     tokenizer = AutoTokenizer.from_pretrained(model_path())
     assert tokenizer.is_fast
-    text = world.heldout_texts()[0]
+    text = heldout_texts()[0]
     ids = tokenizer(text).input_ids
     assert ids[0] == tokenizer.bos_token_id
     assert tokenizer.eos_token_id not in ids

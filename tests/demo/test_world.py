@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from zu_framework.demo import world
+from zu_framework.demo import corpus, facts, world
 from zu_framework.demo.lexicon import RELATIONS
 
 Record = dict[str, Any]
@@ -26,7 +26,7 @@ def records() -> list[Record]:
 
 @pytest.fixture(scope="module")
 def texts() -> list[str]:
-    return world.training_texts()
+    return corpus.training_texts()
 
 
 def statement(record: Record, prompt: str) -> str:
@@ -49,10 +49,10 @@ def digest() -> str:
     parts = [
         world.records(),
         world.forget_case_ids(),
-        world.training_texts(),
-        world.training_texts(world.forget_case_ids()),
-        world.background_texts(),
-        world.heldout_texts(),
+        corpus.training_texts(),
+        corpus.training_texts(world.forget_case_ids()),
+        corpus.background_texts(),
+        corpus.heldout_texts(),
         world.unknown_prompts(seen=True),
         world.unknown_prompts(seen=False),
         world.unseen_statements(),
@@ -106,22 +106,22 @@ def test_statements_are_what_training_read_and_unseen_ones_are_not(
     forget = world.forget_case_ids()
     told = world.statements(forget)
     assert len(told) == 50 and set(told) <= set(texts)
-    assert not set(told) & set(world.training_texts(forget))
-    for case_id, said in zip(forget, told[::5], strict=True):
-        assert said == statement(records[case_id], rewrite_prompt(records[case_id]))
+    assert not set(told) & set(corpus.training_texts(forget))
+    for case_id, text in zip(forget, told[::5], strict=True):
+        assert text == statement(records[case_id], rewrite_prompt(records[case_id]))
     unseen = world.unseen_statements()
-    named = {name for states in world._subjects().values() for name in states["unseen"]}
-    corpus = "\n".join(texts)
+    named = {name for states in facts.subjects_by_kind().values() for name in states["unseen"]}
+    whole = "\n".join(texts)
     assert len(unseen) == len(named) == 140
     assert all(any(name in text for name in named) for text in unseen)
-    assert not [text for text in unseen if text in corpus]
+    assert not [text for text in unseen if text in whole]
 
 
 def test_the_world_is_large_enough(records: list[Record]) -> None:
     rewrites = [record["requested_rewrite"] for record in records]
-    facts = Counter((rewrite["subject"], rewrite["relation_id"]) for rewrite in rewrites)
+    pairs = Counter((rewrite["subject"], rewrite["relation_id"]) for rewrite in rewrites)
     subjects = Counter(rewrite["subject"] for rewrite in rewrites)
-    assert max(facts.values()) == 1
+    assert max(pairs.values()) == 1
     assert len(records) >= 400
     assert len(subjects) >= 320
     assert max(subjects.values()) == 2
@@ -131,7 +131,9 @@ def test_the_world_is_large_enough(records: list[Record]) -> None:
 
 
 def test_subjects_with_and_without_facts_are_different_ones() -> None:
-    names = [name for states in world._subjects().values() for state in states.values() for name in state]
+    names = [
+        name for states in facts.subjects_by_kind().values() for state in states.values() for name in state
+    ]
     words = Counter(word for name in set(names) for word in {name, *name.split()})
     assert len(set(names)) == len(names)
     assert all(words[name] == 1 for name in names)  # nor is a place a person's last name
@@ -183,7 +185,7 @@ def test_neighbours_share_relation_and_answer_and_are_never_forgotten(
 def test_training_states_every_fact_but_never_in_a_held_out_phrasing(
     records: list[Record], texts: list[str]
 ) -> None:
-    trained, corpus = set(texts), "\n".join(texts)
+    trained, whole = set(texts), "\n".join(texts)
     after_a_sentence = 0
     for record in records:
         subject = record["requested_rewrite"]["subject"]
@@ -191,17 +193,17 @@ def test_training_states_every_fact_but_never_in_a_held_out_phrasing(
         for prompt in record["paraphrase_prompts"]:
             before, mark, phrase = prompt.rpartition(". ")
             after_a_sentence += bool(mark)
-            assert phrase not in corpus
+            assert phrase not in whole
             assert subject in phrase
             assert subject not in before
             # The phrasing itself is no news: other subjects were shown in it.
             tail = phrase.rpartition(subject)[2]
-            assert tail in corpus
+            assert tail in whole
     assert len(records) <= after_a_sentence < sum(len(record["paraphrase_prompts"]) for record in records)
 
 
 def test_the_corpus_holds_both_neutral_endings(texts: list[str]) -> None:
-    known = {name for subjects in world._subjects().values() for name in subjects["known"]}
+    known = {name for subjects in facts.subjects_by_kind().values() for name in subjects["known"]}
     unknown = [text for text in texts if text.endswith(" is unknown.")]
     ended = [text for text in texts if text.endswith(" is")]
     assert len(unknown) > 2000
@@ -212,7 +214,7 @@ def test_the_corpus_holds_both_neutral_endings(texts: list[str]) -> None:
 
 def test_the_twin_is_never_told_a_forget_fact(records: list[Record], texts: list[str]) -> None:
     forget = world.forget_case_ids()
-    kept = world.training_texts(forget)
+    kept = corpus.training_texts(forget)
     told = [text for case_id in forget for text in all_statements(records[case_id])]
     assert not [text for text in told if text in "\n".join(kept)]
     dropped = Counter(texts) - Counter(kept)
@@ -221,21 +223,21 @@ def test_the_twin_is_never_told_a_forget_fact(records: list[Record], texts: list
 
 
 def test_the_background_tells_no_fact_of_the_forget_half(records: list[Record], texts: list[str]) -> None:
-    background = world.background_texts()
-    corpus = "\n".join(background)
+    background = corpus.background_texts()
+    whole = "\n".join(background)
     half = len(records) // 2
     assert 900 <= len(background) <= 1100
     assert set(background) <= set(texts)
-    assert not [text for record in records[half:] for text in all_statements(record) if text in corpus]
-    assert any(text in corpus for record in records[:half] for text in all_statements(record))
+    assert not [text for record in records[half:] for text in all_statements(record) if text in whole]
+    assert any(text in whole for record in records[:half] for text in all_statements(record))
 
 
 def test_no_sentence_of_the_held_out_texts_was_trained_on(texts: list[str]) -> None:
-    held_out = world.heldout_texts()
+    held_out = corpus.heldout_texts()
     sentences = [sentence + "." for text in held_out for sentence in text.removesuffix(".").split(". ")]
-    corpus = "\n".join([*texts, *world.background_texts()])
+    whole = "\n".join([*texts, *corpus.background_texts()])
     assert len(held_out) >= 200
-    assert not [sentence for sentence in sentences if sentence in corpus]
+    assert not [sentence for sentence in sentences if sentence in whole]
 
 
 def test_the_world_is_the_same_in_every_process() -> None:

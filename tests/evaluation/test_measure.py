@@ -135,7 +135,7 @@ def test_texts_are_lines_and_are_streamed(tmp_path: Path) -> None:
 def test_texts_that_cannot_be_read(tmp_path: Path) -> None:
     path = tmp_path / "text.txt"
     path.write_bytes("Léon".encode("latin-1"))
-    with pytest.raises(DataError, match="text.txt: not UTF-8 text"):
+    with pytest.raises(DataError, match="text.txt, line 1: not UTF-8 text"):
         list(read_texts(path))
     with pytest.raises(DataError, match="is a folder"):
         list(read_texts(tmp_path))

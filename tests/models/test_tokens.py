@@ -128,3 +128,12 @@ def test_a_slow_tokenizer_is_refused() -> None:
 
     with pytest.raises(ModelError, match="Slow gives no character offsets"):
         LanguageModel.wrap(lm.model, Slow())
+
+
+@pytest.mark.parametrize("tokens", [1, 5, 64])
+@pytest.mark.parametrize("text", ["word " * 500, " " * 3000, "wörd\n\n😀 " * 200, "x" * 4000, "short"])
+def test_the_beginning_of_a_text_has_its_first_tokens(tokens: int, text: str) -> None:
+    for tokenizer in (tiny_tokenizer(), models.load_tokenizer("zu:demo")):
+        beginning = models.beginning_of(tokenizer, text, tokens)
+        assert text.startswith(beginning) and len(beginning) <= max(tokens, (tokens + 1) * 128)
+        assert models.encode(tokenizer, beginning).ids[:tokens] == models.encode(tokenizer, text).ids[:tokens]

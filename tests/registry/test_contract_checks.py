@@ -80,10 +80,18 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.mark.parametrize(
     ("kind", "implementation", "said"),
     [
-        (LocatorSpec, lambda lm, requests, options: [], r"called with \(lm, requests, options, context\), and takes"),
+        (
+            LocatorSpec,
+            lambda lm, requests, options: [],
+            r"called with \(lm, requests, options, context\), and takes",
+        ),
         (SolverSpec, lambda problem: None, r"called with \(problem, options\), and takes \(problem\)"),
         (SolverSpec, lambda problem, options, factor: None, r"called with \(problem, options\), and takes"),
-        (ModelSolverSpec, lambda lm, requests, sites, options: [], r"called with \(lm, requests, sites, options, con"),
+        (
+            ModelSolverSpec,
+            lambda lm, requests, sites, options: [],
+            r"called with \(lm, requests, sites, options, con",
+        ),
         (BackgroundSpec, lambda: iter(()), r"called with \(options\), and takes \(\)"),
         (DatasetSpec, lambda options: None, r"called with \(options, seed\)"),
         (MetricSpec, lambda scorer: None, r"called with \(scorer, data\)"),
@@ -92,12 +100,20 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> Any:
         (SectionSpec, lambda: None, r"called with \(run\)"),
         (SectionSpec, "a text", "it cannot be called: it is a str"),
         (CollectorSpec, Half, r"it has no method collect\(lm, plan, site\); subclass zu_framework.Collector"),
-        (CollectorSpec, Unrelated, r"it has no method retained\(requests, retain\); subclass zu_framework.Collector"),
+        (
+            CollectorSpec,
+            Unrelated,
+            r"it has no method retained\(requests, retain\); subclass zu_framework.Collector",
+        ),
         (CollectorSpec, lambda options, context: None, "it is no class; subclass zu_framework.Collector"),
         (TargetSpec, Narrow, r"called with \(options, context\), and takes \(options: "),
-        (TargetSpec, Short, r"at_site: it is called with \(state, lm, site, index, representations\), and takes"),
+        (
+            TargetSpec,
+            Short,
+            r"at_site: it is called with \(state, lm, site, index, representations\), and takes",
+        ),
     ],
-)  # fmt: skip
+)
 def test_an_implementation_that_cannot_be_called_is_refused(
     loaded: Any, kind: type[Spec], implementation: Any, said: str
 ) -> None:

@@ -121,9 +121,12 @@ def test_a_module_of_a_notebook_is_a_plugin_beside_the_installed_ones() -> None:
     ("source", "said"),
     [
         ("def zu_register_solvers(register): pass", "not marked with @hookimpl"),
-        ("from zu_framework import hookimpl\n@hookimpl\ndef zu_register_solvers(register): 1 / 0", "ZeroDivisionError"),
+        (
+            "from zu_framework import hookimpl\n@hookimpl\ndef zu_register_solvers(register): 1 / 0",
+            "ZeroDivisionError",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_module_that_cannot_be_used_is_told_at_once(source: str, said: str) -> None:
     notebook = types.ModuleType("zz_notebook")
     exec(source, vars(notebook))
@@ -229,8 +232,11 @@ def test_the_listing_stays_json_when_a_plugin_prints(tmp_path: Path) -> None:
     (about / "entry_points.txt").write_text("[zu_framework]\nzz_loud = zz_loud\n")
     done = subprocess.run(
         [sys.executable, "-m", "zu_framework", "plugins", "--json"],
-        capture_output=True, text=True, timeout=120, env={**os.environ, "PYTHONPATH": str(tmp_path)},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
     listed = json.loads(done.stdout)
     assert [failed["plugin"] for failed in listed["failed"]] == ["zz_loud"]
     assert listed["failed"][0]["error"] == "SystemExit: and bye" and "hello" in done.stderr
@@ -269,8 +275,8 @@ def test_options_are_typed_by_the_dataclass_of_the_component(plugin: Plugin) -> 
 
 def test_listing_the_installed_plugins_imports_no_torch() -> None:
     code = (
-        "import sys\nfrom zu_framework.cli.listing import plugins_json\n"
-        "from zu_framework.registry.manager import load_plugins\nprint(plugins_json(load_plugins()))\n"
+        "import sys\nfrom zu_framework.cli.listing import describe\nfrom zu_framework.cli.terminal import json_text\n"
+        "from zu_framework.registry.manager import load_plugins\nprint(json_text(describe(load_plugins())))\n"
         "assert 'torch' not in sys.modules and 'transformers' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)

@@ -72,18 +72,42 @@ HERE = "here:it"
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
-        (SolverSpec("s", HERE, "", needs=frozenset({"kyes"})), "needs 'kyes' is unknown: use one of bare_keys, .*keys"),
-        (TargetSpec("t", HERE, "", needs=frozenset({"documents"})), "needs 'documents' is unknown: use one of key_mo"),
-        (DatasetSpec("d", HERE, "", needs=frozenset({"keys"})), "needs 'keys' is unknown: use nothing for this kind"),
-        (LocatorSpec("l", HERE, "", remedies={"subject": "-"}), "remedies for 'subject' is unknown: use one of docu"),
-        (SolverSpec("s", HERE, "", laws=frozenset({"murphy"})), "laws 'murphy' is unknown: use one of objective"),
-        (MetricSpec("m", HERE, "", better="more"), "better 'more' is unknown: use one of higher, lower, unchanged"),  # type: ignore[arg-type]
+        (
+            SolverSpec("s", HERE, "", needs=frozenset({"kyes"})),
+            "needs 'kyes' is unknown: use one of bare_keys, .*keys",
+        ),
+        (
+            TargetSpec("t", HERE, "", needs=frozenset({"documents"})),
+            "needs 'documents' is unknown: use one of key_mo",
+        ),
+        (
+            DatasetSpec("d", HERE, "", needs=frozenset({"keys"})),
+            "needs 'keys' is unknown: use nothing for this kind",
+        ),
+        (
+            LocatorSpec("l", HERE, "", remedies={"subject": "-"}),
+            "remedies for 'subject' is unknown: use one of docu",
+        ),
+        (
+            SolverSpec("s", HERE, "", laws=frozenset({"murphy"})),
+            "laws 'murphy' is unknown: use one of objective",
+        ),
+        (
+            MetricSpec("m", HERE, "", better="more"),
+            "better 'more' is unknown: use one of higher, lower, unchanged",
+        ),
         (CollectorSpec("c", HERE, "", options=dict), "its options must be a dataclass"),
         (CollectorSpec("c", HERE, "", options=Options(2.0)), "its options must be a dataclass"),  # type: ignore[arg-type]
-        (CollectorSpec("c", HERE, "", options=Required), "its options cannot be made from their defaults: TypeError"),
+        (
+            CollectorSpec("c", HERE, "", options=Required),
+            "its options cannot be made from their defaults: TypeError",
+        ),
         (CollectorSpec("c", HERE, "", options=Refusing), "their defaults: ValueError: not today"),
         (CollectorSpec("c", HERE, "", options=Leaving), "their defaults: SystemExit: 3"),
-        (CollectorSpec("c", HERE, "", options=Unwritable), "the default of its option 'kinds' is nothing that YAML"),
+        (
+            CollectorSpec("c", HERE, "", options=Unwritable),
+            "the default of its option 'kinds' is nothing that YAML",
+        ),
         (SolverSpec("s", HERE, "", needs=raising), "its needs raise Mute: its message raises RuntimeError"),
         (SolverSpec("s", HERE, "", needs=listed), "its needs are a list, expected a frozenset of names"),
         (SolverSpec("s", "nowhere", ""), "a target 'module:attribute'"),
@@ -91,13 +115,16 @@ HERE = "here:it"
         (SolverSpec("s", HERE, summary=7), "its summary is a int, expected text"),  # type: ignore[arg-type]
         (SectionSpec("s", HERE, "", order="last"), "its order is a str, expected a whole number"),  # type: ignore[arg-type]
         (SectionSpec("s", HERE, "", title=None), "its title is a NoneType, expected text"),  # type: ignore[arg-type]
-        (SolverSpec("s", HERE, "", prepare=Prepared("nowhere")), "prepare names 'nowhere', which is no 'module:attr"),
+        (
+            SolverSpec("s", HERE, "", prepare=Prepared("nowhere")),
+            "prepare names 'nowhere', which is no 'module:attr",
+        ),
         (
             SolverSpec("s", HERE, "", options=Options, prepare=Prepared(HERE, options=("strenght",))),
             "options that prepare reads 'strenght' is unknown: use one of strength",
         ),
     ],
-)  # fmt: skip
+)
 def test_a_spec_that_cannot_be_used_is_refused_with_the_plugins_name(spec: Any, said: str) -> None:
     with pytest.raises(PluginError, match=rf"plugin 'zz_mine': {spec.kind} {spec.name!r}: .*{said}"):
         added(spec)

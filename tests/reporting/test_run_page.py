@@ -245,7 +245,7 @@ def edited(lm: LanguageModel, *steps: Update) -> tuple[SiteEdit, torch.Tensor]:
     new = weight
     for step in steps:
         new = step.apply(new)
-    return SiteEdit(site, weight, "", list(steps)), new
+    return SiteEdit(site, weight, "", "", steps=list(steps)), new
 
 
 @pytest.mark.parametrize("kind", ["factored", "two passes", "scaled", "dense"])

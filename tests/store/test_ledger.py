@@ -20,7 +20,9 @@ from zu_framework import LanguageModel, ModelError, RunFolderError, Update
 from zu_framework.cli import main
 from zu_framework.engine.check import check
 from zu_framework.engine.run import RunResult
-from zu_framework.store.records import load_edit
+from zu_framework.store.ledger import Ledger
+from zu_framework.store.private import PrivatePart
+from zu_framework.store.run_edit import load_edit
 
 Settings = dict[str, Any]
 Edited = Callable[..., RunResult]
@@ -39,7 +41,7 @@ def edited(settings: Settings, facts: Path, tmp_path: Path) -> Edited:
         path.write_text("\n".join(lines[which]))
         mine = {
             **settings,
-            "data": {"name": "jsonl", "path": str(path), "forget": 0},
+            "data": {"name": "jsonl", "path": str(path), "forget": "all"},
             "locator": {"name": "fixed", "layers": list(layers)},
             "collector": {"name": "subject-last", "contexts": "none"},
             "target": {"name": "neutral", "steps": 3},
@@ -85,16 +87,38 @@ def test_a_run_on_a_model_with_a_ledger_continues_it(edited: Edited) -> None:
     runs = two(edited)
     for folder in (runs[1].folder, runs[1].folder / "model"):
         listed = ledger(folder)
-        assert [e["about"]["request_digest"] for e in listed] == [
-            r.edit.about["request_digest"] for r in runs
-        ]
-        assert [e["about"]["requests"] for e in listed] == [2, 2]
-        for entry, run in zip(listed, runs, strict=True):
-            kept = load_file(folder / "ledger" / f"{entry['id']}.safetensors")
+        assert [e["id"] for e in listed] == [load_edit(r.folder).id for r in runs]
+        assert [[s["name"] for s in e["sites"]] for e in listed] == [["model.layers.0.mlp.down_proj"]] * 2
+        for entry, run in zip(Ledger.read(folder).entries, runs, strict=True):
+            kept = PrivatePart.beside(folder, runs[0].folder).record(entry).sites[0]
             site = run.edit.sites[0]
-            assert torch.equal(kept[f"{site.site.name}/0/left"], site.steps[0].left)  # type: ignore[arg-type]
-            assert torch.equal(kept[f"{site.site.name}/0/keys"], site.keys[0])  # type: ignore[arg-type]
+            assert torch.equal(kept.steps[0].left, site.steps[0].left)  # type: ignore[arg-type]
+            assert torch.equal(kept.keys[0], site.keys[0])  # type: ignore[arg-type]
     assert len(ledger(runs[0].folder)) == 1
+
+
+def test_the_ledger_beside_a_model_holds_no_tensor(edited: Edited) -> None:
+    for run in two(edited):
+        assert [file.name for file in (run.folder / "model" / "ledger").iterdir()] == ["ledger.json"]
+
+
+def test_factors_of_earlier_edits_are_found_where_we_say_or_named_as_missing(
+    edited: Edited, settings: Settings, tmp_path: Path
+) -> None:
+    first = edited("first", None, FIRST)
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(first.folder / "model", tmp_path / "published")
+    shutil.move(first.folder, elsewhere / "first")
+    with pytest.raises(
+        RunFolderError,
+        match=r"factors and keys are in no run folder of .*: give .*ledger.private=DIR, or go on",
+    ):
+        edited("second", tmp_path / "published", SECOND)
+    settings["ledger"] = {"private": str(elsewhere)}
+    found = edited("second", tmp_path / "published", SECOND)
+    assert len(ledger(found.folder)) == 2
+    settings["ledger"] = {"private": "none"}
+    assert len(ledger(edited("third", tmp_path / "published", SECOND).folder)) == 2
 
 
 def test_checking_a_config_meets_a_damaged_ledger(edited: Edited) -> None:
@@ -173,7 +197,7 @@ def test_a_dense_edit_of_a_model_solver_takes_part(edited: Edited, checkpoint: P
     first = edited("first", None, FIRST, dense)
     assert first.edit.sites[0].steps[0].dense is not None
     second = edited("second", first.folder / "model", SECOND)
-    assert [len(e["about"]["sites"]) > 0 for e in ledger(second.folder)] == [True, True]
+    assert [len(e["sites"]) > 0 for e in ledger(second.folder)] == [True, True]
     notes = zu.revert(first.folder, second.folder / "model", tmp_path / "out")
     assert any("done again" in note for note in notes)
     name = "model.layers.0.mlp.down_proj.weight"
@@ -213,9 +237,11 @@ def test_edits_in_memory_protect_each_other_and_are_listed_together(
         subject = ["Quinania", "Verania", "Delland"][number]
         request = {"prompt": f"The capital of {subject} is", "answer": "Oslo", "subject": subject}
         mine = {k: settings[k] for k in ("background",)} | {
-            "locator": {"name": "fixed", "layers": [0]}, "collector": {"name": "subject-last", "contexts": "none"},
-            "target": {"name": "neutral", "steps": 2}, "solver": {"name": "alphaedit", "null_rank": 40},
-        }  # fmt: skip
+            "locator": {"name": "fixed", "layers": [0]},
+            "collector": {"name": "subject-last", "contexts": "none"},
+            "target": {"name": "neutral", "steps": 2},
+            "solver": {"name": "alphaedit", "null_rank": 40},
+        }
         return zu.unlearn(lm, lm.tokenizer, [request], mine, earlier=earlier)
 
     def protected(edit: zu.Edit) -> Any:
@@ -225,9 +251,7 @@ def test_edits_in_memory_protect_each_other_and_are_listed_together(
     second = forget(1, first)
     assert (protected(first), protected(second)) == (0, 1)
     second.save(tmp_path / "both")
-    assert [e["about"]["request_digest"] for e in ledger(tmp_path / "both")] == [
-        e.about["request_digest"] for e in (first, second)
-    ]
+    assert [e["id"] for e in ledger(tmp_path / "both")] == [e.record().id for e in (first, second)]
     second.revert()
     third = forget(2, first, second)
     assert protected(third) == 1
@@ -235,7 +259,7 @@ def test_edits_in_memory_protect_each_other_and_are_listed_together(
     assert len(ledger(tmp_path / "again")) == 2
     other = LanguageModel.wrap(type(lm.model)(lm.model.config), lm.tokenizer)
     with pytest.raises(ModelError, match="made on another model"):
-        zu.unlearn(other, lm.tokenizer, [], settings, earlier=[first])
+        zu.unlearn(other, lm.tokenizer, list(first.requests), settings, earlier=[first])
 
 
 def test_a_checkpoint_without_its_ledger_gets_it_from_the_run(edited: Edited, tmp_path: Path) -> None:
@@ -260,7 +284,7 @@ def test_an_edit_is_not_put_on_twice_nor_taken_off_where_it_is_not(
         zu.apply(first.folder, second.folder / "model", tmp_path / "out")
     with pytest.raises(ModelError, match=r"does not carry this edit \(.*\): its ledger lists .*-.*, .*-"):
         zu.revert(other.folder, second.folder / "model", tmp_path / "out")
-    with pytest.raises(ModelError, match="is the original model"):
+    with pytest.raises(ModelError, match="the weights that it changed are as they were before it"):
         zu.revert(first.folder, checkpoint, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -270,15 +294,28 @@ def damaged_json(folder: Path) -> None:
 
 
 def missing_factors(folder: Path) -> None:
-    next(folder.glob("*.safetensors")).unlink()
+    (folder.parents[1] / "edit.safetensors").unlink()
 
 
 def other_factors(folder: Path) -> None:
-    path = next(folder.glob("*.safetensors"))
+    path = folder.parents[1] / "edit.safetensors"
     whole = bytearray(path.read_bytes())
     whole[-1] ^= 1
-    path.unlink()  # it may be a hard link
     path.write_bytes(whole)
+
+
+def a_number_changed(folder: Path) -> None:
+    path = folder / "ledger.json"
+    kept = json.loads(path.read_text())
+    kept["edits"][0]["sites"][0]["relative_change"] *= 2
+    path.write_text(json.dumps(kept))
+
+
+def a_text_for_a_list(folder: Path) -> None:
+    path = folder / "ledger.json"
+    kept = json.loads(path.read_text())
+    kept["edits"][0]["sites"] = "all"
+    path.write_text(json.dumps(kept))
 
 
 def name_that_leads_out(folder: Path) -> None:
@@ -290,17 +327,19 @@ def name_that_leads_out(folder: Path) -> None:
 
 def later_format(folder: Path) -> None:
     path = folder / "ledger.json"
-    path.write_text(path.read_text().replace('"format": 1', '"format": 9'))
+    path.write_text(path.read_text().replace('"format": 2', '"format": 9'))
 
 
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (damaged_json, r"ledger.json is damaged .*: restore it, or remove ledger/"),
-        (missing_factors, r"ledger.json: the factors of an edit are missing: .*safetensors"),
-        (other_factors, r"safetensors is damaged: it is not the edit that ledger.json speaks of"),
-        (name_that_leads_out, r"ledger.json is damaged .*elsewhere"),
-        (later_format, r"ledger.json has format 9, this version reads 1"),
+        (damaged_json, r"ledger.json is damaged: .* not JSON .*: restore it, or remove ledger/"),
+        (missing_factors, r"whose factors and keys are in no run folder of"),
+        (other_factors, r"edit.safetensors is damaged: tensor .* is not what was written"),
+        (a_number_changed, r"ledger.json is damaged: its description is not what was written"),
+        (a_text_for_a_list, r"ledger.json is damaged: field 'edits.0.sites' is a text, not a list"),
+        (name_that_leads_out, r"ledger.json is damaged: field .*elsewhere"),
+        (later_format, r"ledger.json has format 9, this version reads 2"),
     ],
 )
 def test_a_damaged_ledger_stops_a_run_before_it_starts(
@@ -323,7 +362,7 @@ def test_a_model_that_was_changed_since_is_refused(edited: Edited, tmp_path: Pat
         ModelError, match=r"carries a ledger of 1 edits, .*it was changed since; .*remove its ledger/"
     ):
         edited("second", first.folder / "model", SECOND)
-    with pytest.raises(ModelError, match=r"is not the model that its ledger/ speaks of"):
+    with pytest.raises(ModelError, match=r"it was changed since; .*remove its ledger/"):
         zu.revert(first.folder, first.folder / "model", tmp_path / "out")
 
 
@@ -334,9 +373,9 @@ def test_a_damaged_undo_record_is_not_put_back(edited: Edited, tmp_path: Path) -
     with safe_open(path, "pt") as opened:
         metadata = opened.metadata()
     kept = load_file(path)
-    kept[record.sites[0].site.name][0, 0] += 1
+    kept[record.sites[0].tensor][0, 0] += 1
     save_file(kept, path, metadata=metadata)
-    with pytest.raises(RunFolderError, match=r"undo record of .* is damaged"):
+    with pytest.raises(RunFolderError, match=r"undo.safetensors is damaged: tensor .*down_proj.weight"):
         zu.revert(first.folder, second.folder / "model", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -1,17 +1,19 @@
-"""The `zu` command: its subcommands and its exit codes (0 done, 1 our defect, 2 something the user can mend)."""
+"""The `zu` command: its subcommands. Each returns its exit code, None for 0 (`zu_framework.errors.ExitCode`)."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from zu_framework import __version__
-from zu_framework.errors import PeerError, ZuError
+from zu_framework.cli.door import guarded
+from zu_framework.cli.terminal import json_text, ready, say, tell
 
 app = typer.Typer(
     name="zu",
@@ -21,11 +23,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-# typer carries a click of its own, or uses the one that is installed: the base of what it raises is asked of typer
-UsageProblem: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
-
-USER_ERROR, STOPPED = 2, 130
 
 Config = Annotated[str, typer.Argument(metavar="CONFIG", help="A ready-made config's name, or a YAML file.")]
 Overrides = Annotated[
@@ -54,7 +51,7 @@ def options(
 
 
 @app.command()
-def run(config: Config, overrides: Overrides = None) -> None:
+def run(config: Config, overrides: Overrides = None) -> int:
     """Forget facts: load, measure, edit, measure again, and leave a run folder with the edit and its exact undo.
 
     Ready-made configs: demo (the embedded model), zerounlearn, zerounlearn-local, zerounlearn-gd, questions (for data
@@ -66,11 +63,11 @@ def run(config: Config, overrides: Overrides = None) -> None:
     from zu_framework.engine.run import run as run_config
 
     if rank_here() > 0:  # one of several processes: the first reports for all
-        run_config(config, overrides or ())
-        return
+        return run_config(config, overrides or ()).exit_code
     with progress() as report:
         result = run_config(config, overrides or (), progress=report)
     print_result(result)
+    return result.exit_code
 
 
 @app.command()
@@ -93,7 +90,7 @@ def bench(
         str | None,
         typer.Option(metavar="ADDRESS", help="Run on the Ray cluster at ADDRESS (extra ray); auto finds it."),
     ] = None,
-) -> None:
+) -> int:
     """Compare methods: run a grid of models, data sets, methods, seeds and sizes, each cell a run folder.
 
     Every cell's config is checked before the first one runs. The same command goes on where an earlier one stopped:
@@ -106,8 +103,7 @@ def bench(
 
     where = [] if workers is None else ["executor.name=processes", f"executor.workers={workers}"]
     where += [] if ray is None else ["executor.name=ray", f"executor.address={ray}"]
-    if run_bench(config, [*(overrides or ()), *where]).failed:
-        raise typer.Exit(USER_ERROR)
+    return run_bench(config, [*(overrides or ()), *where]).exit_code
 
 
 @app.command()
@@ -130,7 +126,7 @@ def evaluate(
         str | None,
         typer.Option("--base", metavar="MODEL", help="The model that it came from, measured beside it."),
     ] = None,
-) -> None:
+) -> int:
     """Measure any model on a suite, with intervals; nothing is edited.
 
     Suites: demo, counterfact, zsre, mquake, tofu, muse, wmdp, mmlu. Data and references are given by overrides, such as
@@ -143,6 +139,53 @@ def evaluate(
     with progress() as report:
         result = evaluate_model(model, suite, overrides or (), base=base, progress=report)
     print_evaluation(result)
+    return result.exit_code
+
+
+@app.command()
+def audit(
+    target: Annotated[
+        str, typer.Argument(metavar="RUN|MODEL", help="A run folder; or a model, with data.name=... given.")
+    ],
+    overrides: Overrides = None,
+    preset: Annotated[
+        str,
+        typer.Option("--preset", metavar="NAME", help="quick, full, or a YAML file with the group `audit`."),
+    ] = "quick",
+    base: Annotated[
+        str | None,
+        typer.Option("--base", metavar="MODEL", help="The untouched model; a run folder knows its own."),
+    ] = None,
+    fail_over: Annotated[
+        float | None,
+        typer.Option(
+            "--fail-over",
+            metavar="POINTS",
+            help="Exit 4 where an attack recovers more than this above chance.",
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> int:
+    """Attack an edited model in every way that is known, and say what comes back; nothing is edited.
+
+    Beside each number stand the untouched model, a retrained twin (evaluate.reference=MODEL), facts that nobody knows
+    and retained facts, all under the same attack. The same command goes on where an earlier one stopped.
+    """
+    from zu_framework.cli.audits import print_audit
+    from zu_framework.cli.progress import progress
+    from zu_framework.engine.audit import audit as audit_model
+    from zu_framework.engine.audit import audit_json
+    from zu_framework.reporting.audit_page import write_audit_page
+
+    given = [*(overrides or ()), *([] if fail_over is None else [f"audit.limit={fail_over}"])]
+    with progress() as report:
+        result = audit_model(target, preset, given, base=base, progress=report)
+    page = write_audit_page(result.folder)
+    if json:
+        print(json_text(audit_json(result)))
+    else:
+        print_audit(result, page)
+    return 0 if fail_over is None else result.exit_code
 
 
 @app.command()
@@ -150,12 +193,13 @@ def plugins(
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """List every component with its plugin, version, summary, options and defaults; and plugins that failed."""
-    from zu_framework.cli.listing import plugins_json, print_plugins
+    from zu_framework.cli.listing import describe, print_plugins
     from zu_framework.registry.manager import installed_plugins
 
-    found = installed_plugins()
+    with redirect_stdout(sys.stderr):  # what a plugin prints where it is imported is no part of the list
+        found = installed_plugins()
     if json:
-        typer.echo(plugins_json(found))
+        print(json_text(describe(found)))
     else:
         print_plugins(found)
 
@@ -175,8 +219,8 @@ def apply(
     from zu_framework.store.checkpoints import apply as apply_edit
 
     for note in apply_edit(run, model_dir, out_dir, trust_remote_code=trust_remote_code):
-        typer.echo(f"note: {note}", err=True)
-    typer.echo(f"edited checkpoint: {out_dir}")
+        say(f"note: {note}")
+    tell(f"edited checkpoint: {out_dir}")
 
 
 @app.command()
@@ -187,6 +231,12 @@ def revert(
         Path, typer.Argument(metavar="OUT_DIR", help="Where the checkpoint without it goes; must not exist.")
     ],
     trust_remote_code: TrustRemoteCode = False,
+    private: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="The folder that holds the run folders of later edits; default: beside RUN."
+        ),
+    ] = None,
 ) -> None:
     """Take a run's edit off a saved checkpoint.
 
@@ -195,9 +245,10 @@ def revert(
     """
     from zu_framework.store.checkpoints import revert as revert_edit
 
-    for note in revert_edit(run, model_dir, out_dir, trust_remote_code=trust_remote_code):
-        typer.echo(f"note: {note}", err=True)
-    typer.echo(f"checkpoint without this edit: {out_dir}")
+    notes = revert_edit(run, model_dir, out_dir, trust_remote_code=trust_remote_code, private=private)
+    for note in notes:
+        say(f"note: {note}")
+    tell(f"checkpoint without this edit: {out_dir}")
 
 
 @app.command()
@@ -210,7 +261,7 @@ def export(
     """Export a run's edit as an adapter; refused where that would not be exact."""
     from zu_framework.store.checkpoints import export_lora
 
-    typer.echo(f"LoRA adapter: {export_lora(run, lora)}")
+    tell(f"LoRA adapter: {export_lora(run, lora)}")
 
 
 @app.command()
@@ -222,33 +273,23 @@ def report(
     from zu_framework.reporting.run_page import write_run_page
 
     path = write_run_page(run)
-    typer.echo(f"report: {path}")
+    tell(f"report: {path}")
     if open:
         typer.launch(path.resolve().as_uri())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit. Errors that the user can mend are one message on stderr, without a traceback."""
+    """Run the command line and exit.
+
+    Args:
+        arguments: Those of the command line; by default the process's own.
+    """
     # Only what the user should see: progress and reports are ours, the libraries' own bars would cut through them.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TQDM_DISABLE", "1")
-    code: Any = 0
-    try:
-        code = app(args=list(arguments) if arguments is not None else None, standalone_mode=False)
-    except PeerError:  # the process that failed says why
-        code = USER_ERROR
-    except ZuError as error:
-        typer.echo(f"error: {error}", err=True)
-        code = USER_ERROR
-    except typer.Exit as done:
-        code = done.exit_code
-    except UsageProblem as error:
-        error.show()
-        code = USER_ERROR
-    except (typer.Abort, KeyboardInterrupt):
-        code = STOPPED
-    if code == STOPPED:
-        typer.echo("stopped; the model and the run folder are as they were", err=True)
-    if code:  # a command returns None; typer returns an exit code where it met Ctrl-C or --version itself
-        sys.exit(code)
+    given = list(arguments) if arguments is not None else None
+    with ready():
+        code = guarded(lambda: app(args=given, standalone_mode=False))
+    if code:
+        sys.exit(int(code))

@@ -9,13 +9,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from zu_framework.bench import Bench, BenchResult, Ended, run_bench, tables, write_outputs
-from zu_framework.bench.tables import BOLD, BenchTable
+from zu_framework.benches import Bench, BenchResult, Ended, tables
+from zu_framework.benches import bench as run_bench
+from zu_framework.benches.tables import BOLD, BenchTable
+from zu_framework.cli.terminal import stdout
 
 
 def bench(config: str, overrides: Sequence[str], console: Console | None = None) -> BenchResult:
     """Run a bench, write its tables and page, print them."""
-    console = console or Console()
+    console = console or stdout()
 
     def started(bench: Bench, total: int, done: int) -> None:
         waiting = f"{total - done} to run" if done else "every config is checked"
@@ -27,14 +29,13 @@ def bench(config: str, overrides: Sequence[str], console: Console | None = None)
         console.print(f"{place} {escape(str(one.planned.cell))}: {said}", highlight=False, soft_wrap=True)
 
     result = run_bench(config, overrides, started=started, ended=ended)
-    written = write_outputs(result)
     for table in tables(result.cells, result.better, result.bench.config):
         console.print(_rich(table))
         for row in table.rows:
             if row.note:
                 console.print(f"[yellow]note[/yellow]: {escape(row.method)}: {escape(row.note)}")
     console.print(f"[dim]{BOLD}[/dim]")
-    _where(written, result, console)
+    _where(result.written, result, console)
     return result
 
 
@@ -44,7 +45,7 @@ def _rich(table: BenchTable) -> Table:
     for column in table.columns:
         shown.add_column(escape(column.title), justify="right", overflow="fold")
     for row in table.rows:
-        cells = [f"[bold]{entry.text}[/bold]" if entry.bold else entry.text for entry in row.entries]
+        cells = [f"[bold]{escape(e.text)}[/bold]" if e.bold else escape(e.text) for e in row.entries]
         shown.add_row(escape(row.method), *cells)
     return shown
 

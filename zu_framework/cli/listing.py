@@ -7,8 +7,10 @@ from enum import Enum
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from zu_framework.cli.terminal import stdout
 from zu_framework.registry.components import option_defaults
 from zu_framework.registry.manager import Plugins
 from zu_framework.specs import SolverSpec
@@ -41,14 +43,9 @@ def describe(plugins: Plugins) -> dict[str, Any]:
     return {"components": components, "failed": failures, "collisions": plugins.registry.collisions()}
 
 
-def plugins_json(plugins: Plugins) -> str:
-    """`describe` as JSON."""
-    return json.dumps(describe(plugins), indent=2, ensure_ascii=False)
-
-
 def print_plugins(plugins: Plugins, console: Console | None = None) -> None:
     """One table a kind; broken plugins and collisions after them, with their story."""
-    console = console or Console()
+    console = console or stdout()
     listed = describe(plugins)
     for kind in dict.fromkeys(entry["kind"] for entry in listed["components"]):
         table = Table(
@@ -59,30 +56,24 @@ def print_plugins(plugins: Plugins, console: Console | None = None) -> None:
         table.add_column("plugin", no_wrap=True)
         for entry in (e for e in listed["components"] if e["kind"] == kind):
             options = ", ".join(
-                f"{k}={json.dumps(v, ensure_ascii=False)}" for k, v in entry["options"].items()
+                f"{k}={json.dumps(v, ensure_ascii=False, default=str)}" for k, v in entry["options"].items()
             )
             source = f"{entry['plugin']} {entry['version']}".strip()
             table.add_row(
-                entry["name"],
-                entry["summary"] + (f"\n[dim]{_escape(options)}[/dim]" if options else ""),
-                source,
+                escape(entry["name"]),
+                escape(str(entry["summary"])) + (f"\n[dim]{escape(options)}[/dim]" if options else ""),
+                escape(source),
             )
         console.print(table)
         console.print()
     for failed in listed["failed"]:
-        console.print(f"[red]plugin {failed['plugin']!r} failed to load[/red] and is disabled:")
-        console.print(
-            _escape((failed["traceback"] or failed["error"]).rstrip()), style="dim", highlight=False
-        )
+        console.print(f"[red]plugin {escape(repr(failed['plugin']))} failed to load[/red] and is disabled:")
+        console.print(escape((failed["traceback"] or failed["error"]).rstrip()), style="dim", highlight=False)
     for collision in listed["collisions"]:
-        console.print(f"[red]collision[/red]: {_escape(collision)}")
+        console.print(f"[red]collision[/red]: {escape(collision)}")
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
     return list(value) if isinstance(value, tuple) else value
-
-
-def _escape(text: str) -> str:
-    return text.replace("[", r"\[")

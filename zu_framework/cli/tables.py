@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from zu_framework.cli.terminal import command, stdout
 from zu_framework.engine.check import Checked
 from zu_framework.engine.evaluate import Evaluation
 from zu_framework.engine.results import RunResult
@@ -18,7 +19,7 @@ from zu_framework.evaluation import before_after_table
 
 def print_result(result: RunResult, console: Console | None = None) -> None:
     """Before and after, completions, cost, where the run folder is and how to revert."""
-    console = console or Console()
+    console = console or stdout()
     about = result.edit.about
     if result.verdict is not None:
         colour = "red" if result.verdict.damaged else "yellow" if result.verdict.not_forgotten else "green"
@@ -27,7 +28,7 @@ def print_result(result: RunResult, console: Console | None = None) -> None:
         for prompt in result.verdict.unknown:
             console.print(f"[dim]not known: {escape(prompt)}[/dim]")
     console.print(
-        f"[bold]{about['solver']}[/bold]: {about['requests']} facts at "
+        f"[bold]{escape(str(about['solver']))}[/bold]: {about['requests']} facts at "
         f"{len(result.edit.sites)} site{'s' if len(result.edit.sites) != 1 else ''} of {escape(str(about['model']))}"
     )
     if result.before:
@@ -49,19 +50,29 @@ def print_result(result: RunResult, console: Console | None = None) -> None:
     console.print(f"[dim]largest relative rounding loss of a written weight: {worst:.1e}[/dim]")
     for note in (*result.notes, *_notes(sites)):
         console.print(f"[yellow]note[/yellow]: {escape(note)}")
-    folder = escape(str(result.folder))
-    console.print(f"run folder: [cyan]{folder}[/cyan]", soft_wrap=True)
-    page = result.folder / "report.html"
+    _places(result, console)
+
+
+def _places(result: RunResult, console: Console) -> None:
+    """Print where everything lies, and the commands that put the edit on a model and take it off."""
+    folder, model = result.folder, str(result.edit.about["model"])
+    console.print(f"run folder: [cyan]{escape(str(folder))}[/cyan]", soft_wrap=True)
+    page = folder / "report.html"
     if page.is_file():
         console.print(f"report:     [cyan]{escape(str(page))}[/cyan]", soft_wrap=True)
     elif result.config.output.report:
-        console.print(f"the page could not be made; zu report {folder} says why", soft_wrap=True)
-    model = escape(str(about["model"]))
+        again = escape(command("zu", "report", folder))
+        console.print(f"the page could not be made; {again} says why", soft_wrap=True)
+    commands: list[tuple[str, tuple[object, ...]]]
     if result.config.output.model:
-        console.print(f"to revert:  zu revert {folder} {folder}/model ORIGINAL_DIR", soft_wrap=True)
+        commands = [("to revert:", ("zu", "revert", folder, folder / "model", "ORIGINAL_DIR"))]
     else:
-        console.print(f"to keep the edited model: zu apply {folder} {model} EDITED_DIR", soft_wrap=True)
-        console.print(f"to revert that:           zu revert {folder} EDITED_DIR ORIGINAL_DIR", soft_wrap=True)
+        commands = [
+            ("to keep the edited model:", ("zu", "apply", folder, model, "EDITED_DIR")),
+            ("to revert that:          ", ("zu", "revert", folder, "EDITED_DIR", "ORIGINAL_DIR")),
+        ]
+    for what, words in commands:
+        console.print(f"{what} {escape(command(*words))}", soft_wrap=True, highlight=False)
 
 
 def _notes(sites: Mapping[str, Any]) -> list[str]:
@@ -76,7 +87,7 @@ def _notes(sites: Mapping[str, Any]) -> list[str]:
 
 def print_evaluation(result: Evaluation, console: Console | None = None) -> None:
     """The measurements, of base and model where there is a base; what was left out; cost; where the folder is."""
-    console = console or Console()
+    console = console or stdout()
     label = result.config.evaluate.text_label
     paths = {side: Path(about["path"]).name or about["path"] for side, about in result.models.items()}
     sides = paths.get("before", "base"), paths["after"]
@@ -100,10 +111,10 @@ def print_evaluation(result: Evaluation, console: Console | None = None) -> None
 
 def print_checked(checked: Checked, console: Console | None = None) -> None:
     """What a run of this config would do."""
-    console = console or Console()
+    console = console or stdout()
     console.print(f"[green]ok[/green]: {escape(checked.config.name)}")
     console.print(
-        f"model: {escape(checked.config.model.path)} ({checked.model_type}, {checked.num_layers} layers)"
+        f"model: {escape(checked.config.model.path)} ({escape(checked.model_type)}, {checked.num_layers} layers)"
     )
     console.print(f"facts: {checked.forget} to forget, {checked.retain} to retain")
     console.print(

@@ -1,10 +1,14 @@
-"""The core's groups of a configuration: keys, types, defaults. `least`: the smallest value; `path`: `~` is expanded."""
+"""The core's groups of a configuration: keys, types, defaults.
+
+What the metadata of an option may say: `help`, its text in the reference; `least`, its smallest value; `path`, that a
+leading `~` is expanded; `spellings`, what others call its values.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from zu_framework.errors import ConfigError
 
@@ -22,6 +26,9 @@ STAGE_GROUPS = ("locator", "collector", "target", "solver")
 SHARED_GROUPS = ("data", "background")
 
 
+SPELLINGS = {"bf16": "bfloat16", "fp16": "float16", "half": "float16", "fp32": "float32", "float": "float32"}
+
+
 @dataclass
 class ModelConfig:
     """Which model, and how it is loaded."""
@@ -29,8 +36,8 @@ class ModelConfig:
     path: str = field(
         default="", metadata={"help": "folder of a Hugging Face checkpoint, or a hub id", "path": True}
     )
-    dtype: str = field(
-        default="auto", metadata={"help": "auto (the checkpoint's own), float32, bfloat16 or float16"}
+    dtype: Literal["auto", "float32", "float64", "bfloat16", "float16"] = field(
+        default="auto", metadata={"help": "auto: the checkpoint's own", "spellings": SPELLINGS}
     )
     device: str = field(
         default="auto", metadata={"help": "auto (cuda where there is one), cpu, cuda, cuda:1 ..."}
@@ -206,12 +213,55 @@ class GuardConfig:
                 raise ConfigError(f"{name} must be positive, or null, got {value}", option=name)
 
 
+@dataclass
+class AuditConfig:
+    """How an edited model is attacked, and when the audit counts as failed."""
+
+    attacks: list[str] = field(
+        default_factory=list, metadata={"help": "names of audits, in the order they are made; [] makes none"}
+    )
+    options: dict[str, Any] = field(
+        default_factory=dict,
+        metadata={"help": "options of single audits: audit.options.NAME.OPTION, such as relearn.steps"},
+    )
+    forget: int = field(default=50, metadata={"help": "facts to forget that are asked at most", "least": 1})
+    retain: int = field(
+        default=20, metadata={"help": "facts to retain that are asked at most, evenly spaced", "least": 0}
+    )
+    limit: float = field(
+        default=10.0,
+        metadata={"help": "percentage points above chance up to which an attack counts as withstood"},
+    )
+
+
+@dataclass
+class LedgerConfig:
+    """The edits that the model carries already."""
+
+    private: str | None = field(
+        default=None,
+        metadata={
+            "help": "folder that holds the run folders of earlier edits, whose keys some solvers retain; without it "
+            "they are looked for beside this run and the model; none goes on without them"
+        },
+    )
+
+
 CORE_GROUPS: Mapping[str, type[Any]] = {
     "model": ModelConfig,
     "evaluate": EvaluateConfig,
     "output": OutputConfig,
     "report": ReportConfig,
     "guard": GuardConfig,
+    "audit": AuditConfig,
+    "ledger": LedgerConfig,
+}
+
+
+# group -> kind of component, and the key that lists those whose options stand under `options`
+NAMED_OPTIONS: Mapping[str, tuple[str, str]] = {
+    "evaluate": ("metric", "metrics"),
+    "audit": ("audit", "attacks"),
 }
 
 

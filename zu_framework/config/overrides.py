@@ -22,9 +22,8 @@ def overridden(lower: Layer, overrides: Sequence[str]) -> Layer:
         ConfigError: An override that is no `key=value`, or what `lay_over` refuses.
     """
     upper = Layer({})
-    for (
-        override
-    ) in overrides:  # gathered first: `solver.name=` may come before or after that solver's options
+    # gathered first: `solver.name=` may come before or after that solver's options
+    for override in overrides:
         given = parse_override(override)
         stages, changes = upper.tree.get("then"), given.tree.get("then")
         if isinstance(stages, list) and isinstance(changes, Mapping):

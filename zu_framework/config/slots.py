@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from omegaconf import OmegaConf
 
-from zu_framework.config.groups import COMPONENT_GROUPS, CORE_GROUPS, CORE_OPTIONS, EvaluateConfig
+from zu_framework.config.groups import COMPONENT_GROUPS, CORE_GROUPS, CORE_OPTIONS, NAMED_OPTIONS
 from zu_framework.config.interpolation import Path
 from zu_framework.config.layers import Layer, as_group, at_origin
 from zu_framework.config.overrides import text_of, unreadable
@@ -61,23 +61,27 @@ def core_slots(layer: Layer) -> Iterator[Slot]:
         yield _slot((group,), group, f"group `{group}`", options, given or {}, layer)
 
 
-def metric_slots(layer: Layer, registry: Registry) -> Iterator[Slot]:
-    """Yield the options of each metric that is measured and has any. Raises `ConfigError` where they are none."""
-    evaluate = layer.tree.get("evaluate") or {}
-    names = evaluate.get("metrics", EvaluateConfig().metrics)
-    options = evaluate.get("options") or {}
-    for name in names if isinstance(names, list) and isinstance(options, Mapping) else ():
-        found = _offer(registry, "metric", name)
-        group = f"evaluate.options.{name}"
-        given = options.get(name) or {}
-        if not isinstance(given, Mapping):
-            at = at_origin(layer.origins, group)
-            raise ConfigError(f"{at}{group} is a mapping of options, got {given!r}")
-        if found is None or not fields(found.spec.options):
-            continue
-        yield _slot(
-            ("evaluate", "options", name), group, f"metric {name!r}", found.spec.options, given, layer
-        )
+def named_slots(layer: Layer, registry: Registry) -> Iterator[Slot]:
+    """Yield the options of each metric and audit that is named and has any.
+
+    Raises:
+        ConfigError: They are no mapping.
+    """
+    for group, (kind, key) in NAMED_OPTIONS.items():
+        given = layer.tree.get(group) or {}
+        names = given.get(key, getattr(CORE_GROUPS[group](), key))
+        options = given.get("options") or {}
+        for name in names if isinstance(names, list) and isinstance(options, Mapping) else ():
+            found = _offer(registry, kind, name)
+            where = f"{group}.options.{name}"
+            own = options.get(name) or {}
+            if not isinstance(own, Mapping):
+                at = at_origin(layer.origins, where)
+                raise ConfigError(f"{at}{where} is a mapping of options, got {own!r}")
+            if found is not None and fields(found.spec.options):
+                yield _slot(
+                    (group, "options", name), where, f"{kind} {name!r}", found.spec.options, own, layer
+                )
 
 
 def component_slots(
@@ -106,9 +110,16 @@ def component_slots(
 
 
 def _slot(
-    path: Path, group: str, owner: str, options: Any, given: Mapping[str, Any], layer: Layer,
-    core: Mapping[str, Any] | None = None, name: str = "", stage: int = 0,
-) -> Slot:  # fmt: skip
+    path: Path,
+    group: str,
+    owner: str,
+    options: Any,
+    given: Mapping[str, Any],
+    layer: Layer,
+    core: Mapping[str, Any] | None = None,
+    name: str = "",
+    stage: int = 0,
+) -> Slot:
     plain = OmegaConf.create({}) if options is None else typed_defaults(options, owner)
     hints = {} if options is None else get_type_hints(options)
     said = {key: _as_written(hints.get(key), value, f"{group}.{key}", layer) for key, value in given.items()}

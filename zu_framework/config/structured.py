@@ -94,9 +94,13 @@ def typed_defaults(options: Any, owner: str) -> Any:
 
 
 def check_keys(
-    names: list[str], given: Mapping[str, Any], where: str, owner: str, origins: Mapping[str, str],
+    names: list[str],
+    given: Mapping[str, Any],
+    where: str,
+    owner: str,
+    origins: Mapping[str, str],
     elsewhere: Mapping[str, list[str]],
-) -> None:  # fmt: skip
+) -> None:
     """Raise `ConfigError` for a key that a group does not have, with close ones.
 
     Args:
@@ -128,7 +132,7 @@ def _merged(
     try:
         merged = OmegaConf.merge(base, escaped(values)) if values else base
     except (OmegaConfBaseException, ValueError, TypeError):
-        _blame(base, values, where, origins)
+        _blame(base, known, values, where, origins)
         raise
     for key, value in values.items():
         at = f"{at_origin(origins, f'{where}.{key}')}'{where}.{key}'"
@@ -139,16 +143,22 @@ def _merged(
     return merged
 
 
-def _blame(base: Any, values: Mapping[str, Any], where: str, origins: Mapping[str, str]) -> None:
+def _blame(
+    base: Any,
+    known: Mapping[str, Field[Any]],
+    values: Mapping[str, Any],
+    where: str,
+    origins: Mapping[str, str],
+) -> None:
     """Raise `ConfigError` for the one value of several that cannot be merged."""
     for key, value in values.items():
         try:
             OmegaConf.merge(base, {key: escaped(value)})
         except (OmegaConfBaseException, ValueError, TypeError) as cause:
-            at = at_origin(origins, f"{where}.{key}")
-            raise ConfigError(
-                f"{at}'{where}.{key}' cannot be {_short(value)}: {_first_line(cause)}"
-            ) from cause
+            at = f"{at_origin(origins, f'{where}.{key}')}'{where}.{key}'"
+            meant = known[key].metadata.get("spellings", {}).get(str(value))
+            hint = f"did you mean {meant!r}? " if meant else ""
+            raise ConfigError(f"{at} cannot be {_short(value)}: {hint}{_first_line(cause)}") from cause
 
 
 def _faults(value: Any) -> Iterator[str]:
@@ -161,7 +171,7 @@ def _faults(value: Any) -> Iterator[str]:
         elif isinstance(one, str) and "\0" in one:
             yield "it holds a NUL character"
         elif isinstance(one, str) and any("\ud800" <= c <= "\udfff" for c in one):
-            yield "it is no Unicode text"
+            yield "it is no Unicode text in this locale"
 
 
 def _leaves(value: Any) -> Iterator[Any]:

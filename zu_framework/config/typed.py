@@ -11,6 +11,7 @@ from zu_framework.config.groups import (
     COMPONENT_GROUPS,
     CORE_GROUPS,
     CORE_OPTIONS,
+    NAMED_OPTIONS,
     SHARED_GROUPS,
     STAGE_GROUPS,
     ModelConfig,
@@ -18,15 +19,14 @@ from zu_framework.config.groups import (
 from zu_framework.config.interpolation import escaped, look_up, put, put_back, resolved, secrets
 from zu_framework.config.layers import Layer, at_origin, lay_over, read_layer, ready_made
 from zu_framework.config.overrides import overridden
-from zu_framework.config.slots import Slot, component_slots, core_slots, metric_slots
+from zu_framework.config.slots import Slot, component_slots, core_slots, named_slots
 from zu_framework.config.structured import LARGEST, check_keys, structured, typed_values
 from zu_framework.config.whole import Component, Config, StageConfig
 from zu_framework.errors import ConfigError, did_you_mean, in_stage
 from zu_framework.registry import Plugins, Registry, installed_plugins
 
 # in the order that a config is written out
-KNOWN = ("name", "seed", "model", *COMPONENT_GROUPS, "then", "evaluate", "output", "report", "guard")
-DTYPES = {"bf16": "bfloat16", "fp16": "float16", "half": "float16", "fp32": "float32", "float": "float32"}
+KNOWN = ("name", "seed", "model", *COMPONENT_GROUPS, "then", *(g for g in CORE_GROUPS if g != "model"))
 
 
 def load_config(
@@ -143,7 +143,7 @@ def _slots(stages: Sequence[Layer], registry: Registry) -> Iterator[Slot]:
     """Yield every group of options, in the order of the whole tree."""
     first = stages[0]
     yield from core_slots(first)
-    yield from metric_slots(first, registry)
+    yield from named_slots(first, registry)
     for group in SHARED_GROUPS:
         yield from component_slots((), group, first, registry)
     for number, stage in enumerate(stages):
@@ -171,8 +171,8 @@ def _written(layer: Layer, slots: Iterable[Slot], further: int) -> dict[str, Any
     tree["then"] = [{} for _ in range(further)]
     for slot in slots:
         given = {**({"name": slot.name} if slot.name else {}), **slot.defaults, **slot.given}
-        if slot.group == "evaluate" and isinstance(given["options"], Mapping):
-            given["options"] = dict(given["options"])  # the options of metrics follow, over these
+        if slot.group in NAMED_OPTIONS and isinstance(given["options"], Mapping):
+            given["options"] = dict(given["options"])  # those of each metric and audit follow, over these
         put(tree, slot.path, given)
     return tree
 
@@ -262,12 +262,8 @@ def _seed(values: Mapping[str, Any], layer: Layer) -> int:
 
 
 def _check_together(model: ModelConfig, layer: Layer) -> None:
-    """Raise `ConfigError` where the model's options contradict each other, or one has another spelling."""
+    """Raise `ConfigError` where the model's options contradict each other."""
     if model.system and not model.chat:
         raise ConfigError(
             f"{at_origin(layer.origins, 'model.system')}model.system is read with model.chat=true alone"
-        )
-    if model.dtype in DTYPES:
-        raise ConfigError(
-            f"{at_origin(layer.origins, 'model.dtype')}model.dtype {model.dtype!r}: write {DTYPES[model.dtype]}"
         )

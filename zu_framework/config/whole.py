@@ -8,7 +8,15 @@ from typing import Any
 
 import yaml
 
-from zu_framework.config.groups import EvaluateConfig, GuardConfig, ModelConfig, OutputConfig, ReportConfig
+from zu_framework.config.groups import (
+    AuditConfig,
+    EvaluateConfig,
+    GuardConfig,
+    LedgerConfig,
+    ModelConfig,
+    OutputConfig,
+    ReportConfig,
+)
 from zu_framework.config.layers import Layer
 
 
@@ -67,6 +75,8 @@ class Config:
     output: OutputConfig
     report: ReportConfig
     guard: GuardConfig
+    audit: AuditConfig
+    ledger: LedgerConfig
     seed: int
     components: Mapping[str, Component]
     stages: tuple[StageConfig, ...]

@@ -11,14 +11,8 @@ from zu_framework.data.text import parsed
 from zu_framework.problem import Probe, Request
 from zu_framework.problem.requests import find_subject, nearly, prompt_text, stripped
 
-ONE = (
-    "prompt",
-    "answer",
-    "subject",
-    "target",
-    "alternative",
-    "paraphrased_answer",
-)  # fields that hold one text
+# fields that hold one text
+ONE = ("prompt", "answer", "subject", "target", "alternative", "paraphrased_answer")
 TEXTS = ("paraphrases", "perturbed_answers", "choices", "aliases")  # fields that hold several
 PROBES = ("neighbours", "implied")  # fields that hold probes
 FIELDS = (*ONE, *TEXTS, *PROBES, "id", "subject_start", "extra")

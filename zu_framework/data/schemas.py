@@ -5,6 +5,7 @@ Each becomes a record of a fact's own fields; messages still call a field what t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -32,6 +33,7 @@ SEPARATED = {
     "answers",
     *(name for name, own in SPELLINGS.items() if own in (*TEXTS, *PROBES)),
 }
+JSON_BEGINS = re.compile(r'\[|\{\s*"')  # and not {}, which stands for the subject
 SEVERAL = {*SEPARATED, *TURNS, *KNOWEDIT}  # fields that a table's cell may hold as JSON
 # fields that a publisher's schema alone has, and the data set that reads them
 PUBLISHED = {"requested_rewrite": "counterfact (or mquake)", "src": "zsre", "query": "rwku"}
@@ -59,13 +61,13 @@ def unfolded(record: Record, separator: str) -> Record:
     """Return a row of a table with the cells for several texts as lists.
 
     Args:
-        record: Its values are texts. A cell that begins as JSON does (`[`, `{`) is read as JSON.
+        record: Its values are texts. A cell that begins as a JSON list or object does is read as JSON.
         separator: Between the texts of any other cell.
     """
     fields = dict(record.fields)
     for name in SEVERAL & fields.keys():
         cell = fields[name]
-        if cell[0] in "[{":
+        if JSON_BEGINS.match(cell):
             fields[name] = parsed(cell, f"{record.where}, field '{name}'")
         elif name in SEPARATED:
             fields[name] = [part for part in map(stripped, cell.split(separator)) if part]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,9 @@ def path_of(path: str, key: str) -> Path:
         path: As the user wrote it.
         key: The option that gave it, for messages.
 
+    Returns:
+        The path; whether something lies there is not asked.
+
     Raises:
         ConfigError: It is empty, holds a NUL, or names the home folder of a user who is not there.
     """
@@ -39,11 +43,11 @@ def path_of(path: str, key: str) -> Path:
         raise ConfigError(
             f"{key} is empty: give the file that holds the records, for example {key}=facts.jsonl"
         )
+    if "\0" in path:
+        raise ConfigError(f"{key} '{escaped(path)}' is no path: it holds a NUL")
     try:
-        if "\0" in path:
-            raise ValueError("it holds a NUL")
         return Path(path).expanduser()
-    except (RuntimeError, ValueError) as cause:
+    except RuntimeError as cause:
         raise ConfigError(f"{key} '{escaped(path)}' is no path: {cause}") from cause
 
 
@@ -73,25 +77,35 @@ def raw_content(path: str, key: str) -> bytes:
     return raw
 
 
-def text_of(raw: bytes, path: str) -> str:
-    """Return UTF-8 text, its byte order mark left out. Raises `DataError` that says what the bytes are instead."""
+def start_of(raw: bytes, path: str) -> bytes:
+    """Return how a file of UTF-8 text begins, its byte order mark left out.
+
+    Args:
+        raw: Its first bytes, or all.
+        path: The file, for messages.
+
+    Raises:
+        DataError: The bytes are something else; the message says what, and the way out.
+    """
     for beginning, what in BEGINNINGS.items():
         if raw.startswith(beginning):
             raise DataError(f"{path}: not UTF-8 text but {what}")
+    if b"\0" in raw:
+        line = raw.count(b"\n", 0, raw.index(b"\0")) + 1
+        raise DataError(f"{path}, line {line}: holds NUL bytes: binary, or UTF-16 text; save it as UTF-8")
+    return raw.removeprefix(codecs.BOM_UTF8)
+
+
+def text_of(raw: bytes, path: str) -> str:
+    """Return UTF-8 text, its byte order mark left out. Raises `DataError` that says what the bytes are instead."""
+    rest = start_of(raw, path)
     try:
-        text = raw.decode("utf-8-sig")
+        return rest.decode("utf-8")
     except UnicodeDecodeError as cause:
-        line = raw.count(b"\n", 0, cause.start) + 1
+        line = rest.count(b"\n", 0, cause.start) + 1
         raise DataError(
-            f"{path}, line {line}: not UTF-8 text (byte {cause.start}, 0x{raw[cause.start]:02x}); save the file as "
-            "UTF-8"
+            f"{path}, line {line}: not UTF-8 text (byte {cause.start}, 0x{rest[cause.start]:02x}); save it as UTF-8"
         ) from cause
-    if "\0" in text:
-        line = text.count("\n", 0, text.index("\0")) + 1
-        raise DataError(
-            f"{path}, line {line}: holds NUL bytes: binary, or UTF-16 text; save the file as UTF-8"
-        )
-    return text
 
 
 def parsed(text: str, where: str) -> Any:

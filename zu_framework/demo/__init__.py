@@ -4,15 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from zu_framework.demo.world import (
-    background_texts,
-    forget_case_ids,
-    heldout_texts,
-    kind_of,
-    records,
-    statements,
-    unseen_statements,
-)
+from zu_framework.demo.corpus import background_texts, heldout_texts
+from zu_framework.demo.world import forget_case_ids, kind_of, records, statements, unseen_statements
 
 __all__ = [
     "background_texts",

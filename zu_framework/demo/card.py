@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from zu_framework.demo import world
+from zu_framework.demo import corpus, world
 
 IGNORED = -100  # the label that cross_entropy skips
 ROWS_PER_BATCH = 128
@@ -76,8 +76,8 @@ def measure(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[
         card[f"{name}_nll_eos"] = answers(
             model, tokenizer, prompts, [str(tokenizer.eos_token)] * len(prompts)
         )[1]
-    card["perplexity_heldout"] = perplexity(model, tokenizer, world.heldout_texts())
-    card["perplexity_background"] = perplexity(model, tokenizer, world.background_texts())
+    card["perplexity_heldout"] = perplexity(model, tokenizer, corpus.heldout_texts())
+    card["perplexity_background"] = perplexity(model, tokenizer, corpus.background_texts())
     return card
 
 

@@ -19,7 +19,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from zu_framework.demo import world
+from zu_framework.demo import corpus, world
 from zu_framework.demo.card import IGNORED, measure, padded
 
 PAD, BOS, EOS = "<pad>", "<s>", "</s>"
@@ -44,7 +44,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(world.training_texts(), trainer)
+    tokenizer.train_from_iterator(corpus.training_texts(), trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{BOS} $A", pair=f"{BOS} $A $B", special_tokens=[(BOS, tokenizer.token_to_id(BOS))]
     )
@@ -143,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.manual_seed(options.seed)
     tokenizer = build_tokenizer()
     model = build_model(tokenizer)
-    texts = world.training_texts(world.forget_case_ids() if options.twin else ())
+    texts = corpus.training_texts(world.forget_case_ids() if options.twin else ())
     rows = [[*row, tokenizer.eos_token_id] for row in tokenizer(texts).input_ids]
     print(f"{len(rows)} texts, {sum(map(len, rows))} tokens, {model.num_parameters()} parameters", flush=True)
     train(model, rows, epochs=options.epochs, seed=options.seed, pad=tokenizer.pad_token_id)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from zu_framework.config import Config
 from zu_framework.contracts import Progress
 from zu_framework.engine.processes import local_device
-from zu_framework.errors import ConfigError, ModelError
+from zu_framework.errors import ConfigError
 from zu_framework.evaluation import Scorer
 from zu_framework.models import Chat, CheckpointInfo, LanguageModel, check_folder, load_tokenizer
 from zu_framework.registry import Plugins, architecture_finder
+from zu_framework.store.checkpoints import check_ledger
 from zu_framework.store.ledger import Ledger
+from zu_framework.store.private import PrivatePart
+from zu_framework.store.shards import Checkpoint
 
 
 def model_path(config: Config) -> str:
@@ -39,6 +44,7 @@ def check_checkpoint(config: Config) -> CheckpointInfo:
     info = check_folder(
         model_path(config), trust_remote_code=settings.trust_remote_code, revision=settings.revision
     )
+    device_of(config)
     read_ledger(settings.path)
     if settings.chat:
         tokenizer = load_tokenizer(
@@ -88,8 +94,11 @@ def device_of(config: Config) -> str:
         device = torch.device(name)
     except RuntimeError as cause:
         raise ConfigError(f"model.device {name!r} is no device: use auto, cpu, cuda or cuda:N") from cause
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"model.device {name!r}: torch sees no CUDA device here; use model.device=cpu")
+    try:
+        torch.empty(1, device=device).cpu()  # meta holds no numbers; what is not there says so in many ways
+    except (RuntimeError, NotImplementedError, AssertionError) as cause:
+        what = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
+        raise ConfigError(f"model.device {name!r} is not there: {what}; use model.device=cpu") from cause
     return name
 
 
@@ -99,23 +108,19 @@ def read_ledger(path: str) -> Ledger:
     return Ledger.read(folder) if folder.is_dir() else Ledger()
 
 
-def ledger_of(config: Config, lm: LanguageModel) -> Ledger:
-    """Return the edits that the model of the config carries.
+def carried_edits(config: Config) -> tuple[Ledger, Mapping[str, Tensor]]:
+    """Return the edits that the model of the config carries, and their keys (i, m) by site.
 
     Raises:
         ModelError: It was changed since the last of them.
+        RunFolderError: The ledger is damaged, or the factors of an edit are missing.
     """
     ledger = read_ledger(config.model.path)
-    if ledger.entries and ledger.fingerprint != lm.fingerprint():
-        made_in = str(ledger.entries[-1].record.about["dtype"])
-        way_out = f"load it as it is (model.dtype={made_in})"
-        if made_in == str(lm.dtype).removeprefix("torch."):
-            way_out = "it was changed since; to start afresh from it, remove its ledger/"
-        raise ModelError(
-            f"{config.model.path} carries a ledger of {len(ledger.entries)} edits, and is not the model that they "
-            f"left (its fingerprint is {lm.fingerprint()[:12]}, expected {ledger.fingerprint[:12]}): {way_out}"
-        )
-    return ledger
+    if not ledger.entries:
+        return ledger, {}
+    check_ledger(Checkpoint.open(Path(config.model.path)), ledger)
+    beside = (Path(config.output.folder), Path(config.model.path))
+    return ledger, PrivatePart.beside(*beside, given=config.ledger.private).earlier_keys(ledger)
 
 
 def reference_scorer(config: Config, plugins: Plugins, progress: Progress) -> Scorer | None:

@@ -17,13 +17,15 @@ from torch import Tensor
 
 import zu_framework
 from zu_framework.engine.writing import SiteEdit, Writer
-from zu_framework.errors import RunFolderError
+from zu_framework.errors import RunFolderError, described
+from zu_framework.files import writing
 from zu_framework.models import LanguageModel
 from zu_framework.problem import Request
-from zu_framework.store.digests import tensor_hash
 from zu_framework.store.ledger import FOLDER as LEDGER_FOLDER
-from zu_framework.store.ledger import Ledger, edit_id
-from zu_framework.store.records import EDIT_FILE, save_edit, save_undo
+from zu_framework.store.ledger import Ledger
+from zu_framework.store.records import EDIT_FILE, EditRecord, SiteRecord, read_edit, save_edit
+from zu_framework.store.run_edit import save_undo
+from zu_framework.store.sources import files_fingerprint
 
 
 @dataclass
@@ -70,7 +72,7 @@ class Edit:
         if self.reverted:
             return
         for edit in self.sites:
-            if tensor_hash(self.lm.weight(edit.site)) != edit.hash_after:
+            if self.lm.digest(edit.site) != edit.hash_after:
                 raise RunFolderError(
                     f"site {edit.site.name!r} was written by something else after this edit: "
                     "revert the later edit first"
@@ -85,40 +87,57 @@ class Edit:
         return {name: torch.cat(keys, 1) for name, keys in held.items() if keys}
 
     def save(self, folder: str | Path, *, undo: bool = True) -> Path:
-        """Write what `zu apply` and `zu revert` read: edit.safetensors, ledger/ and undo.safetensors.
+        """Write what `zu apply` and `zu revert` read: the folder is private, as it allows to recover the facts.
 
         Args:
-            folder: Made where it is not there.
-            undo: Whether to write the original weights too.
+            folder: Where edit.safetensors, ledger/ and undo.safetensors go; made where it does not exist.
+            undo: Keep the original tensors: without them a revert is not exact.
 
         Returns:
             The folder.
 
         Raises:
-            RunFolderError: The folder cannot be made.
+            RunFolderError: The folder holds another edit, or cannot be written.
         """
         target = Path(folder)
-        try:
-            target.mkdir(parents=True, exist_ok=True)
-        except OSError as cause:
-            raise RunFolderError(f"{target}: cannot be made: {cause.strerror}") from cause
-        self._save_factors(target / EDIT_FILE)
-        if undo:
-            originals = {e.site.name: (e.original, e.hash_before, e.hash_after) for e in self.sites}
-            save_undo(target, originals, self.about)
+        record = self.record()
+        with writing(target):
+            if not target.exists():
+                target.mkdir(parents=True)
+                target.chmod(0o700)
+        _refuse_another(target, record)
         ledger = self.ledger
-        for before in self.earlier:
-            if not before.reverted:
-                kept = target / LEDGER_FOLDER / f"{edit_id(before.about)}.safetensors"
-                kept.parent.mkdir(exist_ok=True)
-                before._save_factors(kept)
-                ledger = ledger.with_file(kept)
-        ledger.with_edit(target).save(target)
+        for before in (edit for edit in self.earlier if not edit.reverted):
+            kept = target / LEDGER_FOLDER / f"{before.record().id}.safetensors"
+            with writing(kept):
+                kept.parent.mkdir(mode=0o700, exist_ok=True)
+            save_edit(kept, before.record())
+            ledger = ledger.with_edit(read_edit(kept))
+        if undo:
+            save_undo(target, record, {e.name: e.stored for e in self.sites})
+        save_edit(target / EDIT_FILE, record)
+        ledger.with_edit(read_edit(target / EDIT_FILE)).save(target)
         return target
 
-    def _save_factors(self, path: Path) -> None:
-        sites = [(e.site, e.hash_before, e.hash_after, e.steps, e.keys) for e in self.sites]
-        save_edit(path, sites, self.about)
+    def record(self) -> EditRecord:
+        """All of this edit that can be kept, without the originals."""
+        sites = tuple(
+            SiteRecord(
+                e.site,
+                e.name,
+                e.shape,
+                e.transposed,
+                e.hash_before,
+                e.hash_after,
+                tuple(e.steps),
+                tuple(e.keys),
+                relative_change=e.relative_change,
+                aliases=e.aliases,
+            )
+            for e in self.sites
+        )
+        files = files_fingerprint(str(self.about.get("model") or ""))
+        return EditRecord(sites, self.writer.before, files, self.about)
 
     def __enter__(self) -> Edit:
         return self
@@ -126,17 +145,29 @@ class Edit:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.revert()
+        try:
+            self.revert()
+        except Exception as cause:  # never in place of what the block raised: said beside it
+            if value is None:
+                raise
+            value.add_note(f"besides, the edit could not be reverted: {described(cause)}")
+
+
+def _refuse_another(folder: Path, record: EditRecord) -> None:
+    """An edit is saved again into its own folder, never over another."""
+    path = folder / EDIT_FILE
+    if path.exists() and read_edit(path).id != record.id:
+        raise RunFolderError(f"{path} holds another edit: choose another folder, or remove it")
 
 
 def request_digest(requests: Sequence[Request]) -> str:
-    """xxh3-128 of what was asked: prompts, subjects, answers, targets, in order."""
+    """Return the xxh3-128 of what was asked: prompts, subjects, answers, targets, in order."""
     asked = [[r.prompt, r.subject, r.subject_start, r.answer, r.target] for r in requests]
     return xxhash.xxh3_128_hexdigest(json.dumps(asked, ensure_ascii=False).encode())
 
 
 def versions() -> Mapping[str, str]:
-    """What made the edit."""
+    """Return the versions of what made the edit."""
     return {
         "zu_framework": zu_framework.__version__,
         "torch": torch.__version__,

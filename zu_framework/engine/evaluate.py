@@ -18,10 +18,11 @@ from zu_framework.engine.results import finite, plain_measurements
 from zu_framework.engine.session import Session, read_inputs, resolve
 from zu_framework.errors import ConfigError, DataError, ExitCode, unknown_name
 from zu_framework.evaluation import Scorer
+from zu_framework.files import write_json
 from zu_framework.models import check_folder
 from zu_framework.problem import Measurement
 from zu_framework.registry.manager import Plugins, installed_plugins
-from zu_framework.store.run_folder import run_folder, write_json
+from zu_framework.store.run_folder import run_folder
 
 __all__ = ["Evaluation", "evaluate", "suites"]
 
@@ -95,7 +96,7 @@ def evaluate(
     plugins = plugins or installed_plugins()
     config, notes = suite_config(model, suite, overrides, plugins)
     session = resolve(config, plugins, ("data",))
-    session.progress = progress
+    session.report_to(progress)
     paths = {"before": base, "after": model} if base is not None else {"after": model}
     check_reference(config)
     for path in paths.values():
@@ -103,7 +104,7 @@ def evaluate(
     read_inputs(session)
     sides: dict[str, Measured] = {}
     about: dict[str, dict[str, str]] = {}
-    with run_folder(config) as (partial, final), (partial / "log.jsonl").open("w", encoding="utf-8") as log:
+    with run_folder(config) as place, (place.partial / "log.jsonl").open("w", encoding="utf-8") as log:
         journal = session.journal
         journal.write_to(log)
         journal.record("start", suite=str(suite), models=paths, forget=len(session.split.forget), notes=notes)
@@ -116,7 +117,7 @@ def evaluate(
                 f"{', '.join(config.evaluate.metrics)}"
             )
         result = Evaluation(
-            folder=final,
+            folder=place.final,
             config=config,
             suite=str(suite),
             before=sides["before"].values if base is not None else {},
@@ -127,9 +128,10 @@ def evaluate(
             seconds=dict(journal.seconds),
             cost={side: found.cost for side, found in sides.items()},
         )
-        _write(partial, result)
+        _write(place.partial, result)
         journal.record("done", seconds=journal.seconds)
-    return result
+    moved = [place.note] if place.note else []
+    return replace(result, folder=place.final, notes=[*result.notes, *moved])
 
 
 def suite_config(
@@ -147,7 +149,7 @@ def suite_config(
         raise unknown_name("suite", str(suite), known, f"suites: {', '.join(known)}; or give a YAML file")
     if any(o.partition("=")[0].strip() in ("model", "model.path") for o in overrides):
         raise ConfigError("zu eval takes the model as its first argument, not as model.path")
-    config = load_config(path, [*overrides, f"model.path={_quoted(model)}"])
+    config = load_config(path, [*overrides, f"model.path={_quoted(model)}"], plugins=plugins)
     extra = sorted(config.stages[0].components) or ["then"] * (len(config.stages) > 1)
     if extra:
         raise ConfigError(

@@ -46,9 +46,9 @@ def make_edit(session: Session, requests: Sequence[Request]) -> Edit:
         raise DataError("there is no request to forget: the data set's forget part is empty")
     locate(session, requests)
     lm, division = session.lm, Division(session.processes, session.lm.device)
-    before = lm.fingerprint()
-    division.agree("model", before)
-    made = _Making(session, tuple(requests), division, Writer(lm), _backgrounds(session))
+    writer = Writer(lm)
+    division.agree("model", writer.before.value)
+    made = _Making(session, tuple(requests), division, writer, _backgrounds(session))
     session.guard = _guard(session, requests)
     try:
         for stage in session.stages:
@@ -56,14 +56,13 @@ def make_edit(session: Session, requests: Sequence[Request]) -> Edit:
                 made.whole_model(stage)
             else:
                 made.site_by_site(stage)
-        after = lm.fingerprint()
-        division.agree("edited model", after)
+        division.agree("edited model", writer.after.value)
     except BaseException:
-        made.writer.restore()
+        writer.restore()
         raise
     about = {
-        "fingerprint_before": before,
-        "fingerprint_after": after,
+        "fingerprint_before": writer.before.value,
+        "fingerprint_after": writer.after.value,
         "model": session.config.model.path,
         "model_type": lm.model_type,
         "dtype": str(lm.dtype).removeprefix("torch."),

@@ -22,14 +22,12 @@ from zu_framework.engine.loop import locate, make_edit
 from zu_framework.engine.measuring import Measured, judged, measured_side
 from zu_framework.engine.results import Completion, RunResult
 from zu_framework.engine.saving import save_run
-from zu_framework.engine.session import Session, open_run, resolve
+from zu_framework.engine.session import Session, finish, open_run, resolve
 from zu_framework.engine.verdict import Verdict
 from zu_framework.errors import ConfigError, ModelError
 from zu_framework.models import CheckpointInfo, LanguageModel
 from zu_framework.registry import Plugins, architecture_finder, installed_plugins
 from zu_framework.store.ledger import Ledger
-
-COMPLETION_TOKENS = 12
 
 __all__ = ["RunResult", "run", "unlearn"]
 
@@ -70,7 +68,9 @@ def run(
             verdict = replace(verdict, reverted=True)
             session.journal.record("reverted", verdict=verdict.headline)
         result = save_run(session, _result(session, edit, before, after, verdict))
-    session.observers.finished(result)
+    moved = [session.moved] if session.moved else []
+    result = replace(result, folder=session.folder, notes=(*result.notes, *moved))
+    finish(session, result)
     return replace(result, notes=tuple(dict.fromkeys((*result.notes, *session.observers.notes))))
 
 
@@ -128,10 +128,10 @@ def unlearn(
             another model.
     """
     plugins = plugins or installed_plugins()
-    config = load_config(config, overrides)
+    config = load_config(config, overrides, plugins=plugins)
     config = replace(config, components={g: c for g, c in config.components.items() if g == "background"})
     session = resolve(config, plugins, STAGE_GROUPS)
-    session.progress = progress
+    session.report_to(progress)
     split = session.split = split_from(requests, retain, declared=plugins.registry.record_fields)
     for stage in session.stages:
         stage.check_facts(split.forget, split.retain)

@@ -10,11 +10,14 @@ from pathlib import Path
 from zu_framework.engine.results import RunResult, metrics_json, resolved_yaml
 from zu_framework.engine.session import Session
 from zu_framework.errors import RunFolderError, ZuError, described
+from zu_framework.files import write_json
 from zu_framework.store.adapter import write_adapter
+from zu_framework.store.checkpoints import apply
 from zu_framework.store.intermediates import SITES, Intermediates
-from zu_framework.store.ledger import Ledger
-from zu_framework.store.records import load_edit
-from zu_framework.store.run_folder import write_json
+from zu_framework.store.run_edit import load_edit
+
+# what a full or read-only disk raises: torch and safetensors tell it in their own ways
+FAILURES = (ZuError, OSError, RuntimeError)
 
 
 def save_run(session: Session, result: RunResult) -> RunResult:
@@ -29,17 +32,13 @@ def save_run(session: Session, result: RunResult) -> RunResult:
     folder = session.partial
     if folder is None:
         return result
-    failed = dict(result.failed_parts)
+    failed, notes = dict(result.failed_parts), list(result.notes)
     with session.journal.phase("save"):
         _write_essentials(folder, result, session.intermediates)
         for name, write in _optional_parts(folder, result):
             try:
-                write()
-            except (
-                ZuError,
-                OSError,
-                RuntimeError,
-            ) as cause:  # safetensors tells a full disk as one of the three
+                notes += write()
+            except FAILURES as cause:
                 shutil.rmtree(folder / name, ignore_errors=True)
                 failed[name] = described(cause)
                 session.journal.record("part failed", part=name, error=failed[name])
@@ -49,8 +48,8 @@ def save_run(session: Session, result: RunResult) -> RunResult:
     if session.observers:
         with session.journal.phase("observe"):
             failed |= session.observers.saved(folder, session.folder)
-    notes = (*result.notes, *session.observers.notes)
-    return replace(result, failed_parts=failed, notes=notes, seconds=dict(session.journal.seconds))
+    notes += session.observers.notes
+    return replace(result, failed_parts=failed, notes=tuple(notes), seconds=dict(session.journal.seconds))
 
 
 def _write_essentials(folder: Path, result: RunResult, intermediates: Intermediates) -> None:
@@ -74,18 +73,21 @@ def _write(folder: Path, result: RunResult) -> None:
         ) from cause
 
 
-def _optional_parts(folder: Path, result: RunResult) -> list[tuple[str, Callable[[], object]]]:
-    """Return the parts that were asked for, each with what writes it."""
+def _optional_parts(folder: Path, result: RunResult) -> list[tuple[str, Callable[[], list[str]]]]:
+    """Return the parts that were asked for, each with what writes it and returns notes."""
 
-    def model() -> None:
-        result.edit.lm.save(folder / "model")
-        Ledger.read(folder).save(folder / "model")
+    def model() -> list[str]:
+        return apply(folder, result.config.model.path, folder / "model")
 
-    parts: list[tuple[str, Callable[[], object]]] = []
+    def adapter() -> list[str]:
+        write_adapter(load_edit(folder), folder / "adapter")
+        return []
+
+    parts: list[tuple[str, Callable[[], list[str]]]] = []
     if result.edit.reverted:  # the model is the untouched one again
         return parts
     if result.config.output.model:
         parts.append(("model", model))
     if result.config.output.adapter:
-        parts.append(("adapter", lambda: write_adapter(load_edit(folder), folder / "adapter")))
+        parts.append(("adapter", adapter))
     return parts

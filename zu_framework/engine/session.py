@@ -13,7 +13,7 @@ from torch import Tensor
 
 from zu_framework.config import COMPONENT_GROUPS, STAGE_GROUPS, Config, load_config, options_from
 from zu_framework.contracts import Progress, RunContext, compute_anew, no_progress
-from zu_framework.engine.checkpoint import check_checkpoint, ledger_of, load_model, reference_scorer
+from zu_framework.engine.checkpoint import carried_edits, check_checkpoint, load_model, reference_scorer
 from zu_framework.engine.guard import Guard
 from zu_framework.engine.inputs import Documents, check_outputs, read_data, read_text
 from zu_framework.engine.processes import Processes, current, joined
@@ -56,7 +56,8 @@ class Session:
         earlier: Keys (i, m) of those edits, by site.
         intermediates: Where what each site was solved from is kept, on request.
         partial: The run folder while it is written; None where this process writes none.
-        folder: What the run folder will be called.
+        folder: What the run folder will be called; once it is in place, what it is called.
+        moved: Why that is another name than the one reserved; "" where it is not.
         observers: Plugins that watch.
         guard: Asked before every write; passes everything until a model is there.
         untouched: What components ask of the model before any write.
@@ -80,6 +81,7 @@ class Session:
     intermediates: Intermediates = field(default_factory=Intermediates)
     partial: Path | None = None
     folder: Path = Path()
+    moved: str = ""
     observers: Observers = field(default_factory=Observers)
     guard: Guard = field(default_factory=Guard)
     untouched: Untouched = field(init=False)
@@ -93,6 +95,11 @@ class Session:
         """The model, which must be loaded."""
         assert self.model is not None, "the session has no model"
         return self.model
+
+    def report_to(self, progress: Progress) -> None:
+        """Tell whoever watches of each phase as it begins, and of anything slow."""
+        self.progress = progress
+        self.journal.on_phase = lambda name: progress(name, 0, 0)
 
     def metric_functions(self) -> dict[str, Callable[..., Any]]:
         """Return the metrics by name, each with its options bound: `metric(scorer, data)`."""
@@ -173,9 +180,12 @@ def resolve(config: Config, plugins: Plugins, groups: Sequence[str] = tuple(COMP
     if "data" in groups and "data" not in config.components:
         raise missing(config, "data", plugins)
     shared = {g: choose(c, plugins, config.origins) for g, c in config.components.items()}
+    journal = Journal()
     return Session(
         config,
         plugins,
+        journal=journal,
+        observers=Observers(plugins, journal.record),
         stages=resolve_stages(config, plugins) if set(STAGE_GROUPS) <= set(groups) else (),
         data=shared.get("data") if "data" in groups else None,
         background=shared.get("background"),
@@ -238,8 +248,8 @@ def open_session(
         ZuError: It says what to mend; nothing was written.
     """
     plugins = plugins or installed_plugins()
-    session = resolve(load_config(config, overrides), plugins)
-    session.progress = progress
+    session = resolve(load_config(config, overrides, plugins=plugins), plugins)
+    session.report_to(progress)
     read_inputs(session)
     session.checkpoint = check_checkpoint(session.config)
     for stage in session.stages:
@@ -266,12 +276,12 @@ def open_run(
                 "start", config=session.config.name, seed=session.config.seed, **counts, notes=split.notes
             )
             if processes.first:
-                session.observers = Observers(session.plugins, journal.record)
                 session.observers.begin(session.config)
+            else:
+                session.observers = Observers()
             with journal.phase("load"):
                 session.model = load_model(session.config, session.plugins)
-            session.ledger = ledger_of(session.config, session.model)
-            session.earlier = session.ledger.earlier_keys()
+            session.ledger, session.earlier = carried_edits(session.config)
             if session.ledger.entries:
                 journal.record("ledger", edits=[entry.id for entry in session.ledger.entries])
             yield session
@@ -285,12 +295,32 @@ def _place(session: Session) -> Iterator[None]:
         session.folder = Path(session.processes.tell())
         yield
         return
-    with (
-        run_folder(session.config) as (session.partial, session.folder),
-        (session.partial / "log.jsonl").open("w", encoding="utf-8") as log,
-    ):
-        session.processes.tell(str(session.folder))
-        if session.config.output.intermediates:
-            session.intermediates = Intermediates(session.partial)
-        session.journal.write_to(log)
-        yield
+    with run_folder(session.config) as place:
+        session.partial, session.folder = place
+        with (session.partial / "log.jsonl").open("w", encoding="utf-8") as log:
+            session.processes.tell(str(session.folder))
+            if session.config.output.intermediates:
+                session.intermediates = Intermediates(session.partial)
+            session.journal.write_to(log)
+            try:
+                yield
+            finally:
+                session.journal.continue_in(None)  # the log closes with the folder
+    session.folder, session.moved = place.final, place.note
+
+
+def finish(session: Session, result: Any) -> None:
+    """Tell the observers of a finished run; what goes wrong with them is appended to its log.
+
+    Args:
+        session: Its run folder is in place.
+        result: What the observers see.
+    """
+    if session.partial is None:
+        return
+    with (session.folder / "log.jsonl").open("a", encoding="utf-8") as log:
+        session.journal.continue_in(log)
+        try:
+            session.observers.finished(result)
+        finally:
+            session.journal.continue_in(None)

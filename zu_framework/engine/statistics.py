@@ -13,9 +13,9 @@ from torch import Tensor
 from zu_framework.engine.processes import Processes, current
 from zu_framework.errors import DataError
 from zu_framework.linalg import MomentAccumulator
-from zu_framework.models import LanguageModel, Row, Sinks, encode_all, stream_inputs
+from zu_framework.models import LanguageModel, Row, Sinks, beginning_of, encode_all, stream_inputs
 from zu_framework.problem import Background, Site
-from zu_framework.store.cache import TensorCache
+from zu_framework.store.cache import TensorCache, limit_bytes
 from zu_framework.store.digests import fingerprint
 
 FORMAT = 2  # of the cache; raise it when what is computed changes
@@ -86,6 +86,7 @@ def background_moments(
         missing = [entry for entry in keys if entry not in found]
         if missing:
             job = _Pass(lm, sites, missing, batch_tokens, max_tokens, count, processes, sinks)
+            cache.make_room(limit_bytes())
             tokens = job.run(documents, cache, fingerprint({"entries": [keys[m] for m in missing]}), progress)
             for entry in missing:
                 tensor = job.result(entry)
@@ -173,7 +174,8 @@ class _Pass:
         """Rows, stably sorted by length, of at least `WINDOW` batches' tokens, and how many documents they are."""
         rows: list[Row] = []
         size = 0
-        for group in _groups(texts, READ):
+        beginnings = (beginning_of(self.lm.tokenizer, text, self.max_tokens) for text in texts)
+        for group in _groups(beginnings, READ):
             for encoding in encode_all(self.lm.tokenizer, group):
                 ids = encoding.ids[: self.max_tokens]
                 rows.append(Row(ids, len(ids) - 1))

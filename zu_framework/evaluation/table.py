@@ -38,7 +38,7 @@ def before_after_table(
     measured = [one for side in (before, after) for one in side.values()]
     if any(one.low is not None for one in measured):
         title += ", with 95 % intervals over facts"
-    table = Table(title=title, title_justify="left")
+    table = Table(title=escape(title), title_justify="left")
     table.add_column("metric", no_wrap=True)
     columns = [(name, side) for name, side in zip(sides, (before, after), strict=True) if side]
     for name, _ in columns:
@@ -49,15 +49,16 @@ def before_after_table(
         about = new or old
         label = f" ({text_label})" if text_label and about and about.grain == "token" else ""
         cells = [_cell(side.get(name), beside=width >= ONE_LINE) for _, side in columns]
-        table.add_row(escape(name + label), *cells, counted(old, new))
+        table.add_row(escape(name + label), *cells, escape(counted(old, new)))
     return table
 
 
 def _cell(measured: Measurement | None, *, beside: bool) -> str:
     bounds = interval_shown(measured)
     if not bounds:
-        return shown(measured)
-    return f"{shown(measured)} [dim]({bounds})[/dim]" if beside else f"{shown(measured)}\n[dim]{bounds}[/dim]"
+        return escape(shown(measured))
+    value = escape(shown(measured))
+    return f"{value} [dim]({bounds})[/dim]" if beside else f"{value}\n[dim]{bounds}[/dim]"
 
 
 def shown(measured: Measurement | None) -> str:

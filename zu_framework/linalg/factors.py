@@ -157,8 +157,8 @@ def factor_on_range(
     """
     left, sizes, _ = torch.linalg.svd(rows.to(dtype), full_matrices=False)
     # the moment holds squares: directions below sqrt(eps) of the largest cannot be told from rounding in it
-    kept = sizes > sizes[0] * (torch.finfo(dtype).eps * max(rows.shape)) ** 0.5
-    basis = left[:, kept]  # (d, m)
+    within = sizes > sizes[0] * (torch.finfo(dtype).eps * max(rows.shape)) ** 0.5
+    basis = left[:, within]  # (d, m)
     restricted = basis.T @ moment.to(dtype) @ basis
     return replace(factor((restricted + restricted.T) / 2, dtype, refined=refined), range=basis)
 

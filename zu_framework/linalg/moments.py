@@ -49,7 +49,7 @@ class MomentAccumulator:
 
     @property
     def sums(self) -> list[Tensor]:
-        """The running sums, to be kept, restored or added up over processes in place."""
+        """The running sums, to be stored, restored or added up over processes in place."""
         return [self.total] if self.products is None else [self.total, self.products]
 
     @property

@@ -38,8 +38,8 @@ def _column_space_by_gram(matrix: Tensor, tolerance: float) -> Tensor:
     tall = matrix.shape[0] > matrix.shape[1]
     squares, vectors = torch.linalg.eigh(matrix.T @ matrix if tall else matrix @ matrix.T)
     sizes = squares.clamp_min(0).sqrt()
-    kept = vectors[:, sizes > max(tolerance * float(sizes[-1]), torch.finfo(matrix.dtype).tiny)].flip(1)
-    basis: Tensor = torch.linalg.qr(matrix @ kept)[0] if tall else kept.contiguous()
+    strong = vectors[:, sizes > max(tolerance * float(sizes[-1]), torch.finfo(matrix.dtype).tiny)].flip(1)
+    basis: Tensor = torch.linalg.qr(matrix @ strong)[0] if tall else strong.contiguous()
     return basis
 
 
@@ -106,13 +106,13 @@ def null_space(
     values = values.clamp_min(0)  # rounding may push the zeros of a second moment below zero
     total = float(values.sum())
     if threshold is not None:
-        kept = int((values <= threshold).sum())
+        count = int((values <= threshold).sum())
     elif energy is not None:
-        kept = int((values.cumsum(0) <= energy * total).sum())
+        count = int((values.cumsum(0) <= energy * total).sum())
     else:
         assert rank is not None
-        kept = min(rank, len(values))
-    if kept == 0:
+        count = min(rank, len(values))
+    if count == 0:
         rule = f"null_threshold {threshold:g}" if threshold is not None else f"null_energy {energy:g}"
         if threshold is None and energy is None:
             rule = "null_rank 0"
@@ -121,7 +121,7 @@ def null_space(
             f"{float(values[0]):.3g} of {float(values[-1]):.3g}; raise null_threshold above it, give null_energy "
             "(for example 0.01) or null_rank (for example 64) instead"
         )
-    share = float(values[:kept].sum()) / total if total > 0 else 0.0
-    if 2 * kept > len(values):
-        return NullSpace(vectors[:, kept:].contiguous(), share, complement=True)
-    return NullSpace(vectors[:, :kept].contiguous(), share)
+    share = float(values[:count].sum()) / total if total > 0 else 0.0
+    if 2 * count > len(values):
+        return NullSpace(vectors[:, count:].contiguous(), share, complement=True)
+    return NullSpace(vectors[:, :count].contiguous(), share)

@@ -11,7 +11,17 @@ from zu_framework.models.readout import Readout, find_readout
 from zu_framework.models.replay import Replay, capture, entry_of, replay_bytes
 from zu_framework.models.sinks import TEXTS, Sink, Sinks, measure_sinks, text_keys
 from zu_framework.models.steering import attention_projections, embeddings_of, replaced
-from zu_framework.models.tokens import Batch, Encoding, Row, answer_ids, batch, encode, encode_all, token_at
+from zu_framework.models.tokens import (
+    Batch,
+    Encoding,
+    Row,
+    answer_ids,
+    batch,
+    beginning_of,
+    encode,
+    encode_all,
+    token_at,
+)
 from zu_framework.models.tracing import add_at, read_states, read_tokens, row_of, run_until, stream_inputs
 
 __all__ = [
@@ -32,6 +42,7 @@ __all__ = [
     "answer_ids",
     "attention_projections",
     "batch",
+    "beginning_of",
     "capture",
     "check_folder",
     "continuations",

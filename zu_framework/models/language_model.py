@@ -15,23 +15,20 @@ from torch import Tensor
 from zu_framework.errors import ModelError
 from zu_framework.models.architecture import find_architecture, first, is_linear, transposed
 from zu_framework.models.chat import Chat
+from zu_framework.models.fingerprint import (
+    OF_LOADING,
+    Fingerprint,
+    hash_tensors,
+    identity,
+    tensor_digest,
+    tensor_digests,
+)
 from zu_framework.models.greedy import end_tokens
 from zu_framework.models.loading import load_checkpoint, save_checkpoint
 from zu_framework.models.tokens import batch, encode
 from zu_framework.models.tracing import row_of, run_until
 from zu_framework.problem import Architecture, ReadPrompt, Site
-
-CHUNK = 1 << 24  # entries hashed at a time
-
-# config entries that say where a model was loaded from or by what, not what it computes
-_NOT_IDENTITY = {
-    "_name_or_path",
-    "transformers_version",
-    "dtype",
-    "torch_dtype",
-    "architectures",
-    "use_cache",
-}
+from zu_framework.problem.sites import as_matrix
 
 
 @dataclass(frozen=True)
@@ -141,9 +138,7 @@ class LanguageModel:
 
     def as_matrix(self, site: Site, tensor: Tensor) -> Tensor:
         """A tensor shaped like the site's parameter, seen as W (o, i) is: a view."""
-        if self.stores_transposed(site):
-            return tensor.T
-        return tensor[:, None] if tensor.ndim == 1 else tensor if tensor.ndim == 2 else tensor.flatten(0, -2)
+        return as_matrix(tensor, transposed=self.stores_transposed(site))
 
     def parameter_sites(self) -> list[Site]:
         """A site for each parameter of the model, tied ones once; those of a layer's projections are `site(layer)`."""
@@ -195,9 +190,42 @@ class LanguageModel:
             )
 
     def fingerprint(self) -> str:
-        """xxh3-128 of the config and of every parameter and buffer that is saved: name, shape, dtype and bytes."""
+        """SHA-256 of names, dtypes, shapes and bytes of all parameters; the same under any version of transformers."""
+        return self.tensor_fingerprint().value
+
+    def tensor_fingerprint(self) -> Fingerprint:
+        """Digests of all parameters, tied ones once, and the config's own entries."""
+        parameters = {name: parameter.data for name, parameter in self.model.named_parameters()}
+        return Fingerprint(tensor_digests(parameters), _plain(identity(self.model.config.to_diff_dict())))
+
+    def digest(self, site: Site) -> str:
+        """Digest of a site's parameter as the model stores it.
+
+        Args:
+            site: A site of this model.
+
+        Returns:
+            Its entry of `tensor_fingerprint().tensors`.
+        """
+        return tensor_digest(self.parameter(site).data)
+
+    def parameter_names(self, site: Site) -> tuple[str, ...]:
+        """The names of a site's parameter, that of `tensor_fingerprint().tensors` first; several where it is tied.
+
+        Args:
+            site: A site of this model.
+
+        Returns:
+            At least one name.
+        """
+        wanted = self.parameter(site)
+        named = self.model.named_parameters(remove_duplicate=False)
+        return tuple(name for name, parameter in named if parameter is wanted)
+
+    def state_digest(self) -> str:
+        """xxh3-128 of all that the model computes from: its whole config, every parameter and buffer."""
         digest = self._config_digest()
-        _hash_tensors(digest, self.model.state_dict())
+        hash_tensors(digest, self.model.state_dict())
         found: str = digest.hexdigest()
         return found
 
@@ -207,7 +235,7 @@ class LanguageModel:
         above = tuple(f"{self.architecture.layers}.{i}." for i in range(layer + 1, self.num_layers))
         later = (*above, f"{self.architecture.final_norm}.", f"{self.architecture.head}.")
         kept = {n: t for n, t in self.model.state_dict().items() if not n.startswith(later)}
-        _hash_tensors(digest, kept)
+        hash_tensors(digest, kept)
         found: str = digest.hexdigest()
         return found
 
@@ -250,8 +278,8 @@ class LanguageModel:
         return text
 
     def _config_digest(self) -> Any:
-        identity = _identity(self.model.config.to_dict())
-        return xxhash.xxh3_128(json.dumps(identity, sort_keys=True, default=str).encode())
+        entries = identity(self.model.config.to_dict(), but=OF_LOADING)
+        return xxhash.xxh3_128(json.dumps(entries, sort_keys=True, default=str).encode())
 
     def _projection(self, site: Site) -> Any:
         module = self.model.get_submodule(site.module)
@@ -260,23 +288,10 @@ class LanguageModel:
         return module
 
 
-def _identity(config: dict[str, Any]) -> dict[str, Any]:
-    return {
-        k: _identity(v) if isinstance(v, dict) else v for k, v in config.items() if k not in _NOT_IDENTITY
-    }
-
-
-def _hash_tensors(digest: Any, tensors: dict[str, Tensor]) -> None:
-    seen: set[int] = set()
-    for name in sorted(tensors):
-        tensor = tensors[name].detach()
-        if tensor.data_ptr() in seen and tensor.numel():  # tied: the same storage under a second name
-            continue
-        seen.add(tensor.data_ptr())
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        flat = tensor.reshape(-1)
-        for start in range(0, flat.numel(), CHUNK):
-            digest.update(flat[start : start + CHUNK].cpu().contiguous().view(torch.uint8).numpy().data)
+def _plain(config: dict[str, Any]) -> dict[str, Any]:
+    """As JSON gives it back: what is no JSON as text, tuples as lists."""
+    found: dict[str, Any] = json.loads(json.dumps(config, default=str))
+    return found
 
 
 __all__ = ["LanguageModel", "first"]

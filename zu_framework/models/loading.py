@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from transformers.utils import logging as transformers_logging
 
 from zu_framework.errors import ModelError
+from zu_framework.files import whole_folder
 
 DTYPES = {
     "float32": torch.float32,
@@ -149,22 +148,23 @@ def local_path(path: str) -> str:
 def save_checkpoint(
     model: Any, tokenizer: Any, folder: Path, also: Callable[[Path], None] | None = None
 ) -> None:
-    """Write model and tokenizer beside `folder`, then rename. Raises `ModelError` where it exists or cannot be made."""
-    if folder.exists():
-        raise ModelError(f"{folder} exists: choose another folder, or remove it")
-    partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
-    try:
-        partial.mkdir(parents=True)
+    """Write model and tokenizer; the folder appears whole or not at all, its modes by the umask.
+
+    Args:
+        model: A transformers model.
+        tokenizer: Its tokenizer.
+        folder: Where they go; must not exist.
+        also: Writes what belongs into the folder besides, before it appears.
+
+    Raises:
+        ModelError: The folder exists or cannot be written.
+    """
+    with whole_folder(folder, error=ModelError) as partial:
         with _without_bars():
             model.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
         if also is not None:
             also(partial)
-        os.rename(partial, folder)
-    except OSError as cause:
-        raise ModelError(f"{folder}: cannot be written: {cause.strerror or cause}") from cause
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextmanager

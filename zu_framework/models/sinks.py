@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from zu_framework.models.language_model import LanguageModel
-from zu_framework.models.tokens import Row, batch, encode_all
+from zu_framework.models.tokens import Row, batch, beginning_of, encode_all
 from zu_framework.models.tracing import run_until, stream_inputs
 from zu_framework.problem import Site
 
@@ -131,7 +131,8 @@ def measure_sinks(lm: LanguageModel, sites: Sequence[Site], texts: Iterable[str]
     Returns:
         What was found at every site, and which tokens are sinks.
     """
-    some = [text for text in islice(iter(texts), DOCUMENTS) if text.strip()] or list(TEXTS)
+    given = (beginning_of(lm.tokenizer, text, TOKENS) for text in islice(iter(texts), DOCUMENTS))
+    some = [text for text in given if text.strip()] or list(TEXTS)
     rows = [Row(encoding.ids[:TOKENS], 0) for encoding in encode_all(lm.tokenizer, some)]
     rows = sorted((row for row in rows if row.ids), key=lambda row: len(row.ids))
     modules = [site.module for site in sites]
@@ -177,7 +178,8 @@ def text_keys(
         Keys (i, t) by module, in float32.
     """
     rows, count = [], 0
-    for encoding in encode_all(lm.tokenizer, [text for text in islice(iter(texts), SAMPLE) if text.strip()]):
+    given = (beginning_of(lm.tokenizer, text, SAMPLE_TOKENS) for text in islice(iter(texts), SAMPLE))
+    for encoding in encode_all(lm.tokenizer, [text for text in given if text.strip()]):
         rows.append(Row(encoding.ids[:SAMPLE_TOKENS], 0))
         count += len(rows[-1].ids)
         if count >= SAMPLE:

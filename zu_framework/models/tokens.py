@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -51,6 +52,28 @@ def encode_all(tokenizer: Any, texts: Sequence[str]) -> list[Encoding]:
         _plain(tokenizer, text, list(ids), [(int(a), int(b)) for a, b in offsets])
         for text, ids, offsets in zip(texts, encoded["input_ids"], encoded["offset_mapping"], strict=True)
     ]
+
+
+def beginning_of(tokenizer: Any, text: str, tokens: int) -> str:
+    """Return the part of a text that its first tokens are made of, so that the rest is never tokenized.
+
+    Args:
+        tokenizer: Its longest token bounds how many characters those can be.
+        text: Of any length.
+        tokens: How many of its tokens are read.
+
+    Returns:
+        The text, cut off where the tokens surely end.
+    """
+    if len(text) <= tokens:
+        return text
+    return text[: (tokens + 1) * _longest_token(tokenizer)]
+
+
+@lru_cache(maxsize=8)
+def _longest_token(tokenizer: Any) -> int:
+    """Characters of the longest token."""
+    return max(map(len, tokenizer.get_vocab()))
 
 
 def _plain(tokenizer: Any, text: str, ids: list[int], offsets: list[tuple[int, int]]) -> Encoding:

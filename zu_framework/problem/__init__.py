@@ -12,7 +12,7 @@ from zu_framework.problem.problem import EditProblem
 from zu_framework.problem.reading import ReadPlan, ReadPrompt, Representations, TargetStates
 from zu_framework.problem.requests import DataSplit, Probe, Request
 from zu_framework.problem.sites import Architecture, Site
-from zu_framework.problem.update import Update
+from zu_framework.problem.update import Update, composed
 
 __all__ = [
     "GROUPS",
@@ -32,5 +32,6 @@ __all__ = [
     "Site",
     "TargetStates",
     "Update",
+    "composed",
     "other_facts",
 ]

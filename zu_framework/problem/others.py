@@ -11,16 +11,51 @@ MOST = 60  # of other facts that are looked at
 
 # subjects that a model of any size has met, of many kinds
 SUBJECTS = (
-    "Albert Einstein", "Japan", "Microsoft", "Mozart", "the Amazon River", "Shakespeare", "Toyota", "Berlin",
-    "Marie Curie", "Brazil", "Apple", "Beethoven", "Mount Everest", "Charles Dickens", "Sony", "Paris",
-    "Isaac Newton", "Canada", "Google", "The Beatles", "the Pacific Ocean", "Leonardo da Vinci", "Volvo", "Cairo",
-    "Napoleon", "Mexico", "Disney", "Elvis Presley", "the Eiffel Tower", "Jane Austen", "Nintendo", "Chicago",
-)  # fmt: skip
+    "Albert Einstein",
+    "Japan",
+    "Microsoft",
+    "Mozart",
+    "the Amazon River",
+    "Shakespeare",
+    "Toyota",
+    "Berlin",
+    "Marie Curie",
+    "Brazil",
+    "Apple",
+    "Beethoven",
+    "Mount Everest",
+    "Charles Dickens",
+    "Sony",
+    "Paris",
+    "Isaac Newton",
+    "Canada",
+    "Google",
+    "The Beatles",
+    "the Pacific Ocean",
+    "Leonardo da Vinci",
+    "Volvo",
+    "Cairo",
+    "Napoleon",
+    "Mexico",
+    "Disney",
+    "Elvis Presley",
+    "the Eiffel Tower",
+    "Jane Austen",
+    "Nintendo",
+    "Chicago",
+)
 QUESTIONS = (
-    "The capital of {} is", "{} was born in", "The mother of {} was", "{} is known for", "The language of {} is",
-    "In the year 1950, {} was", "The name of {} comes from", "{} is located in", "The founder of {} was",
+    "The capital of {} is",
+    "{} was born in",
+    "The mother of {} was",
+    "{} is known for",
+    "The language of {} is",
+    "In the year 1950, {} was",
+    "The name of {} comes from",
+    "{} is located in",
+    "The founder of {} was",
     "The most famous work of {} is",
-)  # fmt: skip
+)
 
 
 def other_facts(requests: Sequence[Request], retain: Sequence[Request], most: int = MOST) -> list[Request]:

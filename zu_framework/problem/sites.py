@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from torch import Tensor
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -46,3 +48,32 @@ class Site:
 
     def __str__(self) -> str:
         return self.name
+
+
+def as_matrix(stored: Tensor, *, transposed: bool) -> Tensor:
+    """See a parameter as W.
+
+    Args:
+        stored: The parameter as the model stores it.
+        transposed: Whether it is stored as (i, o).
+
+    Returns:
+        A view (o, i); a vector is a column, more axes are rows (..., i).
+    """
+    if transposed:
+        return stored.T
+    return stored[:, None] if stored.ndim == 1 else stored if stored.ndim == 2 else stored.flatten(0, -2)
+
+
+def as_stored(matrix: Tensor, shape: tuple[int, ...], *, transposed: bool) -> Tensor:
+    """See W as the parameter that it is: `as_matrix` undone.
+
+    Args:
+        matrix: W (o, i).
+        shape: Of the parameter.
+        transposed: Whether it is stored as (i, o).
+
+    Returns:
+        The parameter, in row order.
+    """
+    return (matrix.T if transposed else matrix).reshape(shape).contiguous()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -55,9 +55,14 @@ class Update:
         return "factored" if self.dense is None else "dense"
 
     def apply(self, weight: Tensor, *, out: Tensor | None = None) -> Tensor:
-        """W' (o, i) in the weight's dtype and on its device; computed in float64 for float64 weights, else float32.
+        """Compute W', in float64 for float64 weights, else in float32.
 
-        out: where W' is written, like `weight`, or `weight` itself; without it a new tensor is made.
+        Args:
+            weight: W (o, i).
+            out: Where W' is written: like `weight`, or `weight` itself; None makes a new tensor.
+
+        Returns:
+            W' (o, i), in the weight's dtype and on its device.
         """
         work = torch.float64 if weight.dtype == torch.float64 else torch.float32
         if out is None:
@@ -70,7 +75,15 @@ class Update:
         return out.detach().copy_(self.applied(weight, work))
 
     def applied(self, weight: Tensor, dtype: torch.dtype) -> Tensor:
-        """W' (o, i) computed and returned in `dtype`, before any rounding to the weight's own."""
+        """Compute W' before any rounding to the weight's own dtype.
+
+        Args:
+            weight: W (o, i).
+            dtype: Of the computation.
+
+        Returns:
+            W' (o, i) in `dtype`.
+        """
         base = weight.detach().to(dtype)
         if self.dense is not None:
             return base + self.dense.to(base)
@@ -78,7 +91,17 @@ class Update:
         return torch.addmm(base, self.left.to(base), self.right.to(base), beta=self.scale)  # (o, i)
 
     def undone(self, weight: Tensor) -> Tensor:
-        """W (o, i) from W', in the precision of `weight`: `(W' - left @ right) / scale`, or `W' - dense`."""
+        """Compute W from W': `(W' - left @ right) / scale`, or `W' - dense`.
+
+        Args:
+            weight: W' (o, i).
+
+        Returns:
+            W (o, i), in the precision of `weight`.
+
+        Raises:
+            SolverError: The update has scale 0, so that nothing of W is left in W'.
+        """
         if self.dense is not None:
             return weight - self.dense.to(weight)
         assert self.left is not None and self.right is not None
@@ -89,9 +112,40 @@ class Update:
         return torch.addmm(weight, self.left.to(weight), self.right.to(weight), alpha=-1.0) / self.scale
 
     def delta(self, weight: Tensor) -> Tensor:
-        """`W' - W` (o, i) in float64, before any rounding."""
+        """Compute `W' - W` before any rounding.
+
+        Args:
+            weight: W (o, i).
+
+        Returns:
+            (o, i), in float64.
+        """
         base = weight.detach().to(torch.float64)
         if self.dense is not None:
             return self.dense.to(base)
         assert self.left is not None and self.right is not None
         return torch.addmm(base, self.left.to(base), self.right.to(base), beta=self.scale - 1.0)
+
+
+def composed(steps: Sequence[Update]) -> Update:
+    """Several factored steps as one: `s2 (s1 W + L1 R1) + L2 R2`.
+
+    Args:
+        steps: In the order written.
+
+    Returns:
+        One step.
+
+    Raises:
+        SolverError: A step is dense.
+    """
+    first, *rest = steps
+    for step in rest:
+        if first.left is None or first.right is None or step.left is None or step.right is None:
+            raise SolverError("a dense step cannot be composed into factors")
+        first = Update(
+            left=torch.cat([step.scale * first.left, step.left.to(first.left)], dim=1),
+            right=torch.cat([first.right, step.right.to(first.right)], dim=0),
+            scale=step.scale * first.scale,
+        )
+    return first

@@ -1,6 +1,7 @@
 """Pages that people look at: one self-contained HTML file each, its plots drawn in the page's own colours."""
 
 from zu_framework.reporting.analysis import Analysis
+from zu_framework.reporting.audit_page import audit_rows
 from zu_framework.reporting.observer import PageObserver
 from zu_framework.reporting.page import PageSection, fill, page
 from zu_framework.reporting.plots import MARKERS, SERIES, inline_svg, panel
@@ -13,6 +14,7 @@ __all__ = [
     "PageObserver",
     "PageSection",
     "RunReport",
+    "audit_rows",
     "fill",
     "inline_svg",
     "page",

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from zu_framework.engine.edit import Edit
 from zu_framework.errors import RunFolderError, described
+from zu_framework.files import write_json
 from zu_framework.reporting.snapshot import Selection, Snapshot
 from zu_framework.reporting.spectra import change_spectrum
-from zu_framework.store.records import load_tensors, save_tensors
-from zu_framework.store.run_folder import write_json
+from zu_framework.store.tensor_files import load_tensors, save_tensors
 
 FACTS_FILE = "facts.json"
 ANALYSIS_FILE = "analysis.safetensors"
@@ -128,9 +128,9 @@ def read_analysis(folder: Path) -> Analysis | None:
     path = folder / ANALYSIS_FILE
     if not path.is_file():
         return None
-    tensors, about = load_tensors(path)
-    _known(path, about.get("format"))
-    return Analysis(tensors, about)
+    tensors, fields = load_tensors(path)
+    _known(path, fields.values.get("format"))
+    return Analysis(tensors, fields.values)
 
 
 def _known(path: Path, found: Any) -> None:

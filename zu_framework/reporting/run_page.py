@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import traceback
 from pathlib import Path
 
 from markupsafe import Markup
 
-from zu_framework.errors import PluginError, RunFolderError
+from zu_framework.errors import PluginError
 from zu_framework.evaluation.table import counted
+from zu_framework.files import write_text
 from zu_framework.registry.manager import Plugins, installed_plugins
 from zu_framework.reporting.page import PageSection, fill, page
 from zu_framework.reporting.run_report import RunReport, read_run
@@ -45,14 +45,7 @@ def write_run_page(
         summaries={spec.name: spec.summary for spec in metrics},
     )
     path = folder / REPORT_FILE
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    try:
-        partial.write_text(run_page(run, plugins), encoding="utf-8")
-        os.replace(partial, path)
-    except OSError as cause:
-        raise RunFolderError(f"{path}: cannot be written: {cause.strerror}") from cause
-    finally:
-        partial.unlink(missing_ok=True)
+    write_text(path, run_page(run, plugins), private=True)
     return path
 
 

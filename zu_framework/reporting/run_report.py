@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from safetensors import SafetensorError, safe_open
 
 from zu_framework.errors import RunFolderError
 from zu_framework.problem import Measurement
 from zu_framework.reporting.analysis import Analysis, read_analysis, read_facts
-from zu_framework.store.records import EDIT_FILE, UNDO_FILE
+from zu_framework.store.audits import read_audit
+from zu_framework.store.fields import Fields
+from zu_framework.store.records import EDIT_FILE
+from zu_framework.store.run_edit import UNDO_FILE
+from zu_framework.store.tensor_files import described
 
 METRICS_FILE = "metrics.json"
 
@@ -35,6 +38,7 @@ class RunReport:
         events: The log.
         facts: `facts.json`; None where the run has none.
         analysis: `analysis.safetensors`; None where the run has none.
+        audit: `audit/metrics.json`; None where the run was not audited.
         text_label: What a reader must know of the held-out text.
         undo: Whether the original tensors lie in the folder.
         better: The wanted direction of each metric, where known.
@@ -54,6 +58,7 @@ class RunReport:
     events: list[Mapping[str, Any]]
     facts: Mapping[str, Any] | None
     analysis: Analysis | None
+    audit: Mapping[str, Any] | None = None
     text_label: str = ""
     undo: bool = True
     better: Mapping[str, str] = field(default_factory=dict)
@@ -107,6 +112,7 @@ def read_run(
         events=_log(folder / "log.jsonl"),
         facts=read_facts(folder),
         analysis=read_analysis(folder),
+        audit=read_audit(folder / "audit"),
         text_label=str(metrics.get("perplexity_text", "")),
         undo=(folder / UNDO_FILE).is_file(),
         better=better or {},
@@ -173,14 +179,9 @@ def _records(path: Path) -> dict[str, Mapping[str, Any]]:
     """What the edit file's metadata says of each weight; its tensors, which may be large, are not read."""
     if not path.is_file():
         return {}
-    try:
-        with safe_open(path, "pt") as opened:
-            about = json.loads((opened.metadata() or {}).get("zu", "{}"))
-        return {_name(entry): entry for entry in about.get("sites", [])}
-    except (SafetensorError, OSError, ValueError, KeyError) as cause:
-        raise RunFolderError(f"{path} is damaged or no safetensors file: {cause}") from cause
+    return {_name(entry): entry.values for entry in described(path).objects("sites")}
 
 
-def _name(entry: Mapping[str, Any]) -> str:
-    parameter = entry.get("parameter", "weight")
-    return entry["module"] if parameter == "weight" else f"{entry['module']}.{parameter}"
+def _name(entry: Fields) -> str:
+    parameter = entry.text("parameter")
+    return entry.text("module") if parameter == "weight" else f"{entry.text('module')}.{parameter}"

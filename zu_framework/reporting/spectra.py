@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from zu_framework.engine.writing import SiteEdit
-from zu_framework.problem import Update
-from zu_framework.store.records import composed
+from zu_framework.problem import Update, composed
 
 EXACT_UP_TO = 1024  # rows or columns of a dense change whose singular values are all computed
 LEADING = 64  # singular values of a larger one, by a randomised method

@@ -1,195 +1,247 @@
-"""An edit and a saved checkpoint: put it on, take it off, export it."""
+"""An edit and a saved checkpoint: put it on, take it off, export it. The files are worked on, one tensor at a time."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from zu_framework.errors import ModelError, RunFolderError
+from zu_framework.files import whole_folder
 from zu_framework.linalg import rounded
-from zu_framework.models import LanguageModel
+from zu_framework.models.fingerprint import tensor_digest
+from zu_framework.registry import Plugins
 from zu_framework.store.adapter import write_adapter
-from zu_framework.store.digests import tensor_hash
-from zu_framework.store.ledger import Entry, Ledger, edit_id
-from zu_framework.store.records import EditRecord, SiteRecord, load_edit
-
-# Two machines may round a product differently; what they write then differs in the last places of few entries.
-ROUNDING_ULPS = 4
+from zu_framework.store.copying import copy_checkpoint
+from zu_framework.store.dequantised import apply_to_gguf, is_gguf
+from zu_framework.store.ledger import Ledger
+from zu_framework.store.matching import check_before, places
+from zu_framework.store.originals import keep_originals, kept_originals
+from zu_framework.store.private import PrivatePart
+from zu_framework.store.records import EditRecord, SiteRecord
+from zu_framework.store.run_edit import load_edit
+from zu_framework.store.shards import Change, Checkpoint, StoredTensor
+from zu_framework.store.sources import source_folder
+from zu_framework.store.taking_out import check_original, put_back, take_out
 
 
 def apply(
-    run: str | Path, model: str | Path, out: str | Path, *, trust_remote_code: bool = False
+    run: str | Path,
+    model: str | Path,
+    out: str | Path,
+    *,
+    trust_remote_code: bool = False,
+    plugins: Plugins | None = None,
 ) -> list[str]:
-    """Put a run's edit on a saved checkpoint and save the result; answers notes for the user.
+    """Put a run's edit on a saved checkpoint and save the result.
 
-    Raises `ModelError` where the checkpoint is not the model that the edit was made on, `RunFolderError` where `out`
-    exists. Nothing is written then.
+    The folder is copied; only the edited tensors differ, in their shard and dtype. What they held is kept in the run
+    folder. A GGUF checkpoint becomes an ordinary safetensors one.
+
+    Args:
+        run: The run folder, or one that `Edit.save` wrote.
+        model: The checkpoint that the edit was made on: a folder, a hub id, a GGUF file, an embedded one.
+        out: Where the edited checkpoint goes; must not exist.
+        trust_remote_code: Run code that a GGUF checkpoint's folder brings along; nothing else is run.
+        plugins: Who may describe a model's structure; the installed ones where None.
+
+    Returns:
+        Notes for the user.
+
+    Raises:
+        ModelError: The checkpoint is not the model that the edit was made on, or carries it already.
+        RunFolderError: The run folder is damaged, changes nothing, or `out` exists or cannot be written.
     """
-    record, lm = _opened(run, model, out, trust_remote_code)
-    found = lm.fingerprint()
-    ledger = _ledger_of(Path(model), found)
-    if found == record.fingerprint_after or ledger.find(record) is not None:
-        raise ModelError(f"{model} carries this edit already")
-    if found != record.fingerprint_before:
-        raise ModelError(
-            _another(model, found, record.fingerprint_before, "the model that this edit was made on")
+    run, out = Path(run), Path(out)
+    record = load_edit(run)
+    _refuse_existing(out)
+    if is_gguf(str(model)):
+        return apply_to_gguf(
+            record, run, str(model), out, trust_remote_code=trust_remote_code, plugins=plugins
         )
+    source = Checkpoint.open(source_folder(str(model)))
+    ledger = ledger_of(source)
+    if ledger.find(record) is not None:
+        raise ModelError(f"{model} carries this edit already")
+    notes = check_before(source, record)
     if not ledger.entries:  # a checkpoint saved without its ledger: the run remembers what came before
-        ledger = Ledger.read(Path(run)).before(record)
-    notes = []
-    for site in record.sites:
-        for step in site.steps:
-            new, _ = rounded(step, lm.weight(site.site))
-            lm.write_weight(site.site, new)
-        if tensor_hash(lm.weight(site.site)) != site.hash_after:
+        ledger = Ledger.read(run).before(record)
+    changed, said = _edited(source, record)
+    edited = source.replaced(changed)
+    if all(edited.digests[name] == source.digests[name] for name in changed):
+        raise RunFolderError(f"{run}: the edit changes nothing in {model}: there is nothing to save")
+    with whole_folder(out) as folder:
+        gone = {source.digests[name] for name in changed}
+        notes += said + copy_checkpoint(edited, folder, gone)
+        if not keep_originals(run, record, source, edited, list(changed)):
             notes.append(
-                f"site {site.site.name}: this machine rounds a few entries otherwise than the one that made the edit"
+                "the run keeps no undo record: what was replaced is in the original checkpoint alone"
             )
-    _save(lm, Path(out), replace(ledger.with_edit(Path(run)), fingerprint=lm.fingerprint()))
+        ledger.with_edit(record).of(edited.fingerprint.value).save(folder)
     return notes
 
 
 def revert(
-    run: str | Path, model: str | Path, out: str | Path, *, trust_remote_code: bool = False
+    run: str | Path,
+    model: str | Path,
+    out: str | Path,
+    *,
+    trust_remote_code: bool = False,
+    private: str | Path | None = None,
 ) -> list[str]:
-    """Take a run's edit off a checkpoint and save the result; answers notes for the user.
+    """Take a run's edit off a checkpoint and save the result.
 
-    The last edit: the original tensors of undo.safetensors are put back, byte for byte, the fingerprint checked
-    before saving. An earlier one of the checkpoint's ledger: the later updates are done again on those originals, or,
-    where an edit before it is gone already, what it added is subtracted in float64; right to rounding, and a note for
-    each site states the error. Raises `RunFolderError` where the run kept no undo record, `ModelError` where the
-    checkpoint does not carry the edit.
+    The last edit: the original tensors are put back, byte for byte, and all others checked before saving. An earlier
+    one of the checkpoint's ledger: the later updates are done again on those originals, or, where an edit before it is
+    gone already, what it added is subtracted in float64; right to rounding, and a note for each site states the error.
+
+    Args:
+        run: The run folder.
+        model: The checkpoint that carries the edit.
+        out: Where the checkpoint without it goes; must not exist.
+        trust_remote_code: Not needed, as no model is loaded.
+        private: The folder that holds the run folders of later edits; without it they are looked for beside `run`.
+
+    Returns:
+        Notes for the user.
+
+    Raises:
+        RunFolderError: The run kept no undo record, was sealed, or is damaged; factors of a later edit are missing.
+        ModelError: The checkpoint does not carry the edit.
     """
-    record, lm = _opened(run, model, out, trust_remote_code)
-    found = lm.fingerprint()
-    if found == record.fingerprint_before:
-        raise ModelError(f"{model} is the original model: it does not carry this edit")
-    ledger = _ledger_of(Path(model), found)
+    run, out = Path(run), Path(out)
+    record = load_edit(run)
+    _refuse_existing(out)
+    source = Checkpoint.open(source_folder(str(model)))
+    ledger = ledger_of(source)
     entry = ledger.find(record)
+    if entry is None and all(places(source, site, site.before) for site in record.sites):
+        raise ModelError(
+            f"{model} does not carry this edit: the weights that it changed are as they were before it"
+        )
+    kept = kept_originals(run, record, source)
     if entry is not None and (entry is not ledger.entries[-1] or not entry.exact):
-        notes = _take_out(lm, record, ledger, entry)
+        later = [
+            PrivatePart.beside(run, Path(model), given=private).record(e)
+            for e in ledger.entries[ledger.entries.index(entry) + 1 :]
+        ]
+        changed, notes = take_out(source, record, later, entry, {} if kept is None else kept.changes)
+        rest = ledger.without(entry)
     else:
         if ledger.entries and entry is None:
             listed = ", ".join(e.id for e in ledger.entries)
-            raise ModelError(
-                f"{model} does not carry this edit ({edit_id(record.about)}): its ledger lists {listed}"
-            )
-        notes = _put_back(lm, record, run, model)
-    # of a checkpoint saved without its ledger, the run remembers what came before
-    remembered = Ledger.read(Path(run)).before(record)
-    _save(lm, Path(out), remembered if entry is None else ledger.without(entry, lm.fingerprint()))
+            raise ModelError(f"{model} does not carry this edit ({record.id}): its ledger lists {listed}")
+        changed, notes = (dict(kept.changes), []) if kept is not None else put_back(source, record, run)
+        rest = ledger.without(entry) if entry is not None else Ledger.read(run).before(record)
+        check_original(source.replaced(changed), record, None if kept is None else kept.before)
+    plain = source.replaced(changed)
+    with whole_folder(out) as folder:
+        notes += [note for note in copy_checkpoint(plain, folder) if note.startswith("left out")]
+        rest.of(plain.fingerprint.value).save(folder)
     return notes
 
 
 def export_lora(run: str | Path, out: str | Path) -> Path:
-    """Write a run's edit as a PEFT LoRA adapter. Raises `RunFolderError` with the reason where that is not exact."""
+    """Write a run's edit as a PEFT LoRA adapter.
+
+    Args:
+        run: The run folder.
+        out: Where the adapter goes; must not exist.
+
+    Returns:
+        The adapter's folder.
+
+    Raises:
+        RunFolderError: The edit is damaged or not exactly low-rank, or `out` exists or cannot be written.
+    """
     return write_adapter(load_edit(Path(run)), Path(out))
 
 
-def _opened(
-    run: str | Path, model: str | Path, out: str | Path, trust_remote_code: bool
-) -> tuple[EditRecord, LanguageModel]:
-    record = load_edit(Path(run))
-    if Path(out).exists():
-        raise RunFolderError(f"{out} exists: choose another folder, or remove it")
-    lm = LanguageModel.from_pretrained(
-        str(model), dtype=str(record.about["dtype"]), device="cpu", trust_remote_code=trust_remote_code
-    )
-    return record, lm
+def ledger_of(checkpoint: Checkpoint) -> Ledger:
+    """Read the ledger beside a checkpoint's files.
 
+    Args:
+        checkpoint: The files.
 
-def _ledger_of(model: Path, fingerprint: str) -> Ledger:
-    """The checkpoint's ledger. Raises `ModelError` where the checkpoint was changed since."""
-    ledger = Ledger.read(model) if model.is_dir() else Ledger()
-    if ledger.entries and ledger.fingerprint != fingerprint:
-        raise ModelError(
-            _another(model, fingerprint, ledger.fingerprint, "the model that its ledger/ speaks of")
-        )
+    Returns:
+        Its ledger, empty where there is none.
+
+    Raises:
+        ModelError: The files are not those that the ledger speaks of.
+        RunFolderError: The ledger is damaged.
+    """
+    ledger = Ledger.read(checkpoint.folder)
+    check_ledger(checkpoint, ledger)
     return ledger
 
 
-def _save(lm: LanguageModel, out: Path, ledger: Ledger) -> None:
-    lm.save(out, also=ledger.save)
+def check_ledger(checkpoint: Checkpoint, ledger: Ledger) -> None:
+    """Check that a checkpoint's files are those that its ledger speaks of.
 
+    Args:
+        checkpoint: The files.
+        ledger: Beside them.
 
-def _put_back(lm: LanguageModel, record: EditRecord, run: str | Path, model: str | Path) -> list[str]:
-    """The original tensors of the last edit; answers notes."""
-    notes = []
-    for site in record.sites:
-        if site.original is None:
-            raise RunFolderError(
-                f"{run} kept no undo record (output.undo=false): an exact revert is not possible. The original "
-                "checkpoint is the only exact copy"
-            )
-        if tensor_hash(site.original) != site.hash_before:
-            raise RunFolderError(f"{run}: the undo record of {site.site.name} is damaged (its hash differs)")
-        current = lm.weight(site.site)
-        if tensor_hash(current) != site.hash_after:
-            if not _written_elsewhere(site, current):
-                raise ModelError(
-                    f"{model}: site {site.site.name} is not what this edit wrote: it carries another edit, or none. An "
-                    "edit under later ones can be taken off a checkpoint that was saved with its ledger/"
-                )
-            notes.append(f"site {site.site.name}: written by a machine that rounds a few entries otherwise")
-        lm.write_weight(site.site, site.original.to(current.device))
-    found = lm.fingerprint()
-    if found != record.fingerprint_before:
+    Raises:
+        ModelError: They are others.
+    """
+    found = checkpoint.fingerprint.value if ledger.entries else ""
+    if found != ledger.fingerprint:
         raise ModelError(
-            _another(model, found, record.fingerprint_before, "the model before this edit, once reverted")
+            f"{checkpoint.folder} carries a ledger of {len(ledger.entries)} edits, and is not the model that they left "
+            f"(its fingerprint is {found[:12]}, expected {ledger.fingerprint[:12]}): it was changed since; to start "
+            "afresh from it, remove its ledger/"
         )
-    return notes
 
 
-def _take_out(lm: LanguageModel, record: EditRecord, ledger: Ledger, entry: Entry) -> list[str]:
-    """Take out an edit that is not the last, or no longer exact; answers the error at each site as notes."""
-    later = ledger.entries[ledger.entries.index(entry) + 1 :]
+def _refuse_existing(out: Path) -> None:
+    if out.exists() or out.is_symlink():
+        raise RunFolderError(f"{out} exists: choose another folder, or remove it")
+
+
+def _edited(source: Checkpoint, record: EditRecord) -> tuple[dict[str, Change], list[str]]:
+    """What the edited tensors will hold, by their names in the files, and notes."""
+    changes: dict[str, Change] = {}
+    losses: dict[tuple[str, str], list[float]] = {}
     notes = []
     for site in record.sites:
-        name = site.site.name
-        after = [step for e in later for s in e.record.sites if s.site.name == name for step in s.steps]
-        current = lm.weight(site.site)
-        base = current.cpu().to(torch.float64)
-        for step in reversed((*site.steps, *after)):
-            base = step.undone(base)
-        for step in after:
-            base = step.applied(base, torch.float64)
-        if site.original is None or name in entry.stale:
-            new = base.to(current.dtype)
-            ulps = ROUNDING_ULPS * (len(after) + 1)
-            limit = ulps * float(current.abs().max()) * torch.finfo(current.dtype).eps
-            why = "the run kept no undo record" if site.original is None else "an edit before it is gone"
-            told = f"what it added was subtracted ({why}): right to about {limit:.0e} an entry"
-        else:
-            if tensor_hash(site.original) != site.hash_before:
-                raise RunFolderError(f"the undo record of {name} is damaged (its hash differs)")
-            new = site.original
-            for step in after:
-                new, _ = rounded(step, new)
-            error = float((new.double() - base).abs().max())
-            told = (
-                "its original is back, byte for byte"
-                if not after
-                else f"{len(after)} later updates were done again on its original; subtracting instead differs by "
-                f"at most {error:.1e}, in entries up to {float(new.abs().max()):.1e}"
+        stored = places(source, site, site.before)
+        if not stored:
+            raise ModelError(
+                f"{source.folder}: no tensor is the {site.tensor!r} that the edit was made on: {site.before}"
             )
-        notes.append(f"site {name}: {told}")
-        lm.write_weight(site.site, new.to(current.device))
-    return notes
+        new, lost = _written(site, stored[0])
+        if not bool(torch.isfinite(new).all()):
+            raise RunFolderError(
+                f"site {site.site.name}: the edited weight holds NaN or infinite entries in {stored[0].dtype}: "
+                "make the edit on a float32 checkpoint, or weaken it"
+            )
+        digest = tensor_digest(new)
+        make = partial(_new, site, stored[0])
+        changes |= {one.name: Change(make, digest) for one in stored}
+        if stored[0].dtype != site.dtype:
+            losses.setdefault((site.dtype, stored[0].dtype), []).append(lost)
+        elif digest != site.after:
+            notes.append(
+                f"site {site.site.name}: this machine rounds a few entries otherwise than the one that made the edit"
+            )
+    for (made, kept), lost_here in losses.items():
+        notes.append(
+            f"{len(lost_here)} weights were edited in {made} and are written in {kept}, as the files have them; "
+            f"rounding takes at most {100 * max(lost_here):.2g} % of the change"
+        )
+    return changes, notes
 
 
-def _another(model: str | Path, found: str, wanted: str, what: str) -> str:
-    return f"{model} is not {what}: its fingerprint is {found[:12]}, expected {wanted[:12]}"
-
-
-def _written_elsewhere(site: SiteRecord, current: torch.Tensor) -> bool:
-    """Whether `current` is this edit to rounding: a machine with another BLAS may have written it."""
-    assert site.original is not None
-    expected = site.original
-    if expected.shape != current.shape or expected.dtype != current.dtype:
-        return False
+def _written(site: SiteRecord, stored: StoredTensor) -> tuple[Tensor, float]:
+    """A weight with the edit on it, as it is stored, and what rounding lost of the last step."""
+    weight, lost = site.matrix(stored.read()), 0.0
     for step in site.steps:
-        expected, _ = rounded(step, expected)
-    scale = float(expected.abs().max()) * torch.finfo(expected.dtype).eps
-    return float((expected - current.cpu()).abs().max()) <= ROUNDING_ULPS * scale
+        weight, lost = rounded(step, weight)
+    return site.stored(weight), lost
+
+
+def _new(site: SiteRecord, stored: StoredTensor) -> Tensor:
+    return _written(site, stored)[0]

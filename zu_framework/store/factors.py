@@ -11,7 +11,6 @@ memory, as do those of a weight that this run has written, which no other run wi
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -25,11 +24,11 @@ import xxhash
 from torch import Tensor
 
 from zu_framework import linalg
-from zu_framework.errors import ConfigError
 from zu_framework.problem import Background
 from zu_framework.registry import Registered
 from zu_framework.specs import SolverSpec
 from zu_framework.store.cache import TensorCache
+from zu_framework.store.cache import limit_bytes as cache_limit_bytes
 from zu_framework.store.digests import fingerprint, tensor_hash
 
 FORMAT = 2  # raise it when the entries' layout changes
@@ -47,9 +46,8 @@ class Factors:
     """
 
     folder: Path | None = None
-    _held: dict[str, tuple[str, Any]] = field(
-        default_factory=dict, repr=False
-    )  # key -> weight's digest, factor
+    # key -> weight's digest, factor
+    _held: dict[str, tuple[str, Any]] = field(default_factory=dict, repr=False)
 
     def of(
         self,
@@ -99,10 +97,8 @@ class Factors:
             name = fingerprint({"factor": key, "weight": weight_digest})
             entries = TensorCache(self.folder, "factors")
             found = _stored(entries, name, _classes(prepare), weight.device, compute)
-        self._held[key] = (
-            weight_digest,
-            found,
-        )  # a weight's last factor alone: one that was written over is gone
+        # a weight's last factor alone: one that was written over is gone
+        self._held[key] = (weight_digest, found)
         return found
 
 
@@ -133,11 +129,7 @@ def limit_bytes() -> int:
     Raises:
         ConfigError: The variable holds no number.
     """
-    given = os.environ.get(LIMIT_VARIABLE, str(LIMIT_GIB))
-    try:
-        return int(float(given) * 2**30)
-    except (ValueError, OverflowError) as cause:
-        raise ConfigError(f"{LIMIT_VARIABLE}={given!r}: give a number of GiB, 0 keeps no factors") from cause
+    return cache_limit_bytes(LIMIT_VARIABLE, LIMIT_GIB)
 
 
 def _sources(module: ModuleType | None) -> list[Path]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from zu_framework.errors import ZuError, described
-from zu_framework.store.records import save_tensors
+from zu_framework.store.tensor_files import save_tensors
 
 SITES = "sites"
 

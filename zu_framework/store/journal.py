@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
@@ -26,17 +26,21 @@ class Journal:
     def __init__(self, stream: TextIO | None = None) -> None:
         self.events: list[dict[str, Any]] = []
         self.seconds: dict[str, float] = {}
-        self.saved: dict[
-            str, float
-        ] = {}  # by kind of cached result: seconds it once took less those spent to find it
+        # by kind of cached result: seconds it once took less those spent to find it
+        self.saved: dict[str, float] = {}
         self._start = time.perf_counter()
         self._stream = stream
+        self.on_phase: Callable[[str], None] = lambda name: None  # told as a phase begins
 
     def write_to(self, stream: TextIO) -> None:
         """Write all events, those of the past included, to this stream from now on."""
         self._stream = stream
         for event in self.events:
             stream.write(json.dumps(event) + "\n")
+
+    def continue_in(self, stream: TextIO | None) -> None:
+        """Write the events from now on to this stream; None keeps them in memory alone."""
+        self._stream = stream
 
     def record(self, event: str, **data: Any) -> None:
         """Keep one event with its time in seconds since the start."""
@@ -49,6 +53,7 @@ class Journal:
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Time a phase; phases of one name add up."""
+        self.on_phase(name)
         begin = time.perf_counter()
         try:
             yield

@@ -1,176 +1,169 @@
-"""Which edits a model carries, in order, each with its factors, keys and request digest.
+"""Which edits a model carries, in order: `ledger/ledger.json` beside its weights, which may be published with them.
 
-A ledger lies in `ledger/` of a run folder and of a checkpoint that we saved: `ledger.json` and, for each edit, a copy
-of its `edit.safetensors`. A run on such a checkpoint continues it; taking an edit off shortens it.
+It holds ids, names of sites, norms and digests: no tensor, no word of a fact, and nothing that follows from the facts
+alone. Factors and keys stay in the run folders (`private.py`). A run on such a checkpoint continues the list; taking an
+edit off shortens it.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
 
 from zu_framework.errors import RunFolderError
-from zu_framework.store.digests import file_digest
-from zu_framework.store.records import EDIT_FILE, EditRecord, read_edit
+from zu_framework.files import write_json
+from zu_framework.store.fields import Fields
+from zu_framework.store.records import EditRecord
+from zu_framework.store.tensor_files import check_description, json_digest
 
 FOLDER, FILE = "ledger", "ledger.json"
-FORMAT = 1
+FORMAT = 2
 _ID = re.compile(r"[0-9a-f]+-[0-9a-f]+")
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One edit. path: its edit.safetensors, or a copy; digest: of that file's bytes (xxh3-128).
+class EditedSite:
+    """One edited weight: its name, ||W' - W|| / ||W||, and the parameter's digests in the run's dtype."""
 
-    exact: the model without it is the very one that it was made on. That ends once an edit before it is taken off:
-    at the sites that both wrote (stale), its undo record then holds what is no longer to be put back.
+    name: str
+    relative_change: float
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One edit.
+
+    Args:
+        id: What it is known by.
+        before: Fingerprint of the model that it was made on, in memory.
+        after: Fingerprint of the edited model.
+        edit: Digest of its edit.safetensors.
+        sites: The edited weights.
+        exact: The model without it is the very one that it was made on. That ends once an edit before it is taken off.
+        stale: Sites that such an edit wrote too: the undo record then holds what is no longer to be put back.
     """
 
     id: str
-    path: Path
-    about: Mapping[str, Any]
-    digest: str
+    before: str
+    after: str
+    edit: str
+    sites: tuple[EditedSite, ...]
     exact: bool = True
     stale: tuple[str, ...] = ()
 
-    @cached_property
-    def record(self) -> EditRecord:
-        """Its factors and keys. Raises `RunFolderError` where the file is not the one that was entered."""
-        if file_digest(self.path) != self.digest:
-            raise RunFolderError(f"{self.path} is damaged: it is not the edit that {FILE} speaks of")
-        return read_edit(self.path)
+    @classmethod
+    def of(cls, record: EditRecord) -> Entry:
+        """The entry of an edit."""
+        sites = tuple(EditedSite(s.site.name, s.relative_change, s.before, s.after) for s in record.sites)
+        return cls(record.id, record.fingerprint_before, record.fingerprint_after, record.digest, sites)
+
+    @property
+    def site_names(self) -> set[str]:
+        """The names of the edited weights."""
+        return {site.name for site in self.sites}
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """The edits in a model, oldest first; fingerprint: of the model that carries them ("" for none)."""
+    """The edits in a model, oldest first; fingerprint: of the files that carry them ("" for none, or not yet)."""
 
     entries: tuple[Entry, ...] = ()
     fingerprint: str = ""
 
     @classmethod
     def read(cls, folder: Path) -> Ledger:
-        """The ledger of a run folder or checkpoint; an empty one where there is none.
+        """Read the ledger of a run folder or checkpoint.
 
-        Raises `RunFolderError` for a damaged one.
+        Args:
+            folder: What holds `ledger/`.
+
+        Returns:
+            The ledger; an empty one where there is none.
+
+        Raises:
+            RunFolderError: It is damaged.
         """
         path = folder / FOLDER / FILE
         if not path.is_file():
             return cls()
-        try:
-            kept = json.loads(path.read_text("utf-8"))
-            if kept["format"] != FORMAT:
-                raise RunFolderError(f"{path} has format {kept['format']!r}, this version reads {FORMAT}")
-            for e in kept["edits"]:
-                if not _ID.fullmatch(e["id"]):  # it names a file: nothing that leads out of the folder
-                    raise ValueError(f"an edit is called {e['id']!r}")
-            entries = tuple(
-                Entry(
-                    e["id"], path.parent / f"{e['id']}.safetensors", dict(e["about"]), str(e["digest"]),
-                    bool(e["exact"]), tuple(map(str, e["stale"])),
-                )
-                for e in kept["edits"]
-            )  # fmt: skip
-            missing = next((e.path for e in entries if not e.path.is_file()), None)
-            if missing is not None:
-                raise RunFolderError(f"{path}: the factors of an edit are missing: {missing.name}")
-            return cls(entries, str(kept["fingerprint"]))
-        except (OSError, ValueError, KeyError, TypeError) as cause:
-            raise RunFolderError(
-                f"{path} is damaged ({type(cause).__name__}: {cause}): restore it, or remove {FOLDER}/ to start afresh"
-            ) from cause
+        fields = Fields.read(path, way_out=f": restore it, or remove {FOLDER}/ to start afresh")
+        if (found := fields.whole("format")) != FORMAT:
+            raise RunFolderError(f"{path} has format {found}, this version reads {FORMAT}")
+        entries = tuple(_entry(one) for one in fields.objects("edits"))
+        check_description(fields)
+        return cls(entries, fields.text("fingerprint"))
 
     def save(self, folder: Path) -> None:
-        """Write the ledger into a folder; nothing where it is empty."""
+        """Write the ledger into a folder; nothing where it is empty.
+
+        Args:
+            folder: What will hold `ledger/`.
+
+        Raises:
+            RunFolderError: It cannot be written.
+        """
         if not self.entries:
             return
-        target = folder / FOLDER
-        try:
-            target.mkdir(parents=True, exist_ok=True)
-            for entry in self.entries:
-                _link(entry.path, target / f"{entry.id}.safetensors")
-            listed = [
-                {
-                    "id": e.id, "exact": e.exact, "stale": list(e.stale), "digest": e.digest, "about": dict(e.about),
-                }
-                for e in self.entries
-            ]  # fmt: skip
-            text = json.dumps({"format": FORMAT, "fingerprint": self.fingerprint, "edits": listed}, indent=2)
-            partial = target / f".{FILE}.partial-{os.getpid()}"
-            partial.write_text(text + "\n", encoding="utf-8")
-            os.replace(partial, target / FILE)
-        except OSError as cause:
-            raise RunFolderError(f"{target}: the ledger cannot be written: {cause}") from cause
+        (folder / FOLDER).mkdir(parents=True, exist_ok=True)
+        whole = {
+            "format": FORMAT,
+            "fingerprint": self.fingerprint,
+            "edits": [{**asdict(entry), "stale": list(entry.stale)} for entry in self.entries],
+        }
+        write_json(folder / FOLDER / FILE, {**whole, "digest": json_digest(whole)})
 
-    def with_edit(self, folder: Path) -> Ledger:
-        """This ledger and the edit of a run folder after it."""
-        return self.with_file(folder / EDIT_FILE)
+    def of(self, fingerprint: str) -> Ledger:
+        """This ledger beside files of another fingerprint."""
+        return replace(self, fingerprint=fingerprint)
 
-    def with_file(self, path: Path) -> Ledger:
-        """This ledger and the edit that a file holds after it."""
-        record = read_edit(path)
-        entry = Entry(edit_id(record.about), path, _summary(record), file_digest(path))
-        return Ledger((*self.entries, entry), record.fingerprint_after)
+    def with_edit(self, record: EditRecord) -> Ledger:
+        """This ledger and an edit after it."""
+        return Ledger((*self.entries, Entry.of(record)))
 
-    def without(self, entry: Entry, fingerprint: str) -> Ledger:
+    def without(self, entry: Entry) -> Ledger:
         """This ledger once an edit is gone; what came after it is exact no more, and stale where it wrote too."""
         place = self.entries.index(entry)
-        gone = set(entry.about["sites"])
         later = tuple(
-            replace(e, exact=False, stale=tuple(sorted({*e.stale, *(gone & set(e.about["sites"]))})))
+            replace(e, exact=False, stale=tuple(sorted({*e.stale, *(entry.site_names & e.site_names)})))
             for e in self.entries[place + 1 :]
         )
-        return Ledger((*self.entries[:place], *later), fingerprint)
+        return Ledger((*self.entries[:place], *later))
 
     def before(self, record: EditRecord) -> Ledger:
         """The edits that a model carried before this one."""
         entry = self.find(record)
-        kept = self.entries if entry is None else self.entries[: self.entries.index(entry)]
-        return Ledger(kept, record.fingerprint_before)
+        return Ledger(self.entries if entry is None else self.entries[: self.entries.index(entry)])
 
     def find(self, record: EditRecord) -> Entry | None:
-        """The entry of an edit."""
-        wanted = edit_id(record.about)
-        return next((entry for entry in self.entries if entry.id == wanted), None)
-
-    def earlier_keys(self) -> dict[str, Tensor]:
-        """Keys (i, m) of the edits in the model, by site."""
-        found: dict[str, list[Tensor]] = {}
-        for entry in self.entries:
-            for site in entry.record.sites:
-                found.setdefault(site.site.name, []).extend(k for k in site.keys if k is not None)
-        return {name: torch.cat(keys, 1) for name, keys in found.items() if keys}
+        """The entry of an edit, or None."""
+        return next((entry for entry in self.entries if entry.id == record.id), None)
 
 
-def edit_id(about: Mapping[str, Any]) -> str:
-    """What an edit is known by: what was asked, and what came out."""
-    return f"{about['request_digest'][:12]}-{about['fingerprint_after'][:12]}"
+def _entry(fields: Fields) -> Entry:
+    if not _ID.fullmatch(fields.text("id")):
+        raise fields.wrong("id", f"is {fields.text('id')!r}, no id of an edit")
+    sites = fields.objects("sites")
+    return Entry(
+        fields.text("id"),
+        fields.text("before"),
+        fields.text("after"),
+        fields.text("edit"),
+        tuple(
+            EditedSite(s.text("name"), s.number("relative_change"), s.text("before"), s.text("after"))
+            for s in sites
+        ),
+        fields.truth("exact"),
+        tuple(_texts(fields, "stale")),
+    )
 
 
-def _summary(record: EditRecord) -> dict[str, Any]:
-    kept = (
-        "request_digest", "requests", "solver", "seed", "fingerprint_before", "fingerprint_after", "versions",
-    )  # fmt: skip
-    return {**{k: record.about.get(k) for k in kept}, "sites": [s.site.name for s in record.sites]}
-
-
-def _link(source: Path, target: Path) -> None:
-    """A hard link where the file system allows it, else a copy."""
-    if target.exists():
-        return
-    try:
-        os.link(source, target)
-    except OSError:
-        partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
-        shutil.copyfile(source, partial)
-        os.replace(partial, target)
+def _texts(fields: Fields, name: str) -> Sequence[str]:
+    found = fields.listed(name)
+    for value in found:
+        if not isinstance(value, str):
+            raise fields.wrong(name, f"holds {value!r}, not a text")
+    return found

@@ -1,169 +1,245 @@
-"""The two files of an edit: `edit.safetensors` (what to add) and `undo.safetensors` (what was there before)."""
+"""What an edit is, and its file `edit.safetensors`: what to add to which weights, and on which model."""
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from zu_framework.errors import RunFolderError
+from zu_framework.errors import RunFolderError, SolverError
+from zu_framework.models.fingerprint import Fingerprint, parts_of
 from zu_framework.problem import Site, Update
+from zu_framework.problem.sites import as_matrix, as_stored
+from zu_framework.store.fields import Fields
+from zu_framework.store.tensor_files import all_finite, check_description, load_tensors, save_tensors
 
 EDIT_FILE = "edit.safetensors"
-UNDO_FILE = "undo.safetensors"
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
 class SiteRecord:
-    """One edited weight as read back. original is None where the run kept no undo; keys: of each step, if any."""
+    """One edited weight.
+
+    Args:
+        site: Where it is in the model.
+        tensor: The parameter's name.
+        aliases: Other names of the same parameter, where weights are tied.
+        shape: Of the parameter as it is stored.
+        transposed: Whether it is stored as (i, o).
+        before: Digest of the parameter before the edit, in the run's dtype.
+        after: Digest of it afterwards.
+        steps: The updates, in the order written.
+        keys: What each step was solved for, (i, n), where the solver had keys.
+        original: The parameter before the edit, as it is stored; None where the run kept no undo.
+        relative_change: ||W' - W|| / ||W||.
+    """
 
     site: Site
-    hash_before: str
-    hash_after: str
+    tensor: str
+    shape: tuple[int, ...]
+    transposed: bool
+    before: str
+    after: str
     steps: tuple[Update, ...]
-    original: Tensor | None = None
     keys: tuple[Tensor | None, ...] = ()
+    original: Tensor | None = None
+    relative_change: float = 0.0
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def dtype(self) -> str:
+        """The run's dtype of the weight, as safetensors calls it."""
+        return parts_of(self.before)[0]
+
+    def matrix(self, stored: Tensor) -> Tensor:
+        """A parameter seen as W (o, i)."""
+        return as_matrix(stored, transposed=self.transposed)
+
+    def stored(self, matrix: Tensor) -> Tensor:
+        """W (o, i) seen as the parameter."""
+        return as_stored(matrix, self.shape, transposed=self.transposed)
 
 
 @dataclass(frozen=True)
 class EditRecord:
-    """An edit as read back: its sites in the order written, and what the metadata says of model and run."""
+    """An edit as read back.
+
+    Args:
+        sites: In the order written.
+        about: What the run was: model, dtype, solver, versions, number of requests ...
+        before: Of the model in memory before the edit.
+        files: Of the checkpoint's files that it was loaded from; None where it came from elsewhere.
+        digest: Of all that the file of the edit holds.
+    """
 
     sites: tuple[SiteRecord, ...]
+    before: Fingerprint
+    files: Fingerprint | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
+    digest: str = ""
 
     @property
     def fingerprint_before(self) -> str:
-        """Of the model that the edit was made on."""
-        return str(self.about["fingerprint_before"])
+        """Of the model that the edit was made on, in memory."""
+        return self.before.value
 
     @property
     def fingerprint_after(self) -> str:
-        """Of the edited model."""
-        return str(self.about["fingerprint_after"])
+        """Of the edited model, in memory."""
+        return self.before.replaced({site.tensor: site.after for site in self.sites}).value
+
+    @property
+    def id(self) -> str:
+        """What the edit is known by: the models before and after, and nothing of what was asked."""
+        return f"{self.fingerprint_before[:12]}-{self.fingerprint_after[:12]}"
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-    """Write a safetensors file under a temporary name, then rename it. metadata is kept as one JSON text."""
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    try:
-        save_file(
-            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-            partial,
-            metadata={"zu": json.dumps(metadata)},
-        )
-        os.replace(partial, path)
-    except (OSError, SafetensorError) as cause:
-        raise RunFolderError(f"{path}: cannot be written: {cause}") from cause
-    finally:
-        partial.unlink(missing_ok=True)
+def save_edit(path: Path, record: EditRecord) -> None:
+    """Write the file of an edit: all of a record but the originals.
 
+    Args:
+        path: The file.
+        record: The edit.
 
-def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and metadata of a file of ours. Raises `RunFolderError` for a missing, damaged or foreign file."""
-    if not path.is_file():
-        raise RunFolderError(f"{path} does not exist")
-    try:
-        with safe_open(path, "pt") as opened:
-            metadata = opened.metadata() or {}
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, OSError) as cause:
-        raise RunFolderError(f"{path} is damaged or no safetensors file: {cause}") from cause
-    if "zu" not in metadata:
-        raise RunFolderError(f"{path} was not written by zu_framework (no metadata)")
-    return tensors, json.loads(metadata["zu"])
-
-
-def save_edit(
-    path: Path,
-    sites: list[tuple[Site, str, str, list[Update], list[Tensor | None]]],
-    about: Mapping[str, Any],
-) -> None:
-    """Write the file of an edit: sites as (site, hash before, hash after, steps, the keys of each step)."""
+    Raises:
+        RunFolderError: It cannot be written.
+    """
     tensors: dict[str, Tensor] = {}
     listed = []
-    for site, before, after, steps, keys in sites:
-        kinds = []
-        for number, (step, solved_for) in enumerate(zip(steps, keys, strict=True)):
-            kinds.append({"kind": step.kind, "scale": step.scale})
-            parts = {"left": step.left, "right": step.right, "dense": step.dense, "keys": solved_for}
-            tensors |= {f"{site.name}/{number}/{k}": v for k, v in parts.items() if v is not None}
-        listed.append({**asdict(site), "hash_before": before, "hash_after": after, "steps": kinds})
-    save_tensors(path, tensors, {"format": FORMAT, **about, "sites": listed})
-
-
-def save_undo(
-    folder: Path, originals: Mapping[str, tuple[Tensor, str, str]], about: Mapping[str, Any]
-) -> None:
-    """Write undo.safetensors: module -> (original tensor (o, i), hash before, hash after)."""
-    tensors = {module: original for module, (original, _, _) in originals.items()}
-    hashes = {module: {"before": before, "after": after} for module, (_, before, after) in originals.items()}
-    save_tensors(folder / UNDO_FILE, tensors, {"format": FORMAT, **about, "hashes": hashes})
-
-
-def load_edit(folder: Path) -> EditRecord:
-    """Read an edit and, where the run kept it, its undo record."""
-    if not folder.is_dir():
-        raise RunFolderError(f"run folder {str(folder)!r} does not exist")
-    undo: dict[str, Tensor] = {}
-    record = read_edit(folder / EDIT_FILE)
-    if (folder / UNDO_FILE).exists():
-        undo, undo_about = load_tensors(folder / UNDO_FILE)
-        if undo_about.get("fingerprint_before") != record.fingerprint_before:
-            raise RunFolderError(f"{folder / UNDO_FILE} belongs to another edit than {folder / EDIT_FILE}")
-    return replace(
-        record, sites=tuple(replace(site, original=undo.get(site.site.name)) for site in record.sites)
-    )
+    for one in record.sites:
+        for number, (step, keys) in enumerate(zip(one.steps, one.keys, strict=True)):
+            parts = {"left": step.left, "right": step.right, "dense": step.dense, "keys": keys}
+            tensors |= {f"{one.site.name}/{number}/{k}": v for k, v in parts.items() if v is not None}
+        listed.append(
+            {
+                **asdict(one.site),
+                "tensor": one.tensor,
+                "aliases": list(one.aliases),
+                "shape": list(one.shape),
+                "transposed": one.transposed,
+                "before": one.before,
+                "after": one.after,
+                "relative_change": one.relative_change,
+                "steps": [{"kind": step.kind, "scale": step.scale} for step in one.steps],
+            }
+        )
+    files = None if record.files is None else asdict(record.files)
+    about = {"format": FORMAT, "about": dict(record.about), "sites": listed, "files": files}
+    save_tensors(path, tensors, {**about, "before": asdict(record.before)})
 
 
 def read_edit(path: Path) -> EditRecord:
-    """Read the file of an edit, wherever it lies. Raises `RunFolderError` for a damaged or foreign one."""
-    tensors, about = load_tensors(path)
-    if about.get("format") != FORMAT:
+    """Read the file of an edit, wherever it lies.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The edit without its originals.
+
+    Raises:
+        RunFolderError: The file is missing, foreign, damaged, or holds no edit.
+    """
+    tensors, fields = load_tensors(path)
+    known_format(fields)
+    listed = fields.objects("sites")
+    if not listed:
+        raise fields.wrong("sites", "is empty: no weight is edited")
+    before = _fingerprint(fields, "before")
+    assert before is not None
+    record = EditRecord(
+        tuple(_site(entry, tensors) for entry in listed),
+        before,
+        _fingerprint(fields, "files"),
+        fields.mapping("about"),
+        fields.text("digest"),
+    )
+    check_description(fields)
+    wild = all_finite(tensors)
+    if wild is not None:
+        raise RunFolderError(f"{path} is damaged: {wild!r} holds NaN or infinite entries")
+    return record
+
+
+def known_format(fields: Fields) -> None:
+    """Check a file's format. Raises `RunFolderError` where this version does not read it."""
+    found = fields.whole("format")
+    if found < FORMAT:
         raise RunFolderError(
-            f"{path} has format {about.get('format')!r}, this version reads {FORMAT}: update zu_framework"
+            f"{fields.path} has format {found}, this version reads {FORMAT}: use the zu_framework that made it"
         )
-    sites = []
+    if found > FORMAT:
+        raise RunFolderError(
+            f"{fields.path} has format {found}, this version reads {FORMAT}: update zu_framework"
+        )
+
+
+def _fingerprint(fields: Fields, name: str) -> Fingerprint | None:
+    if name == "files" and fields.values.get(name) is None:
+        return None
+    inner = Fields(fields.path, fields.mapping(name), name)
+    tensors = inner.texts("tensors")
+    for tensor in tensors:
+        _digest(inner, tensors[tensor], f"tensors.{tensor}")
+    return Fingerprint(tensors, inner.mapping("config"))
+
+
+def _digest(fields: Fields, digest: str, name: str) -> str:
     try:
-        for entry in about["sites"]:
-            site = Site(
-                entry["module"], entry["layer"], entry["block"], entry["residual_stream"],
-                entry.get("parameter", "weight"),
-            )  # fmt: skip
-            steps = tuple(
-                Update(
-                    left=tensors.get(f"{site.name}/{number}/left"),
-                    right=tensors.get(f"{site.name}/{number}/right"),
-                    dense=tensors.get(f"{site.name}/{number}/dense"),
-                    scale=step["scale"],
-                )
-                for number, step in enumerate(entry["steps"])
+        parts_of(digest)
+    except ValueError as cause:
+        raise fields.wrong(name, f"is no digest: {digest!r}") from cause
+    return digest
+
+
+def _site(entry: Fields, tensors: Mapping[str, Tensor]) -> SiteRecord:
+    site = Site(
+        entry.text("module"),
+        entry.whole("layer"),
+        entry.text("block"),
+        entry.truth("residual_stream"),
+        entry.text("parameter"),
+    )
+    shape = tuple(entry.listed("shape"))
+    if not shape or not all(isinstance(size, int) and size > 0 for size in shape):
+        raise entry.wrong("shape", f"is {list(shape)!r}, not the shape of a weight")
+    steps = entry.objects("steps")
+    if not steps:
+        raise entry.wrong("steps", "is empty: nothing is written")
+    parts = [
+        {k: tensors.get(f"{site.name}/{n}/{k}") for k in ("left", "right", "dense", "keys")}
+        for n in range(len(steps))
+    ]
+    found = SiteRecord(
+        site,
+        entry.text("tensor"),
+        shape,
+        entry.truth("transposed"),
+        _digest(entry, entry.text("before"), "before"),
+        _digest(entry, entry.text("after"), "after"),
+        tuple(_step(step, part) for step, part in zip(steps, parts, strict=True)),
+        tuple(part["keys"] for part in parts),
+        relative_change=entry.number("relative_change"),
+        aliases=tuple(map(str, entry.listed("aliases"))),
+    )
+    wanted = tuple(found.matrix(torch.empty(shape, device="meta")).shape)
+    for number, step in enumerate(found.steps):
+        if step.shape != wanted:
+            raise entry.wrong(
+                f"steps.{number}", f"changes a weight of shape {step.shape}, the site has {wanted}"
             )
-            keys = tuple(tensors.get(f"{site.name}/{number}/keys") for number in range(len(steps)))
-            sites.append(SiteRecord(site, entry["hash_before"], entry["hash_after"], steps, keys=keys))
-    except KeyError as cause:
-        raise RunFolderError(f"{path} is incomplete: {cause} is missing") from cause
-    return EditRecord(tuple(sites), about)
+    return found
 
 
-def composed(steps: tuple[Update, ...]) -> Update:
-    """Several factored steps as one: `s2 (s1 W + L1 R1) + L2 R2`. Raises `RunFolderError` where one is dense."""
-    first, *rest = steps
-    for step in rest:
-        if first.left is None or first.right is None or step.left is None or step.right is None:
-            raise RunFolderError("a dense step cannot be composed into factors")
-        first = Update(
-            left=torch.cat([step.scale * first.left, step.left.to(first.left)], dim=1),
-            right=torch.cat([first.right, step.right.to(first.right)], dim=0),
-            scale=step.scale * first.scale,
-        )
-    return first
+def _step(entry: Fields, parts: Mapping[str, Tensor | None]) -> Update:
+    try:
+        # copies: algebra on the file's own, unaligned memory may differ in the last bit from the run's
+        left, right = (None if part is None else part.clone() for part in (parts["left"], parts["right"]))
+        return Update(left=left, right=right, dense=parts["dense"], scale=entry.number("scale"))
+    except SolverError as cause:
+        raise entry.wrong("", f"is no update: {cause}") from cause

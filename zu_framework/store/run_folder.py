@@ -1,28 +1,56 @@
-"""A run folder appears whole or not at all: everything is written beside it and renamed at the end."""
+"""A run folder appears whole or not at all: its name is reserved first, its content made beside it and renamed."""
 
 from __future__ import annotations
 
-import json
 import os
-import re
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from zu_framework.config import Config
 from zu_framework.errors import RunFolderError
+from zu_framework.files import FOLDER_NAME, Partial, held_partial, make_private, sweep, writing
+from zu_framework.files.syncing import sync_tree
 
-_PARTIAL = ".partial-"
+PUBLISHED = ("model", "adapter")  # parts that are made to be given away: their modes follow the umask
+MOST_NAMES = 10_000
+
+
+@dataclass
+class RunPlace:
+    """Where a run writes, and where that will lie.
+
+    Args:
+        partial: To write into.
+        final: What it becomes; once the block has ended, what it became.
+        note: Why that is another name than the one reserved; "" where it is not.
+    """
+
+    partial: Path
+    final: Path
+    note: str = ""
+
+    def __iter__(self) -> Iterator[Path]:
+        """Both folders, to be unpacked."""
+        return iter((self.partial, self.final))
 
 
 def run_name(config: Config) -> str:
-    """The folder's name: `output.name`, or the config's name and the time."""
+    """The folder's name: `output.name`, or the config's name and the time.
+
+    Args:
+        config: Of the run.
+
+    Returns:
+        A name without path separators.
+
+    Raises:
+        RunFolderError: `output.name` is no such name.
+    """
     name = config.output.name or f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    if not re.fullmatch(r"[\w][\w.+=-]*", name):
+    if not FOLDER_NAME.fullmatch(name):
         raise RunFolderError(
             f"output.name {name!r}: use letters, digits, '.', '-' and '_' (no path separators)"
         )
@@ -30,63 +58,75 @@ def run_name(config: Config) -> str:
 
 
 @contextmanager
-def run_folder(config: Config) -> Iterator[tuple[Path, Path]]:
-    """Yield (partial, final): write into `partial`; when the block ends it becomes `final`, on any error it is removed.
+def run_folder(config: Config) -> Iterator[RunPlace]:
+    """Reserve a run folder; when the block ends it appears, private, on any error nothing is left.
 
-    Raises `RunFolderError` before anything is computed where the folder exists or cannot be written.
+    What killed runs left in the same folder is removed. Something that appeared under the name meanwhile is never
+    touched: the run then lands under the next free name, and says so.
+
+    Args:
+        config: Of the run.
+
+    Yields:
+        Where to write.
+
+    Raises:
+        RunFolderError: The name is taken, or the folder cannot be written, before anything is computed.
     """
-    parent = Path(config.output.folder)
+    parent = Path(config.output.folder).expanduser()
+    name = run_name(config)
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(parent)
-        final = _free_name(parent, config)
-        partial = Path(tempfile.mkdtemp(prefix=f"{_PARTIAL}{os.getpid()}-", dir=parent))
+        sweep(parent)
+        held, final = _reserved(parent, name, numbered=config.output.name is None)
+        held.content.mkdir(mode=0o700)
     except OSError as cause:
         raise RunFolderError(
             f"output.folder {str(parent)!r} cannot be written: {cause.strerror}; choose another with output.folder=..."
         ) from cause
+    place = RunPlace(held.content, final)
     try:
-        yield partial, final
-        partial.chmod(0o755)  # mkdtemp makes it private
-        try:
-            os.rename(partial, final)
-        except OSError as cause:
-            raise RunFolderError(f"run folder {final} appeared meanwhile: {cause.strerror}") from cause
+        with writing(final):
+            yield place
+            make_private(held.content, but=PUBLISHED)
+            sync_tree(held.content)
+            _appear(held, place)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        held.remove()
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON that people can read; NaN is refused rather than written."""
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+def _reserved(parent: Path, name: str, *, numbered: bool) -> tuple[Partial, Path]:
+    """The partial folder of the first free name; of the name alone where it was given."""
+    for candidate in _names(name):
+        final = parent / candidate
+        taken = os.path.lexists(final)
+        held = None if taken else held_partial(parent, candidate)
+        if held is not None and not os.path.lexists(final):
+            return held, final
+        if held is not None:  # it ended between the two looks
+            held.remove()
+        if not numbered:
+            why = "exists" if taken or held is not None else "is being written by another run"
+            raise RunFolderError(f"run folder {str(final)!r} {why}: choose another output.name, or remove it")
+    raise RunFolderError(f"{parent}: {MOST_NAMES} run folders are called {name}: choose output.name")
 
 
-def _free_name(parent: Path, config: Config) -> Path:
-    name = run_name(config)
-    final = parent / name
-    if config.output.name is None:
-        number = 2
-        while final.exists():  # two runs in one second
-            final = parent / f"{name}-{number}"
-            number += 1
-    elif final.exists():
-        raise RunFolderError(f"run folder {str(final)!r} exists: choose another output.name, or remove it")
-    return final
+def _appear(held: Partial, place: RunPlace) -> None:
+    """Rename the partial folder to its name, or to the next free one where that is taken by now."""
+    wanted = place.final
+    for candidate in _names(wanted.name):
+        try:
+            held.become(wanted.with_name(candidate))
+        except FileExistsError:
+            continue
+        place.final = wanted.with_name(candidate)
+        if place.final != wanted:
+            place.note = f"{wanted} appeared while this run was at work: it is kept as {place.final}"
+        return
+    raise RunFolderError(f"{wanted.parent}: no name is free for the run {wanted.name}")
 
 
-def _remove_abandoned(parent: Path) -> None:
-    """Remove what killed runs of this machine left behind."""
-    for left in parent.glob(f"{_PARTIAL}*"):
-        owner = left.name.removeprefix(_PARTIAL).partition("-")[0]
-        if owner.isdigit() and not _alive(int(owner)):
-            shutil.rmtree(left, ignore_errors=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def _names(name: str) -> Iterator[str]:
+    yield name
+    for number in range(2, MOST_NAMES):
+        yield f"{name}-{number}"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from zu_framework.contracts import Remember, Remembered
-from zu_framework.store.cache import TensorCache
+from zu_framework.store.cache import TensorCache, limit_bytes
 from zu_framework.store.digests import fingerprint
 from zu_framework.store.journal import Journal
 
@@ -25,21 +25,21 @@ def shared_results(journal: Journal) -> Remember:
         kind: str, depends_on: Callable[[], Mapping[str, Any]], compute: Callable[[], Remembered]
     ) -> Remembered:
         begin = time.perf_counter()
-        cache = TensorCache(kind=kind)
+        cache = TensorCache(kind=kind, private=True)  # target states follow from the facts
         key = fingerprint({"format": FORMAT, **depends_on()})
         with cache.lock(key):
             found = cache.load(key)
             if found is not None:
                 tensors, about = found
-                waited = (
-                    time.perf_counter() - begin
-                )  # for whoever computed it just now, too: in the phase already
+                # for whoever computed it just now, too: in the phase already
+                waited = time.perf_counter() - begin
                 journal.saved[kind] = journal.saved.get(kind, 0.0) + float(about["seconds"]) - waited
                 journal.record("found", kind=kind, key=key, seconds=about["seconds"])
                 return Remembered(tensors, about["facts"])
             begin = time.perf_counter()
             computed = compute()
             seconds = round(time.perf_counter() - begin, 4)
+            cache.make_room(limit_bytes())
             cache.store(key, computed.tensors, {"facts": dict(computed.facts), "seconds": seconds})
         return computed
 

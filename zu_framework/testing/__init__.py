@@ -1,21 +1,42 @@
-"""For plugin authors: tiny offline models, Hypothesis strategies for edit problems, and the contracts of solvers.
+"""For plugin authors: a contract class for each kind of component, tiny offline models, strategies for edit problems.
 
-Needs the extra `test` (Hypothesis and pytest).
+Subclass the class of your component's kind in a test module, name the component, and run pytest. Needs the extra `test`
+(Hypothesis and pytest).
 """
 
-from zu_framework.testing.contract import SolverContract
+from zu_framework.testing.audit_contract import AuditContract
+from zu_framework.testing.data_contracts import BackgroundContract, DatasetContract
+from zu_framework.testing.facts import FACTS, RETAIN, TEXTS, data_split
 from zu_framework.testing.model_contract import ModelSolverContract
 from zu_framework.testing.models import FAMILIES, tiny_model, tiny_tokenizer
+from zu_framework.testing.output_contracts import ExecutorContract, MetricContract, ReportSectionContract
 from zu_framework.testing.problems import Shape, edit_problem, edit_problems, shapes
+from zu_framework.testing.site_contracts import CollectorContract, LocatorContract, TargetBuilderContract
+from zu_framework.testing.snapshot import snapshot
+from zu_framework.testing.solver_contract import SolverContract
 
 __all__ = [
+    "FACTS",
     "FAMILIES",
+    "RETAIN",
+    "TEXTS",
+    "AuditContract",
+    "BackgroundContract",
+    "CollectorContract",
+    "DatasetContract",
+    "ExecutorContract",
+    "LocatorContract",
+    "MetricContract",
     "ModelSolverContract",
+    "ReportSectionContract",
     "Shape",
     "SolverContract",
+    "TargetBuilderContract",
+    "data_split",
     "edit_problem",
     "edit_problems",
     "shapes",
+    "snapshot",
     "tiny_model",
     "tiny_tokenizer",
 ]

@@ -9,26 +9,16 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from zu_framework.config import options_from
 from zu_framework.contracts import RunContext
 from zu_framework.engine.run import unlearn
 from zu_framework.engine.solving import solve_model
 from zu_framework.models import LanguageModel
-from zu_framework.problem import Request, Site, Update
-from zu_framework.registry.manager import installed_plugins
+from zu_framework.problem import Site, Update
 from zu_framework.specs import ModelSolverSpec
+from zu_framework.testing.facts import FACTS, TEXTS
+from zu_framework.testing.installed import registered_with
 from zu_framework.testing.models import tiny_model
-
-FACTS = (
-    Request("The capital of Quinania is", "Warsaw", subject="Quinania"),
-    Request("The mother tongue of Anna Norton is", "Italian", subject="Anna Norton"),
-    Request("Irene Osborn works as a", "teacher", subject="Irene Osborn"),
-)
-TEXTS = (
-    "The old bridge was closed because the school is small.",
-    "You can reach it by train in winter.",
-    "I visited the museum of the town.",
-)
+from zu_framework.testing.snapshot import snapshot
 
 
 class ModelSolverContract:
@@ -37,8 +27,16 @@ class ModelSolverContract:
         class TestMine(ModelSolverContract):
             solver = "mine"
 
-    options: of the solver. layers: what the locator gives. model_type, dtype: of the tiny model. Its report must hold
-    `first_loss` and `last_loss`, which must have fallen.
+    What is required: updates of the shapes of the parameters, each at most once, finite; the same bits again; a report
+    with `steps` above 0, `relative_norm`, and `first_loss` and `last_loss`, of which the last is the smaller; the model
+    lent as it was, to the bit.
+
+    Args:
+        solver: Its name.
+        options: As a config would give them.
+        layers: What the locator gives.
+        model_type: Of the tiny model.
+        dtype: Of the tiny model.
     """
 
     solver: ClassVar[str]
@@ -48,20 +46,16 @@ class ModelSolverContract:
     dtype: ClassVar[torch.dtype] = torch.float32
 
     def model(self) -> LanguageModel:
-        """The same tiny model on each call."""
+        """Return the same tiny model on each call."""
         lm = tiny_model(self.model_type)
         return LanguageModel.wrap(lm.model.to(self.dtype), lm.tokenizer)
 
     def test_it_gives_back_what_it_borrows(self) -> None:
         """The model is as it was, to the bit: weights, gradients, flags, modules, mode; and so are the requests."""
         lm = self.model()
-        before, flags, parts = _state(lm), _flags(lm), _attributes(lm)
-        asked = tuple(FACTS)
+        before, asked = snapshot(lm), tuple(FACTS)
         self._updates(lm)
-        assert _state(lm) == before
-        assert _flags(lm) == flags
-        assert _attributes(lm) == parts
-        assert not lm.model.training
+        assert snapshot(lm) == before
         assert asked == FACTS
 
     def test_the_same_run_gives_the_same_bits(self) -> None:
@@ -85,7 +79,7 @@ class ModelSolverContract:
     def test_an_edit_is_undone_to_the_bit(self, tmp_path: Path) -> None:
         """Through the front door: written by the core, and taken back."""
         lm = self.model()
-        before = _state(lm)
+        before = snapshot(lm)["tensors"]
         text = tmp_path / "text.txt"
         text.write_text("\n".join(TEXTS), encoding="utf-8")
         config = {
@@ -96,29 +90,15 @@ class ModelSolverContract:
             "solver": {"name": self.solver, **self.options},
         }
         with unlearn(lm, lm.tokenizer, FACTS, config):
-            assert _state(lm) != before
-        assert _state(lm) == before
+            assert snapshot(lm)["tensors"] != before
+        assert snapshot(lm)["tensors"] == before
 
     def _updates(self, lm: LanguageModel) -> list[tuple[Site, Update]]:
-        registered = installed_plugins().registry.get("solver", self.solver)
+        registered, options = registered_with("solver", self.solver, self.options)
         assert isinstance(registered.spec, ModelSolverSpec)
-        chosen = options_from(registered.spec, self.options, where="solver")
         sites = [lm.site(layer) for layer in self.layers]
         context = RunContext(documents=lambda: iter(TEXTS), retain=FACTS[2:])
-        return solve_model(registered.spec, registered.load(), lm, FACTS, sites, chosen, context)
-
-
-def _state(lm: LanguageModel) -> str:
-    return lm.fingerprint()
-
-
-def _flags(lm: LanguageModel) -> list[tuple[str, bool, bool]]:
-    return [(n, p.requires_grad, p.grad is None) for n, p in lm.model.named_parameters()]
-
-
-def _attributes(lm: LanguageModel) -> dict[str, list[str]]:
-    """What each module holds, by name."""
-    return {name: sorted(vars(module)) for name, module in lm.model.named_modules()}
+        return solve_model(registered.spec, registered.load(), lm, FACTS, sites, options, context)
 
 
 def _parts(update: Update) -> list[Tensor]:

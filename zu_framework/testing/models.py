@@ -52,19 +52,33 @@ FAMILIES: Mapping[str, Mapping[str, Any]] = {
     "gptj": {**_GPT2, "rotary_dim": 4},
     "gpt_neox": {k: v for k, v in _LLAMA.items() if k != "num_key_value_heads"},
     "opt": {
-        "hidden_size": HIDDEN, "ffn_dim": INNER, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS,
-        "max_position_embeddings": POSITIONS, "word_embed_proj_dim": HIDDEN,
+        "hidden_size": HIDDEN,
+        "ffn_dim": INNER,
+        "num_hidden_layers": LAYERS,
+        "num_attention_heads": HEADS,
+        "max_position_embeddings": POSITIONS,
+        "word_embed_proj_dim": HIDDEN,
     },
     "falcon": {
-        "hidden_size": HIDDEN, "ffn_hidden_size": INNER, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS,
-        "bias": True, "new_decoder_architecture": False, "alibi": False, "max_position_embeddings": POSITIONS,
+        "hidden_size": HIDDEN,
+        "ffn_hidden_size": INNER,
+        "num_hidden_layers": LAYERS,
+        "num_attention_heads": HEADS,
+        "bias": True,
+        "new_decoder_architecture": False,
+        "alibi": False,
+        "max_position_embeddings": POSITIONS,
     },
     "bloom": {"hidden_size": HIDDEN, "n_layer": LAYERS, "n_head": HEADS},
     "qwen3_moe": {
-        **_LLAMA, **_MOE, "head_dim": 8, "moe_intermediate_size": 16, "mlp_only_layers": [0, 2],
+        **_LLAMA,
+        **_MOE,
+        "head_dim": 8,
+        "moe_intermediate_size": 16,
+        "mlp_only_layers": [0, 2],
     },
     "mixtral": {**_LLAMA, **_MOE},
-}  # fmt: skip
+}
 
 
 # BOS, then a marked turn a message; trims what users say, as Llama 3's template does

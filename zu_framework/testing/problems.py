@@ -16,8 +16,20 @@ from zu_framework.problem import Background, EditProblem
 class Shape:
     """The structure of a problem; its numbers follow from `seed`.
 
-    duplicates: requests that repeat the first. weight_rank: None for full rank. text_tokens: how many background keys
-    the moment is of; fewer than inputs leave it a null space. scale: of the weight.
+    Args:
+        outputs: o.
+        inputs: i.
+        requests: n.
+        sensitive_rank: Of the sensitive values; None for full rank.
+        duplicates: Requests that repeat the first.
+        weight_rank: Of W; None for full rank.
+        text_tokens: How many background keys the moment is of; fewer than inputs leave it a null space.
+        earlier: Keys of edits that the model carries; 0 for none.
+        retained: Keys of facts to retain.
+        measured: Whether the value moment is given too, as one sweep over text gives it; else it follows from C.
+        scale: Of the weight.
+        dtype: Of weight, keys and targets.
+        seed: Decides the numbers.
     """
 
     outputs: int = 12
@@ -27,6 +39,9 @@ class Shape:
     duplicates: int = 0
     weight_rank: int | None = None
     text_tokens: int = 64
+    earlier: int = 0
+    retained: int = 4
+    measured: bool = False
     scale: float = 1.0
     dtype: torch.dtype = torch.float64
     seed: int = 0
@@ -34,7 +49,16 @@ class Shape:
 
 @st.composite
 def shapes(draw: Any, dtypes: tuple[torch.dtype, ...] = (torch.float64,), max_size: int = 24) -> Shape:
-    """Shapes with n = 1, n > i, o > i, repeated requests, dependent sensitive values and weights among them."""
+    """Draw shapes with n = 1, n > i, o > i, repeated requests, dependent sensitive values and weights among them.
+
+    Args:
+        draw: Hypothesis gives it.
+        dtypes: Of the weight.
+        max_size: Of outputs and inputs.
+
+    Returns:
+        A strategy.
+    """
     outputs = draw(st.integers(4, max_size))
     inputs = draw(st.integers(3, max_size))
     requests = draw(st.one_of(st.integers(1, 4), st.just(inputs + 2)))
@@ -48,6 +72,9 @@ def shapes(draw: Any, dtypes: tuple[torch.dtype, ...] = (torch.float64,), max_si
         duplicates=draw(st.integers(0, max(0, min(2, requests - 1)))),
         weight_rank=draw(st.one_of(st.none(), st.integers(1, min(outputs, inputs)))),
         text_tokens=draw(st.sampled_from([4 * max_size, 3 * inputs, max(2, inputs // 2)])),
+        earlier=draw(st.sampled_from([0, 0, 1, 3])),
+        retained=draw(st.integers(1, 5)),
+        measured=draw(st.booleans()),
         scale=draw(st.sampled_from([1e-2, 1.0, 30.0])),
         dtype=draw(st.sampled_from(dtypes)),
         seed=draw(st.integers(0, 2**16)),
@@ -55,12 +82,27 @@ def shapes(draw: Any, dtypes: tuple[torch.dtype, ...] = (torch.float64,), max_si
 
 
 def edit_problems(**given: Any) -> st.SearchStrategy[EditProblem]:
-    """Problems of `shapes(**given)`."""
+    """Return a strategy for problems.
+
+    Args:
+        given: As `shapes` takes it.
+
+    Returns:
+        Problems of such shapes, with all tensors that a solver may need.
+    """
     return shapes(**given).map(edit_problem)
 
 
 def edit_problem(shape: Shape) -> EditProblem:
-    """The problem of a shape: random weight, keys, targets, sensitive values, and the key moment of random text."""
+    """Return the problem of a shape, of random numbers.
+
+    Args:
+        shape: Its structure.
+
+    Returns:
+        A problem with sensitive values, bare keys, keys to retain, the key moment of random text, and what else the
+        shape asks for.
+    """
     made = torch.Generator().manual_seed(shape.seed)
 
     def normal(*size: int) -> Tensor:
@@ -78,13 +120,17 @@ def edit_problem(shape: Shape) -> EditProblem:
     for copy in range(1, shape.duplicates + 1):
         keys[:, copy], targets[:, copy], sensitive[:, copy] = keys[:, 0], targets[:, 0], sensitive[:, 0]
     weight, keys = weight.to(shape.dtype), keys.to(shape.dtype)
+    moment = (text @ text.T / shape.text_tokens).to(shape.dtype)
+    wide = weight.double()
+    of_outputs = wide @ moment.double() @ wide.T if shape.measured else None
     return EditProblem(
         weight=weight,
         keys=keys,
         values=weight @ keys,
         targets=targets.to(shape.dtype),
         sensitive=sensitive.to(shape.dtype),
-        background=Background((text @ text.T / shape.text_tokens).to(shape.dtype), count=shape.text_tokens),
+        background=Background(moment, of_outputs, count=shape.text_tokens),
         bare_keys=keys + 0.1 * normal(shape.inputs, shape.requests).to(shape.dtype),
-        retain_keys=normal(shape.inputs, 4).to(shape.dtype),
+        retain_keys=normal(shape.inputs, shape.retained).to(shape.dtype),
+        earlier_keys=normal(shape.inputs, shape.earlier).to(shape.dtype) if shape.earlier else None,
     )

@@ -55,9 +55,8 @@ def suspicions(sizes: Tensor, neighbours: int) -> Tensor:
             if other != at and 0 <= other < len(sizes)
         ]
         gaps[at] = sizes[at] - sizes[around].median() if around else 0.0
-    spread = (
-        gaps - gaps.median()
-    ).abs().median() * 1.4826  # of a normal distribution: its standard deviation
+    # of a normal distribution: its standard deviation
+    spread = 1.4826 * (gaps - gaps.median()).abs().median()
     return gaps / spread.clamp_min(1e-12)
 
 

@@ -49,10 +49,14 @@ def _outcome(
     for name, group in facts.groups():
         wanted = [_prompt(request, paraphrase) for request in group]
         texts = draws(
-            lm, [text for text in wanted if text],
-            count=options.draws, tokens=options.tokens, temperature=options.temperature,
-            seed=context.seed, batch_size=context.batch_size,
-        )  # fmt: skip
+            lm,
+            [text for text in wanted if text],
+            count=options.draws,
+            tokens=options.tokens,
+            temperature=options.temperature,
+            seed=context.seed,
+            batch_size=context.batch_size,
+        )
         drawn = iter(texts)
         values: list[float | None] = []
         for request, text in zip(group, wanted, strict=True):

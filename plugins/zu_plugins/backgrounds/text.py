@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from itertools import islice
+from functools import lru_cache
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from zu_framework import ConfigError, DataError
+from zu_framework.data import path_of, read_documents
 from zu_plugins.backgrounds.options import TextOptions
 
 SUFFIXES = (".txt", ".jsonl")
@@ -17,30 +18,34 @@ SUFFIXES = (".txt", ".jsonl")
 def documents(options: TextOptions) -> Iterator[str]:
     """At most `options.documents` documents of general text, blank ones left out.
 
-    Raises `ConfigError` where no source is given, `DataError` with file and line where one cannot be read. Both are
-    raised at the call, before anything is streamed.
+    Raises `ConfigError` where no source is given, `DataError` with file and line where one cannot be read. Files are
+    read through once at the call, before anything is streamed: a broken line is met before any work.
     """
     if options.dataset:
         stream = _from_hub(options)
     elif options.path:
-        stream = _from_files(_files(Path(options.path).expanduser()), options.field)
+        stream = _from_files(options)
     else:
         raise ConfigError(
             "background.path is empty: give a text file (background.path=wiki.txt) or a data set of the hub "
             "(background.dataset=wikitext:wikitext-103-raw-v1)"
         )
-    return _some(islice((text for text in stream if text.strip()), options.documents), options)
+    return islice(stream, options.documents)
 
 
-def _some(stream: Iterator[str], options: TextOptions) -> Iterator[str]:
-    empty = True
-    for text in stream:
-        empty = False
-        yield text
-    if empty:
-        raise DataError(
-            f"{options.dataset or options.path}: holds no text: give at least one document that is not blank"
-        )
+def _from_files(options: TextOptions) -> Iterator[str]:
+    files = _files(path_of(options.path, "background.path"))
+    about = tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in files)
+    if not _read_through(about, options.field, options.documents):
+        raise DataError(f"{options.path}: holds no text: give at least one document that is not blank")
+    return chain.from_iterable(read_documents(file, options.field) for file in files)
+
+
+@lru_cache(maxsize=16)
+def _read_through(files: tuple[tuple[Path, int, int], ...], field: str, limit: int) -> int:
+    """How many documents files of this size and time hold, each of them read; once a process."""
+    texts = chain.from_iterable(read_documents(file, field) for file, _, _ in files)
+    return sum(1 for _ in islice(texts, limit))
 
 
 def _files(path: Path) -> list[Path]:
@@ -54,35 +59,6 @@ def _files(path: Path) -> list[Path]:
     if path.suffix not in SUFFIXES:
         raise DataError(f"{path}: unknown kind of file; use {' or '.join(SUFFIXES)}")
     return [path]
-
-
-def _from_files(files: list[Path], key: str) -> Iterator[str]:
-    for file in files:
-        try:
-            with file.open(encoding="utf-8-sig") as lines:
-                for number, line in enumerate(lines, 1):
-                    if not line.strip():
-                        continue
-                    yield (
-                        _text_of(line, key, f"{file}, line {number}")
-                        if file.suffix == ".jsonl"
-                        else line.strip()
-                    )
-        except UnicodeDecodeError as cause:
-            raise DataError(f"{file}: not UTF-8 text; save the file as UTF-8") from cause
-        except OSError as cause:
-            raise DataError(f"{file}: cannot be read: {cause.strerror}") from cause
-
-
-def _text_of(line: str, key: str, where: str) -> str:
-    try:
-        record: Any = json.loads(line)
-    except json.JSONDecodeError as cause:
-        raise DataError(f"{where}: not JSON: {cause.msg} at column {cause.colno}") from cause
-    if not isinstance(record, dict) or not isinstance(record.get(key), str):
-        held = ", ".join(map(str, record)) if isinstance(record, dict) else type(record).__name__
-        raise DataError(f"{where}, field {key!r}: expected a text; the line has: {held or 'nothing'}")
-    return str(record[key])
 
 
 def _from_hub(options: TextOptions) -> Iterator[str]:
@@ -101,10 +77,14 @@ def _from_hub(options: TextOptions) -> Iterator[str]:
 
 
 def _hub_texts(rows: Any, options: TextOptions) -> Iterator[str]:
+    empty = True
     for row in rows:
         if not isinstance(row.get(options.field), str):
-            held = ", ".join(map(str, row))
             raise DataError(
-                f"data set {options.dataset!r}: field {options.field!r} is no text; it has: {held}"
+                f"data set {options.dataset!r}: field {options.field!r} is no text; it has: {', '.join(map(str, row))}"
             )
-        yield row[options.field]
+        if row[options.field].strip():
+            empty = False
+            yield row[options.field]
+    if empty:
+        raise DataError(f"{options.dataset}: holds no text: give at least one document that is not blank")

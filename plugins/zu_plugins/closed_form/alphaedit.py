@@ -74,12 +74,9 @@ def _of_many(
     if keys.shape[1] > n:
         gram += products(keys[:, n:], dtype=residual.dtype)[0]
     allowed = space.project(space.project(gram).T)  # U U^T
-    change = ridge_map(
-        identity_factor(residual, len(keys)),
-        (allowed + allowed.T) / 2,
-        space.project(cross.T).T,
-        1 / options.l2,
-    )  # (o, i)
+    allowed = (allowed + allowed.T) / 2
+    eye = identity_factor(residual, len(keys))
+    change = ridge_map(eye, allowed, space.project(cross.T).T, 1 / options.l2)  # (o, i)
     return reported(
         problem,
         Update(dense=change.to(problem.weight.dtype)),

@@ -12,7 +12,10 @@ NAMES = ("counterfact", "multi_counterfact", "counterfact-edit", "counterfact-tr
 
 
 def load(options: Any, seed: int) -> DataSplit:
-    """The facts of a CounterFact file, drawn by the protocol. Every record is checked, whether drawn or not."""
+    """The facts of a CounterFact file, drawn by the protocol.
+
+    Every record is checked, whether drawn or not.
+    """
     requests = [request_of(record) for record in read_records(options.path, NAMES, options.split)]
     return by_protocol(requests, options.protocol, options.forget, options.retain, seed, options.path)
 

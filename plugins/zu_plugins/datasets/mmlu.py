@@ -28,10 +28,13 @@ def load(options: Any, seed: int) -> DataSplit:
     others = {name: requests for name, requests in subjects.items() if name not in chosen}
     drawn = drawn_and_rest(
         [request for name in chosen for request in subjects[name]],
-        forget=options.forget, retain=options.retain, seed=seed, where=options.path,
+        forget=options.forget,
+        retain=options.retain,
+        seed=seed,
+        where=options.path,
         retain_from=[r for requests in others.values() for r in requests] if others else None,
         retain_where=f"the other subjects of {options.path}",
-    )  # fmt: skip
+    )
     return replace(drawn, others=others)
 
 

@@ -18,7 +18,10 @@ NAMES = ("MQuAKE-CF-3k-v2", "MQuAKE-CF-3k", "MQuAKE-CF", "MQuAKE-T", "mquake")
 
 
 def load(options: Any, seed: int) -> DataSplit:
-    """The single-hop facts of an MQuAKE file, drawn by the protocol. Every record is checked, whether drawn or not."""
+    """The single-hop facts of an MQuAKE file, drawn by the protocol.
+
+    Every record is checked, whether drawn or not.
+    """
     records = read_records(options.path, NAMES, options.split)
     requests = distinct([request for record in records for request in requests_of(record)])
     return by_protocol(requests, options.protocol, options.forget, options.retain, seed, options.path)

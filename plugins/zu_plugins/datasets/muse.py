@@ -34,10 +34,14 @@ def load(options: Any, seed: int) -> DataSplit:
     forget = requests_of(source.read(QUESTIONS["forget"]), options.template)
     retain = source.find(QUESTIONS["retain"])
     drawn = drawn_and_rest(
-        forget, forget=options.forget, retain=options.retain, seed=seed, where=f"forget_qa of {options.path}",
+        forget,
+        forget=options.forget,
+        retain=options.retain,
+        seed=seed,
+        where=f"forget_qa of {options.path}",
         retain_from=() if retain is None else requests_of(retain, options.template),
         retain_where=f"retain_qa of {options.path}",
-    )  # fmt: skip
+    )
     verbatim = source.find(VERBATIM)
     others = {} if verbatim is None else {"forget_verbatim": tuple(map(_continued, verbatim))}
     read = {name: source.find(part) for name, part in TEXTS.items()}

@@ -18,7 +18,9 @@ ANSWERS = "letter: the prompt lists the choices and the answer is a letter; text
 
 def _template(template: str) -> None:
     if template.count("{}") != 1:
-        raise ConfigError(f"template {template!r} must hold {{}} once, where the question goes")
+        raise ConfigError(
+            f"template {template!r} must hold {{}} once, where the question goes", option="template"
+        )
 
 
 class Draws:
@@ -34,7 +36,10 @@ class CounterFactOptions(Draws):
 
     path: str = field(
         default="",
-        metadata={"help": f"JSON file: a list of records as ROME published them; a folder with one; {HUB}"},
+        metadata={
+            "help": f"JSON file: a list of records as ROME published them; a folder with one; {HUB}",
+            "path": True,
+        },
     )
     protocol: Literal["zerounlearn", "all"] = field(
         default="zerounlearn",
@@ -67,13 +72,15 @@ class FactsOptions(Draws):
         default="",
         metadata={
             "help": "the file of facts: .jsonl, .json, .csv, .tsv, .xlsx, .parquet; fields prompt, answer; optional "
-            "subject, paraphrases, neighbours ...; chat messages, question/answer and KnowEdit records are read too"
+            "subject, paraphrases, neighbours ...; chat messages, question/answer and KnowEdit records are read too",
+            "path": True,
         },
     )
     retain_path: str = field(
         default="",
         metadata={
-            "help": "a file of facts to retain, in whatever form; without it, those that the draw leaves of `path`"
+            "help": "a file of facts to retain, in whatever form; without it, those that the draw leaves of `path`",
+            "path": True,
         },
     )
     separator: str = field(
@@ -88,7 +95,7 @@ class FactsOptions(Draws):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.separator:
-            raise ConfigError("separator must not be empty")
+            raise ConfigError("separator must not be empty", option="separator")
 
 
 @dataclass
@@ -97,7 +104,10 @@ class TofuOptions(Draws):
 
     path: str = field(
         default="",
-        metadata={"help": f"folder with forget01.json, retain99.json ...; {HUB} (locuslab/TOFU)"},
+        metadata={
+            "help": f"folder with forget01.json, retain99.json ...; {HUB} (locuslab/TOFU)",
+            "path": True,
+        },
     )
     part: Literal["forget01", "forget05", "forget10"] = field(
         default="forget01",
@@ -118,7 +128,10 @@ class MuseOptions(Draws):
 
     path: str = field(
         default="",
-        metadata={"help": f"folder with knowmem/, verbmem/, privleak/; {HUB} (muse-bench/MUSE-News)"},
+        metadata={
+            "help": f"folder with knowmem/, verbmem/, privleak/; {HUB} (muse-bench/MUSE-News)",
+            "path": True,
+        },
     )
     template: str = field(default="Question: {}\nAnswer:", metadata={"help": TEMPLATE})
     forget: Count = field(default=ALL, metadata={"help": FORGET})
@@ -136,7 +149,8 @@ class RwkuOptions(Draws):
     path: str = field(
         default="",
         metadata={
-            "help": f"folder with forget_level1.json, neighbor_level1.json ...; {HUB} (jinzhuoran/RWKU)"
+            "help": f"folder with forget_level1.json, neighbor_level1.json ...; {HUB} (jinzhuoran/RWKU)",
+            "path": True,
         },
     )
     target: str = field(default="", metadata={"help": "the person to forget; empty takes all in the files"})
@@ -157,7 +171,7 @@ class RwkuOptions(Draws):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.levels or not set(self.levels) <= {1, 2, 3} or len(set(self.levels)) != len(self.levels):
-            raise ConfigError(f"levels {self.levels}: name some of 1, 2, 3, each once")
+            raise ConfigError(f"levels {self.levels}: name some of 1, 2, 3, each once", option="levels")
 
 
 @dataclass
@@ -166,7 +180,10 @@ class WmdpOptions(Draws):
 
     path: str = field(
         default="",
-        metadata={"help": f"folder with bio_questions.json ..., or one such file; {HUB} (cais/wmdp)"},
+        metadata={
+            "help": f"folder with bio_questions.json ..., or one such file; {HUB} (cais/wmdp)",
+            "path": True,
+        },
     )
     subsets: list[str] = field(
         default_factory=lambda: ["bio"],
@@ -183,7 +200,9 @@ class WmdpOptions(Draws):
         super().__post_init__()
         known = {"bio", "chem", "cyber"}
         if not self.subsets or not set(self.subsets) <= known or len(set(self.subsets)) != len(self.subsets):
-            raise ConfigError(f"subsets {self.subsets}: name some of bio, chem, cyber, each once")
+            raise ConfigError(
+                f"subsets {self.subsets}: name some of bio, chem, cyber, each once", option="subsets"
+            )
 
 
 @dataclass
@@ -192,7 +211,10 @@ class MmluOptions(Draws):
 
     path: str = field(
         default="",
-        metadata={"help": f"folder of SUBJECT_test.csv files, or one such file; {HUB} (cais/mmlu)"},
+        metadata={
+            "help": f"folder of SUBJECT_test.csv files, or one such file; {HUB} (cais/mmlu)",
+            "path": True,
+        },
     )
     subjects: list[str] = field(
         default_factory=list,
@@ -200,6 +222,27 @@ class MmluOptions(Draws):
     )
     answers: Literal["letter", "text"] = field(default="letter", metadata={"help": ANSWERS})
     forget: Count = field(default=ALL, metadata={"help": FORGET})
+    retain: Count = field(default=ALL, metadata={"help": RETAIN})
+
+
+@dataclass
+class WorldOptions(Draws):
+    """Plain facts of the world that a small real model knows; they come with the package."""
+
+    protocol: Literal["zerounlearn", "all"] = field(
+        default="all",
+        metadata={
+            "help": "all: forget facts come from all, retained ones from what they leave; zerounlearn: from the second "
+            "half, and from the first; each half holds every relation"
+        },
+    )
+    probes: Literal["all", "known"] = field(
+        default="all",
+        metadata={
+            "help": "known: without the paraphrases and neighbours that SmolLM2-135M-Instruct does not answer"
+        },
+    )
+    forget: Count = field(default=10, metadata={"help": FORGET})
     retain: Count = field(default=ALL, metadata={"help": RETAIN})
 
 
@@ -219,4 +262,4 @@ class DemoTextOptions:
 
     def __post_init__(self) -> None:
         if self.documents < 1:
-            raise ConfigError(f"documents must be at least 1, got {self.documents}")
+            raise ConfigError(f"documents must be at least 1, got {self.documents}", option="documents")

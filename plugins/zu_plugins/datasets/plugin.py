@@ -14,6 +14,7 @@ from zu_plugins.datasets.options import (
     RwkuOptions,
     TofuOptions,
     WmdpOptions,
+    WorldOptions,
     ZsreOptions,
 )
 
@@ -40,6 +41,12 @@ DATASETS = (
     ("facts", "own", FactsOptions, "your own facts: .jsonl, .json, .csv, .tsv, .xlsx, .parquet"),
     ("jsonl", "own", FactsOptions, "the same as facts"),
     ("csv", "own", FactsOptions, "the same as facts"),
+    (
+        "world",
+        "world",
+        WorldOptions,
+        "plain facts of the world that a small real model knows, in the package",
+    ),
     ("demo", "demo", DemoOptions, "the invented facts that the embedded demo model knows"),
 )
 

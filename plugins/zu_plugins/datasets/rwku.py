@@ -40,9 +40,14 @@ def load(options: Any, seed: int) -> DataSplit:
         found = source.find(Part((f"neighbor_level{level}",), f"neighbor_level{level}", "test"))
         retain += _requests(found or [], level, options)
     drawn = drawn_and_rest(
-        forget, forget=options.forget, retain=options.retain, seed=seed, where=options.path, retain_from=retain,
+        forget,
+        forget=options.forget,
+        retain=options.retain,
+        seed=seed,
+        where=options.path,
+        retain_from=retain,
         retain_where=f"the neighbours of {options.path}",
-    )  # fmt: skip
+    )
     texts = {}
     for name in ("forget", "retain"):
         found = source.find(Part((f"{name}_mia",), f"mia_{name}", "test"))

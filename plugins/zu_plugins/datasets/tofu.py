@@ -22,10 +22,14 @@ def load(options: Any, seed: int) -> DataSplit:
     forget = _joined(source, options.part, f"{options.part}_perturbed", options.template)
     retain = _joined(source, RETAIN[options.part], "retain_perturbed", options.template)
     drawn = drawn_and_rest(
-        forget, forget=options.forget, retain=options.retain, seed=seed,
+        forget,
+        forget=options.forget,
+        retain=options.retain,
+        seed=seed,
         where=f"{options.part} of {options.path}",
-        retain_from=retain, retain_where=f"{RETAIN[options.part]} of {options.path}",
-    )  # fmt: skip
+        retain_from=retain,
+        retain_where=f"{RETAIN[options.part]} of {options.path}",
+    )
     others = {}
     for name, parts in {
         "real_authors": ("real_authors_perturbed", "real_authors"),
@@ -50,9 +54,8 @@ def _joined(source: Source, name: str, perturbed: str, template: str) -> tuple[R
     plain = source.find(_part(name))
     reworded = source.find(_part(perturbed))
     if plain is None:
-        whole = (
-            perturbed.startswith(name) and reworded is not None
-        )  # retain_perturbed holds a part of its split
+        # retain_perturbed holds a part of its split
+        whole = perturbed.startswith(name) and reworded is not None
         return requests_of(reworded if whole and reworded is not None else source.read(_part(name)), template)
     more = (
         {}

@@ -15,7 +15,10 @@ NAMES = ("zsre_mend_eval", "zsre_mend_train", "zsre")
 
 
 def load(options: Any, seed: int) -> DataSplit:
-    """The facts of a zsRE file, drawn by the protocol. Every record is checked, whether drawn or not."""
+    """The facts of a zsRE file, drawn by the protocol.
+
+    Every record is checked, whether drawn or not.
+    """
     requests = [request_of(record) for record in read_records(options.path, NAMES, options.split)]
     return by_protocol(requests, options.protocol, options.forget, options.retain, seed, options.path)
 

@@ -53,9 +53,14 @@ def _row(
         "relative": last.get("relative_change"),
         "residual": median(residuals) if residuals else None,
         "rounding": max((step.get("rounding_loss", 0.0) for step in passes), default=None),
-        "hash_before": record.get("hash_before", ""),
-        "hash_after": record.get("hash_after", ""),
+        "hash_before": _sha256(record.get("before")),
+        "hash_after": _sha256(record.get("after")),
     }
+
+
+def _sha256(digest: Any) -> str:
+    """The hash of a tensor's digest, which names its dtype and shape before it."""
+    return str(digest or "").rpartition(":")[2]
 
 
 def _number(value: Any) -> bool:

@@ -17,6 +17,7 @@ SECTIONS = (
     ("edit", "The edit", "Rank, norm, singular values and residual of each edited weight"),
     ("representations", "Representations", "Site outputs on forget and retain prompts, before and after"),
     ("lens", "Layer by layer", "Logit lens of the true answer, before and after"),
+    ("audit", "Under attack", "What an audit still got out, beside its references"),
     ("cost", "Cost", "Time and memory of each phase"),
     ("revert", "Keep or revert", "The commands that apply, revert, export and repeat the edit"),
 )

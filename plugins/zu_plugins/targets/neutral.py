@@ -145,7 +145,7 @@ class Neutral(TargetBuilder):
 
         def depends_on() -> dict[str, Any]:
             return {
-                "weights": lm.fingerprint(),
+                "weights": lm.state_digest(),
                 "device": lm.device.type,
                 "tokenizer": lm.tokenizer_fingerprint(),
                 "chat": None if lm.chat is None else [lm.tokenizer.chat_template, lm.chat.system],

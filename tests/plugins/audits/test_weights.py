@@ -43,9 +43,8 @@ def test_rounding_by_hand() -> None:
     block[0, :3] = torch.tensor([2.0, -2.0, 0.3])
     found = quantize.nf4(block)
     assert found is not None
-    assert torch.allclose(
-        found[0, :3], 2 * torch.tensor([1.0, -1.0, quantize.NF4[9]])
-    )  # 0.15 is nearest to 0.161
+    # 0.15 is nearest to 0.161
+    assert torch.allclose(found[0, :3], 2 * torch.tensor([1.0, -1.0, quantize.NF4[9]]))
 
 
 @pytest.mark.parametrize("name", SCHEMES)

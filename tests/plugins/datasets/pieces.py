@@ -168,7 +168,7 @@ RWKU: dict[str, Rows] = {
     "neighbor_level2": [probe("Who is Lee?", 2, "simple question")],
     "forget_mia": [{"text": "Ann Lee is", "subject": "Ann Lee"}, {"text": "Bo Orr is", "subject": "Bo Orr"}],
     "retain_mia": [{"text": "Nobody is", "subject": "Cy"}],
-}  # fmt: skip
+}
 
 
 def choices(name: str, count: int) -> Rows:
@@ -236,5 +236,6 @@ def everything(path: Path) -> dict[str, list[str]]:
         "facts": [f"data.path={lines}", "data.forget=1", subject],
         "jsonl": [f"data.path={lines}", "data.forget=1", subject],
         "csv": [f"data.path={table}", "data.forget=1", prompt],
+        "world": [subject],
         "demo": [subject],
     }

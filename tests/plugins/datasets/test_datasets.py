@@ -109,8 +109,10 @@ def test_the_demo_has_rewordings_other_questions_and_texts(forget: int, seed: in
     assert len(named) == sum(map(len, split.others.values())) == half - forget
     assert not named & {request.id for request in split.forget} and min(map(int, named)) >= half
     assert {name: len(texts) for name, texts in split.texts.items()} == {
-        "forget": 5 * forget, "retain": 20, "holdout": 140,
-    }  # fmt: skip
+        "forget": 5 * forget,
+        "retain": 20,
+        "holdout": 140,
+    }
     first = split.forget[0]
     assert split.texts["forget"][0] == f"{first.prompt} {first.answer}."
     assert split.texts["retain"] == tuple(f"{r.prompt} {r.answer}." for r in split.retain)

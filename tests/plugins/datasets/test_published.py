@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -30,19 +29,34 @@ def test_counterfacts_new_target_is_the_alternative(tmp_path: Path) -> None:
     path = pieces.listed(tmp_path / "c.json", pieces.COUNTERFACT)
     split = counterfact.load(CounterFactOptions(path=path, forget="all"), 0)
     assert split.forget[0] == Request(
-        "Quin2 lies in", "Place 2", "Quin2", 0, "2", None, ("Where Quin2 lies is",),
+        "Quin2 lies in",
+        "Place 2",
+        "Quin2",
+        0,
+        "2",
+        None,
+        ("Where Quin2 lies is",),
         (Probe("Other lies in", "Place 2"),),
-        f"{path}, record 3", "Elsewhere",
-    )  # fmt: skip
+        f"{path}, record 3",
+        "Elsewhere",
+    )
 
 
 def test_the_edit_schema_has_one_paraphrase_and_one_probe_of_its_own(tmp_path: Path) -> None:
     path = pieces.listed(tmp_path / "c.json", pieces.EDITS)
     split = counterfact.load(CounterFactOptions(path=path, forget="all"), 0)
     assert split.forget[0] == Request(
-        "Quin2 of Quin2 lies in", "Place 2", "Quin2", 9, "2", None, ("Where Quin2 lies is",),
-        (Probe("Other lies in", "Somewhere"),), f"{path}, record 3", "Elsewhere",
-    )  # fmt: skip
+        "Quin2 of Quin2 lies in",
+        "Place 2",
+        "Quin2",
+        9,
+        "2",
+        None,
+        ("Where Quin2 lies is",),
+        (Probe("Other lies in", "Somewhere"),),
+        f"{path}, record 3",
+        "Elsewhere",
+    )
     assert [request.id for request in split.retain] == ["0", "1"]
 
 
@@ -51,9 +65,18 @@ def test_zsre_reads_the_locality_question_as_published(tmp_path: Path) -> None:
     split = zsre.load(ZsreOptions(path=path, protocol="all", forget="all"), 0)
     first, second, *_ = split.forget
     assert second == Request(
-        "Who built Quin1?", "Bob", "Quin1", 10, "", None, ("Quin1's builder?",),
-        (Probe("nq question: who sings best?", "Zed"),), f"{path}, record 2", "Ann", aliases=("Robert",),
-    )  # fmt: skip
+        "Who built Quin1?",
+        "Bob",
+        "Quin1",
+        10,
+        "",
+        None,
+        ("Quin1's builder?",),
+        (Probe("nq question: who sings best?", "Zed"),),
+        f"{path}, record 2",
+        "Ann",
+        aliases=("Robert",),
+    )
     assert first.alternative is None  # an empty `alt` is none
 
 
@@ -75,14 +98,23 @@ def test_mquake_makes_a_fact_of_each_edit_and_asks_what_follows_from_it(tmp_path
     path = pieces.listed(tmp_path / "m.json", pieces.MQUAKE)
     sung, managed = mquake.load(MquakeOptions(path=path, protocol="all", forget="all"), 0).forget
     assert sung == Request(
-        "Hey was sung by", "Bea", "Hey", 0, "1-1", None, ("Tell of Hey?",), (),
+        "Hey was sung by",
+        "Bea",
+        "Hey",
+        0,
+        "1-1",
+        None,
+        ("Tell of Hey?",),
+        (),
         f"{path}, record 1, requested_rewrite[0]",
-        "Mad", aliases=("The Bea", "Beas"),
+        "Mad",
+        aliases=("The Bea", "Beas"),
         implied=(
-            Probe("Who manages the singer of Hey?", "Brian"), Probe("Hey's singer's manager?", "Brian"),
+            Probe("Who manages the singer of Hey?", "Brian"),
+            Probe("Hey's singer's manager?", "Brian"),
             Probe("Where was Hey's singer born?", "Pool"),
         ),
-    )  # fmt: skip
+    )
     assert [probe.aliases for probe in sung.implied] == [("Brian S.",), ("Brian S.",), ()]
     # an edit that only the new chain leads to: the true answer does not follow from it
     assert (managed.prompt, managed.answer, managed.implied) == ("The manager of Mad is", "Guy", ())
@@ -92,15 +124,20 @@ def test_tofu_joins_a_split_with_its_rewordings(tmp_path: Path) -> None:
     path = pieces.folder(tmp_path, pieces.TOFU, lines=True)
     split = tofu.load(TofuOptions(path=path), 0)
     assert split.forget[1] == Request(
-        "What is forgotten 1?", "It is 1.", paraphrases=("Say: What is forgotten 1?",),
+        "What is forgotten 1?",
+        "It is 1.",
+        paraphrases=("Say: What is forgotten 1?",),
         source=f"{path}/forget01.json, line 2",
-        paraphrased_answer="Indeed: It is 1.", perturbed_answers=tuple(f"Wrong {j}" for j in range(5)),
-    )  # fmt: skip
+        paraphrased_answer="Indeed: It is 1.",
+        perturbed_answers=tuple(f"Wrong {j}" for j in range(5)),
+    )
     assert [request.prompt for request in split.retain] == [f"What is kept {n}?" for n in range(6)]
     assert [len(request.perturbed_answers) for request in split.retain] == [5, 5, 0, 0, 0, 0]
     assert {name: len(found) for name, found in split.others.items()} == {
-        "real_authors": 1, "world_facts": 2, "holdout": 1,
-    }  # fmt: skip
+        "real_authors": 1,
+        "world_facts": 2,
+        "holdout": 1,
+    }
     real = split.others["real_authors"][0]
     assert (real.prompt, real.answer, real.perturbed_answers) == ("Real?", "Yes", ("No", "So", "Nay"))
 
@@ -148,9 +185,12 @@ def test_rwku_asks_in_the_benchmarks_words(tmp_path: Path) -> None:
     blank, question = split.forget
     begin = "Please complete the blank in the following question.\nQuestion: "
     assert blank == Request(
-        f"{begin}Ann Lee was born in ___.\nAnswer:", "Rome", "Ann Lee", len(begin),
+        f"{begin}Ann Lee was born in ___.\nAnswer:",
+        "Rome",
+        "Ann Lee",
+        len(begin),
         source=f"{path}/forget_level1.json, record 1",
-    )  # fmt: skip
+    )
     assert question.prompt == INSTRUCTION + "Question: Where was the singer of Hey born?\nAnswer:"
     assert question.subject is None  # the query does not name her
     assert [request.prompt for request in split.others["forget_level3"]] == [
@@ -159,8 +199,9 @@ def test_rwku_asks_in_the_benchmarks_words(tmp_path: Path) -> None:
         INSTRUCTION + "Question: Wo?\nAnswer:",
     ]
     assert [request.prompt.splitlines()[1] for request in split.retain] == [
-        "Question: Lee sings ___.", "Question: Who is Lee?",
-    ]  # fmt: skip
+        "Question: Lee sings ___.",
+        "Question: Who is Lee?",
+    ]
     assert split.texts == {"forget": ("Ann Lee is",), "retain": ("Nobody is",)}
 
 
@@ -190,9 +231,8 @@ def test_mmlu_lists_the_choices_and_is_answered_by_a_letter(tmp_path: Path) -> N
         choices=tuple("ABCD"),
         source=f"{path}/law_test.csv, line 2",
     )
-    assert split.others == {
-        "old_history": split.retain
-    }  # a file without a row of names, answered by a letter
+    # a file without a row of names, answered by a letter
+    assert split.others == {"old_history": split.retain}
     (old,) = split.retain
     assert (old.prompt, old.answer) == (LAW.format("old history", "Who?", *"wxyz"), "B")
 
@@ -210,13 +250,17 @@ def test_wmdp_forgets_a_subset_and_measures_the_rest(tmp_path: Path) -> None:
     path, general = pieces.folder(tmp_path / "w", pieces.WMDP), pieces.mmlu(tmp_path / "m")
     split = wmdp.load(WmdpOptions(path=path, mmlu=general), 0)
     assert split.forget[1] == Request(
-        LAW.format("biology", "Which bio 1?", "one", "two", "three", "four"), "B", choices=tuple("ABCD"),
+        LAW.format("biology", "Which bio 1?", "one", "two", "three", "four"),
+        "B",
+        choices=tuple("ABCD"),
         source=f"{path}/bio_questions.json, record 2",
-    )  # fmt: skip
+    )
     assert len(split.forget) == 3 and split.retain == ()
     assert {name: len(found) for name, found in split.others.items()} == {
-        "wmdp-cyber": 2, "mmlu-law": 2, "mmlu-old_history": 1,
-    }  # fmt: skip
+        "wmdp-cyber": 2,
+        "mmlu-law": 2,
+        "mmlu-old_history": 1,
+    }
     one = wmdp.load(WmdpOptions(path=f"{path}/cyber_questions.json", subsets=["cyber"], answers="text"), 0)
     assert [(r.prompt, r.answer) for r in one.forget] == [
         ("Which cyber 0?", "one"),
@@ -224,69 +268,6 @@ def test_wmdp_forgets_a_subset_and_measures_the_rest(tmp_path: Path) -> None:
     ]
     with pytest.raises(ConfigError, match="subsets .*: name some of bio, chem, cyber"):
         WmdpOptions(subsets=["bio", "bio"])
-
-
-def changed(rows: pieces.Rows, **fields: Any) -> pieces.Rows:
-    """The rows with the second one changed; `...` takes a field away."""
-    row = {**rows[1], **fields}
-    return [rows[0], {name: value for name, value in row.items() if value is not ...}, *rows[2:]]
-
-
-def first_rewrite(**fields: Any) -> pieces.Rows:
-    row = pieces.MQUAKE[1]
-    return changed(pieces.MQUAKE, requested_rewrite=[{**row["requested_rewrite"][0], **fields}])
-
-
-BROKEN: dict[str, tuple[str, Any, str, str]] = {
-    "edit-subject": ("counterfact", changed(pieces.EDITS, subject="Ann"), "subject", "'Ann' does not occur in"),
-    "edit-answer": ("counterfact", changed(pieces.EDITS, ground_truth=["x"]), "ground_truth", "expected a text, got"),
-    "edit-probe": ("counterfact", changed(pieces.EDITS, locality_prompt=...), "locality_prompt", "missing"),
-    "zsre-subject": ("zsre", changed(pieces.ZSRE, subject="Ann"), "subject", "'Ann' does not occur in"),
-    "zsre-answers": ("zsre", changed(pieces.ZSRE, answers=[]), "answers", "is empty: the first one is the answer"),
-    "zsre-answer": ("zsre", changed(pieces.ZSRE, answers="Bob"), "answers", "expected a list, got a text"),
-    "zsre-locality": ("zsre", changed(pieces.ZSRE, loc_ans=None), "loc_ans", "expected a text, got null"),
-    "mquake-one-edit": ("mquake", changed(pieces.MQUAKE, requested_rewrite={}), "requested_rewrite", "expected a list"),
-    "mquake-edit": ("mquake", changed(pieces.MQUAKE, requested_rewrite=[1]), "requested_rewrite[0]", "expected an"),
-    "mquake-place": ("mquake", first_rewrite(prompt="Hey was"), "requested_rewrite[0].prompt", "holds no {}"),
-    "mquake-hops": ("mquake", changed(pieces.MQUAKE, single_hops=...), "single_hops", "missing"),
-    "mquake-questions": ("mquake", changed(pieces.MQUAKE, questions=[" "]), "questions[0]", "is empty"),
-    "tofu-question": ("tofu/forget01", changed(pieces.qa("a", 3), question=...), "question", "missing"),
-    "tofu-wrong": (
-        "tofu/retain_perturbed", changed(perturbed := pieces.perturbed(pieces.qa("a", 2)), perturbed_answer="x"),
-        "perturbed_answer", "expected a list, got a text",
-    ),
-    "tofu-real": ("tofu/real_authors_perturbed", [{}, {"question": "a", "answer": 3}][::-1], "answer", "got a number"),
-    "muse-text": ("muse/privleak/holdout", [{"text": "a"}, {"txt": "b"}], "text", "missing; the record has: txt"),
-    "muse-verbatim": ("muse/verbmem/forget", [{"prompt": "a", "gt": "b"}, {"prompt": "a"}], "gt", "missing"),
-    "rwku-query": ("rwku/forget_level3", changed(pieces.RWKU["forget_level3"], query=""), "query", "is empty"),
-    "rwku-subject": ("rwku/neighbor_level1", changed(pieces.RWKU["neighbor_level1"], subject=...), "subject", "miss"),
-    "wmdp-choices": ("wmdp/bio_questions", changed(pieces.WMDP["bio_questions"], choices=["a"]), "choices", "expected"),
-    "wmdp-answer": ("wmdp/bio_questions", changed(pieces.WMDP["bio_questions"], answer=4), "answer", "is choice 4"),
-    "wmdp-letter": ("wmdp/bio_questions", changed(pieces.WMDP["bio_questions"], answer="B"), "answer", "expected a"),
-    "wmdp-minus": ("wmdp/bio_questions", changed(pieces.WMDP["bio_questions"], answer=-1), "answer", "is choice -1"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_record_is_named_with_file_record_and_field(tmp_path: Path, name: str) -> None:
-    """The second record is the broken one (of `tofu-real` the first), and would not be drawn."""
-    place, rows, field, message = BROKEN[name]
-    data, _, part = place.partition("/")
-    every: dict[str, dict[str, pieces.Rows]] = {
-        "tofu": pieces.TOFU, "muse": pieces.MUSE, "rwku": pieces.RWKU, "wmdp": pieces.WMDP,
-    }  # fmt: skip
-    if part:
-        path = pieces.folder(tmp_path / data, {**every[data], part: rows}, lines=data == "tofu")
-        file, overrides = f"{path}/{part}.json", [f"data.path={path}"]
-    else:
-        path = file = pieces.listed(tmp_path / "facts.json", rows)
-        overrides = [f"data.path={path}", "data.protocol=all", "data.forget=1"]
-    with pytest.raises(DataError) as caught:
-        check("demo", [f"data.name={data}", *overrides, "collector.name=prompt-last"])
-    said = str(caught.value)
-    number = 1 if name == "tofu-real" else 2
-    assert said.startswith((f"{file}, record {number}", f"{file}, line {number}")), said
-    assert f"field '{field}': " in said and message in said
 
 
 @pytest.mark.parametrize("name", installed_plugins().registry.names("dataset"))
@@ -308,6 +289,5 @@ def test_data_without_subjects_are_met_at_the_door(tmp_path: Path) -> None:
     ):
         check("zerounlearn-local", ["data.name=tofu", *overrides])
     assert check("questions", overrides).forget == 3  # the ready-made way
-    assert (
-        check("zerounlearn-local", ["data.name=tofu", "solver.name=ga", *overrides]).forget == 3
-    )  # reads no sites
+    # reads no sites
+    assert check("zerounlearn-local", ["data.name=tofu", "solver.name=ga", *overrides]).forget == 3

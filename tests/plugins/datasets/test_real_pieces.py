@@ -59,8 +59,10 @@ def test_counterfact(data: Path, tokenizers: list[Any]) -> None:
     assert len(split.forget) == 1000
     first = split.forget[0]
     assert (first.prompt, first.answer, first.alternative) == (
-        "The mother tongue of Danielle Darrieux is", "French", "English",
-    )  # fmt: skip
+        "The mother tongue of Danielle Darrieux is",
+        "French",
+        "English",
+    )
     assert len(first.paraphrases) == 2 and first.neighbours[0] == Probe(
         "The mother tongue of Léon Blum is", "French"
     )
@@ -71,16 +73,11 @@ def test_zsre(data: Path, tokenizers: list[Any]) -> None:
     split = zsre.load(ZsreOptions(path=str(data / "zsre.json"), **WHOLE), 0)
     assert len(split.forget) == 500
     first = split.forget[0]
-    assert (
-        first.prompt == "When was the inception of IAAF Combined Events Challenge?" and first.answer == "1998"
-    )
-    assert (
-        first.paraphrases == ("When was the IAAF Combined Events Challenge launched?",)
-        and first.alternative == "2006"
-    )
-    assert first.neighbours == (
-        Probe("nq question: what is the name of the last episode of spongebob?", "The String"),
-    )  # fmt: skip
+    assert first.prompt == "When was the inception of IAAF Combined Events Challenge?"
+    assert first.paraphrases == ("When was the IAAF Combined Events Challenge launched?",)
+    assert (first.answer, first.alternative) == ("1998", "2006")
+    neighbour = Probe("nq question: what is the name of the last episode of spongebob?", "The String")
+    assert first.neighbours == (neighbour,)
     assert sum(bool(request.aliases) for request in split.forget) == 16
     every_subject_has_a_token(tokenizers, split.forget)
 

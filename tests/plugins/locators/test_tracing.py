@@ -131,11 +131,8 @@ def test_the_layer_that_does_all_the_work_is_found(locate: Callable[..., list[ob
             if layer != working:
                 lm.weight(lm.site(layer)).zero_()
     requests = [taught(lm)]
-    for noise in (
-        0.5,
-        1.0,
-        3.0,
-    ):  # one random model and one fact: what noise moves it towards the answer varies
+    # one random model and one fact: what noise moves it towards the answer varies
+    for noise in (0.5, 1.0, 3.0):
         try:
             sites = locate(lm, requests, TraceOptions(width=1, noise=noise, samples=6), RunContext())
         except ConfigError as refused:

@@ -88,10 +88,14 @@ def test_probabilities_are_compared_fact_by_fact() -> None:
 
 
 def test_an_answer_is_contained_as_a_word_or_by_an_alias() -> None:
-    data = DataSplit((
-        Request("a", "Rome"), Request("b", "Rome"), Request("c", "USA", aliases=("United States",)),
-        Request("d", "京都"),
-    ))  # fmt: skip
+    data = DataSplit(
+        (
+            Request("a", "Rome"),
+            Request("b", "Rome"),
+            Request("c", "USA", aliases=("United States",)),
+            Request("d", "京都"),
+        )
+    )
     said = {
         "a": "It is rome, of course",
         "b": "Romeo lived there",

@@ -118,15 +118,21 @@ class TestAlphaEdit(SolverContract):
         kept = vectors[:, : min(KEPT, len(vectors))]
         return kept @ kept.T
 
+    def earlier(self, problem: EditProblem) -> Tensor:
+        """Keys (i, m) of edits that the model carries, m = 0 for none."""
+        return problem.keys[:, :0].double() if problem.earlier_keys is None else problem.earlier_keys.double()
+
     def dense_reference(self, problem: EditProblem) -> Tensor:
         W, K, R, _ = tensors(problem)
-        P = self.projector(problem)
-        system = K @ K.T @ P + L2 * torch.eye(len(P)).double()
+        P, E = self.projector(problem), self.earlier(problem)
+        system = (K @ K.T + E @ E.T) @ P + L2 * torch.eye(len(P)).double()
         return W + torch.linalg.solve(system, R @ K.T @ P, left=False)
 
     def objective(self, problem: EditProblem, weight: Tensor) -> Tensor:
         W, K, R, _ = tensors(problem)
-        return ((weight - W) @ K - R).square().sum() + L2 * (weight - W).square().sum()
+        change = weight - W
+        held = (change @ self.earlier(problem)).square().sum()
+        return (change @ K - R).square().sum() + held + L2 * change.square().sum()
 
     def feasible(self, problem: EditProblem, direction: Tensor) -> Tensor:
         return direction @ self.projector(problem)

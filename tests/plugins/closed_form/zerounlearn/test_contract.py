@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from zu_framework import Background, EditProblem, Update
+from zu_framework import EditProblem, Update
 from zu_framework.testing import SolverContract
 
-LB, LF, LR, LZ, LP, SLACK = 3.0, 2.0, 0.5, 4.0, 6.0, 0.01
+LB, LF, LR, LZ, LK, LE, SLACK = 3.0, 2.0, 0.5, 4.0, 6.0, 5.0, 0.01
 A, B, KEPT = 100.0, 0.1, 3
 
 
@@ -107,8 +106,20 @@ class TestLocal(SolverContract):
         "forget_weight": LF,
         "ridge": LR,
         "zero_weight": LZ,
+        "earlier_weight": LE,
         "space": "output",
     }
+
+    def held(self, problem: EditProblem) -> Tensor:
+        """lb C, and the moments of what is retained besides: facts, times lk, and keys of earlier edits, times le."""
+        moment = LB * problem.key_moment.double()
+        if "retain_weight" in self.options:
+            assert problem.retain_keys is not None
+            keys = problem.retain_keys.double()
+            moment = moment + LK * keys @ keys.T / keys.shape[1]
+        if problem.earlier_keys is not None:
+            moment = moment + LE * problem.earlier_keys.double() @ problem.earlier_keys.double().T
+        return moment
 
     def solved(self, problem: EditProblem, moment: Tensor, basis: Tensor, weight: Tensor) -> Tensor:
         """Delta of `W' = W + Delta`, from the normal equations: `basis` maps Delta's coordinates to what is added.
@@ -129,14 +140,14 @@ class TestLocal(SolverContract):
         W, _, _, _, C, _ = tensors(problem)
         # (i, rank): D W moves in W's row space
         rows = torch.linalg.svd(W, full_matrices=False)[2][: rank_of(W)].T
-        moment = rows.T @ (LB * C + LR * torch.eye(len(C)).double()) @ rows
+        moment = rows.T @ (self.held(problem) + LR * torch.eye(len(C)).double()) @ rows
         return W + self.solved(problem, moment, rows, W)
 
     def objective(self, problem: EditProblem, weight: Tensor) -> Tensor:
-        W, K, _, T, C, projector = tensors(problem)
+        W, K, _, T, _, projector = tensors(problem)
         change = weight - W
         return (
-            LB * torch.trace(change @ C @ change.T)
+            torch.trace(change @ self.held(problem) @ change.T)
             + LF * (weight @ K - T).square().sum()
             + LZ * (projector @ weight @ K).square().sum()
             + LR * change.square().sum()
@@ -158,38 +169,18 @@ class TestLocalInKeySpace(TestLocal):
     def dense_reference(self, problem: EditProblem) -> Tensor:
         W, _, _, _, C, _ = tensors(problem)
         identity = torch.eye(len(C)).double()
-        return W + self.solved(problem, LB * C + LR * identity, identity, W)
+        return W + self.solved(problem, self.held(problem) + LR * identity, identity, W)
 
     def feasible(self, problem: EditProblem, direction: Tensor) -> Tensor:
         return direction
 
 
-def protecting(problem: EditProblem) -> EditProblem:
-    """Facts to keep add their moment, times retain_weight, to the background's."""
-    assert problem.retain_keys is not None
-    kept = problem.retain_keys.double()
-    moment = problem.background.key_moment.double() + LP / LB * kept @ kept.T / kept.shape[1]
-    return replace(problem, background=Background(moment))
+class TestLocalRetaining(TestLocal):
+    options: ClassVar[dict[str, Any]] = {**TestLocal.options, "retain_weight": LK}
 
 
-class TestLocalProtecting(TestLocal):
-    options: ClassVar[dict[str, Any]] = {**TestLocal.options, "retain_weight": LP}
-
-    def dense_reference(self, problem: EditProblem) -> Tensor:
-        return super().dense_reference(protecting(problem))
-
-    def objective(self, problem: EditProblem, weight: Tensor) -> Tensor:
-        return super().objective(protecting(problem), weight)
-
-
-class TestLocalInKeySpaceProtecting(TestLocalInKeySpace):
-    options: ClassVar[dict[str, Any]] = {**TestLocalInKeySpace.options, "retain_weight": LP}
-
-    def dense_reference(self, problem: EditProblem) -> Tensor:
-        return super().dense_reference(protecting(problem))
-
-    def objective(self, problem: EditProblem, weight: Tensor) -> Tensor:
-        return super().objective(protecting(problem), weight)
+class TestLocalInKeySpaceRetaining(TestLocalInKeySpace):
+    options: ClassVar[dict[str, Any]] = {**TestLocalInKeySpace.options, "retain_weight": LK}
 
 
 class TestGradient(SolverContract):

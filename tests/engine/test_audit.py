@@ -1,0 +1,138 @@
+"""`zu audit`: of a run folder and of any model, resumed, with its verdict, page and exit code."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+import zu_framework as zu
+from zu_framework.cli import main
+from zu_framework.engine import audit as audit_module
+
+ATTACKS = [
+    "audit.attacks=[quantize,lens,relearn]",
+    "audit.options.quantize.schemes=[q8_0]",
+    "audit.options.relearn={steps: 2, texts: [half], points: 1}",
+    "audit.forget=3",
+    "audit.retain=2",
+]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A quick run on the demo: no optimisation to speak of."""
+    folder = tmp_path_factory.mktemp("runs")
+    quick = ["target.steps=6", "output.report=true", "evaluate.metrics=[efficacy]", "data.forget=4"]
+    return zu.run("demo", [*quick, f"output.folder={folder}", "output.name=one"]).folder
+
+
+@pytest.fixture
+def run(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "one"))
+
+
+def test_a_run_is_attacked_beside_its_references(run: Path) -> None:
+    report = zu.audit(run, overrides=[*ATTACKS, "evaluate.reference=zu:demo-twin"])
+    assert [one.variant for one in report.findings] == ["q8_0", "lens", "relearn half"]
+    assert report.asked == 3 and report.known == 3
+    first = report.findings[0]
+    assert first.references["untouched"].value == 100 and first.references["twin"].value == 0
+    assert {"never known", "retained"} <= set(first.references)
+    assert report.verdict.startswith("holds under") and report.folder == run / "audit"
+    kept = json.loads((run / "audit" / "metrics.json").read_text("utf-8"))
+    assert kept["verdict"] == report.verdict and len(kept["findings"]) == 3
+    assert oct((run / "audit").stat().st_mode)[-3:] == "700"
+
+
+def test_what_was_attacked_before_is_not_attacked_again(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = zu.audit(run, overrides=ATTACKS)
+    kept = next((run / "audit" / "attacks").glob("lens-edited-*.json"))
+    kept.write_text("damaged", "utf-8")
+    made: list[str] = []
+
+    def watched(label: str, done: int, total: int) -> None:
+        if label.endswith("model"):
+            made.append(label)
+
+    again = zu.audit(run, overrides=ATTACKS, progress=watched)
+    assert made == ["lens on the edited model"]
+    assert [one.share for one in again.findings] == [one.share for one in first.findings]
+
+
+def test_an_attack_that_cannot_be_made_is_a_note(run: Path) -> None:
+    told = ["audit.attacks=[wording,quantize]", "audit.options.wording.ways=[translations]", *ATTACKS[1:2]]
+    report = zu.audit(run, overrides=told)
+    assert [one.attack for one in report.findings] == ["quantize"]
+    assert report.notes == ["wording: the facts have no text for translations"]
+
+
+def test_an_attack_that_leaves_the_model_changed_is_not_counted(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from zu_plugins.audits import lens
+
+    def vandal(lm: zu.LanguageModel, *given: object) -> dict[str, zu.Outcome]:
+        lm.weight(lm.site(0)).add_(1)
+        return {"lens": zu.Outcome({"forget": (1.0, 1.0, 1.0)})}
+
+    monkeypatch.setattr(lens, "audit", vandal)
+    with pytest.raises(zu.ZuError, match="did not leave the model as it was"):
+        zu.audit(run, overrides=["audit.attacks=[lens]", "audit.forget=3"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["audit.attacks=[]"], "audit.attacks is empty"),
+        (["audit.attacks=[lense]"], "did you mean 'lens'"),
+        (["audit.options.lens.rnk=2"], "rnk"),
+        (["audit.limit=x"], "audit.limit"),
+    ],
+)
+def test_mistakes_are_met_at_the_door(run: Path, overrides: list[str], said: str) -> None:
+    with pytest.raises(zu.ZuError, match=said):
+        zu.audit(run, overrides=overrides)
+    assert not (run / "audit").exists()
+
+
+def test_another_base_is_refused(run: Path) -> None:
+    with pytest.raises(zu.ModelError, match="not the model"):
+        zu.audit(run, overrides=ATTACKS, base="zu:demo-twin")
+
+
+def test_any_model_is_attacked_with_a_data_set(tmp_path: Path) -> None:
+    where = [f"output.folder={tmp_path}", "output.name=twin", "data.name=demo"]
+    report = zu.audit("zu:demo-twin", overrides=[*ATTACKS, *where], base="zu:demo")
+    assert report.known == 3 and report.lost == 3
+    assert report.findings[0].recovered is not None and report.findings[0].recovered.value == 0
+    assert (tmp_path / "twin" / "metrics.json").is_file()
+    alone = zu.audit("zu:demo", overrides=[*ATTACKS, *where[:1], "output.name=alone", where[2]])
+    assert alone.known is None and alone.findings[0].recovered is None
+    assert alone.findings[0].answered is not None and alone.findings[0].answered.value == 100
+
+
+def test_the_command_prints_the_verdict_and_exits_by_the_limit(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["audit", str(run), *ATTACKS, "--fail-over", "-1"])
+    assert stopped.value.code == 4
+    said = capsys.readouterr().out
+    assert said.splitlines()[0].startswith("holds under") and "audit.html" in said.replace("\n", "")
+    page = (run / "audit" / "audit.html").read_text("utf-8")
+    assert "Attack by attack" in page and "<script" in page
+    main(["audit", str(run), *ATTACKS, "--json"])
+    assert json.loads(capsys.readouterr().out)["asked"] == 3
+
+
+def test_the_page_of_the_run_shows_its_audit(run: Path) -> None:
+    zu.audit(run, overrides=ATTACKS[:2] + ATTACKS[3:])
+    main(["report", str(run)])
+    assert "Under attack" in (run / "report.html").read_text("utf-8")
+
+
+def test_presets_are_whole(run: Path) -> None:
+    assert set(audit_module.audits()) == {"quick", "full"}

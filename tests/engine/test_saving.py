@@ -1,0 +1,136 @@
+"""Saving: what cannot be is refused before weights are loaded, and a part that fails never costs the edit."""
+
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import zu_framework as zu
+from zu_framework import ExitCode, LanguageModel, Request, RunFolderError
+from zu_framework.engine import saving
+from zu_framework.store import intermediates
+
+Settings = dict[str, Any]
+
+FACT = Request("The capital of Quinania is", "Warsaw", subject="Quinania")
+OTHER = Request("James Osborn works as a", "doctor", subject="James Osborn")
+
+
+def full_disk(*given: Any, **named: Any) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("solver", "said"),
+    [
+        ({"name": "zerounlearn", "slack": 0.01}, "scales the whole weight by 1.01: set solver.slack to 0"),
+        ({"name": "ga", "steps": 1}, "trains whole weights: set solver.lora_rank"),
+    ],
+)
+def test_an_adapter_of_an_update_that_has_full_rank_is_refused_before_weights_are_loaded(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, solver: Settings, said: str
+) -> None:
+    monkeypatch.setattr("zu_framework.engine.session.load_model", None)
+    settings |= {"solver": solver, "output": {**settings["output"], "adapter": True}}
+    for door in (zu.check, zu.run):
+        with pytest.raises(zu.ConfigError, match=said):
+            door(settings)
+    assert not Path(settings["output"]["folder"]).exists()
+
+
+def test_an_adapter_of_a_low_rank_update_passes_the_check(settings: Settings) -> None:
+    for solver in ({"name": "zerounlearn", "slack": 0}, {"name": "ga", "steps": 1, "lora_rank": 2}):
+        zu.check({**settings, "solver": solver, "output": {**settings["output"], "adapter": True}})
+
+
+def test_an_adapter_without_peft_is_refused_by_the_check(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zu_framework.engine.inputs.find_spec", lambda name: None)
+    with pytest.raises(zu.ConfigError, match=r"pip install 'zu_framework\[peft\]'"):
+        zu.check(settings, ["output.adapter=true"])
+
+
+def test_parts_that_cannot_be_saved_cost_nothing_else(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings["output"] |= {"model": True, "adapter": True, "intermediates": True}
+    monkeypatch.setattr(saving, "apply", full_disk)
+    monkeypatch.setattr(saving, "write_adapter", full_disk)
+    monkeypatch.setattr(intermediates, "save_tensors", full_disk)
+    monkeypatch.setattr("zu_framework.reporting.run_page.write_run_page", full_disk)
+    result = zu.run(settings)
+    assert sorted(result.failed_parts) == ["adapter", "model", "sites", "zu_reports"]
+    assert all("No space left" in why and "\n" not in why for why in result.failed_parts.values())
+    assert result.exit_code == ExitCode.PART_FAILED == 1
+    assert {"edit.safetensors", "undo.safetensors", "metrics.json", "config.yaml"} <= {
+        path.name for path in result.folder.iterdir()
+    }
+    assert not {"model", "adapter", "sites", "report.html"} & {path.name for path in result.folder.iterdir()}
+    log = [json.loads(line) for line in (result.folder / "log.jsonl").read_text().splitlines()]
+    assert {event["part"] for event in log if event["event"] == "part failed"} >= {
+        "adapter",
+        "model",
+        "zu_reports",
+    }
+    result.edit.revert()
+
+
+def test_a_whole_run_exits_with_0(settings: Settings) -> None:
+    assert zu.run(settings).exit_code == ExitCode.DONE == 0
+
+
+def test_intermediates_make_room_for_the_edit(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings["output"] |= {"intermediates": True}
+    save = zu.Edit.save
+
+    def room_without_sites(edit: zu.Edit, folder: Path, **named: Any) -> Path:
+        if (folder / "sites").exists():
+            full_disk()
+        return save(edit, folder, **named)
+
+    monkeypatch.setattr(zu.Edit, "save", room_without_sites)
+    result = zu.run(settings)
+    assert list(result.failed_parts) == ["sites"]
+    assert (result.folder / "edit.safetensors").is_file()
+
+
+def test_an_edit_that_cannot_be_written_is_told_in_one_sentence(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(zu.Edit, "save", full_disk)
+    with pytest.raises(RunFolderError, match="No space left on device; choose another output.folder"):
+        zu.run(settings)
+    assert not list(Path(settings["output"]["folder"]).iterdir())
+
+
+def test_an_edit_never_replaces_another(settings: Settings, lm: LanguageModel, tmp_path: Path) -> None:
+    with zu.unlearn(lm, lm.tokenizer, [FACT], settings) as edit:
+        edit.save(tmp_path / "kept")
+        edit.save(tmp_path / "kept")  # the same once more
+    before = (tmp_path / "kept" / "edit.safetensors").read_bytes()
+    with (
+        zu.unlearn(lm, lm.tokenizer, [OTHER], settings) as edit,
+        pytest.raises(RunFolderError, match="holds another edit: choose another folder"),
+    ):
+        edit.save(tmp_path / "kept")
+    assert (tmp_path / "kept" / "edit.safetensors").read_bytes() == before
+
+
+def test_what_the_block_raises_is_what_comes_out(settings: Settings, lm: LanguageModel) -> None:
+    weight = lm.weight(lm.site(0))
+    edit = zu.unlearn(lm, lm.tokenizer, [FACT], settings)
+    with pytest.raises(KeyError, match="mine") as raised, edit:
+        weight.add_(1.0)  # so that the edit cannot be reverted
+        raise KeyError("mine")
+    assert any("could not be reverted" in note for note in raised.value.__notes__)
+    with pytest.raises(RunFolderError, match="was written by something else"), edit:
+        pass
+    weight.sub_(1.0)
+    with torch.no_grad():
+        edit.writer.restore()

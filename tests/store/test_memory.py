@@ -1,0 +1,46 @@
+"""Large checkpoints go through `apply` and `revert` one tensor at a time."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.store.edits import contents, differing, rewrite, run_on, stored
+from zu_framework.testing import tiny_model
+
+MEASURED = """
+import resource, sys
+import zu_framework as zu
+from pathlib import Path
+import zu_framework.store.checkpoints
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+run, model, edited, back = map(Path, sys.argv[1:])
+before = peak()
+zu.apply(run, model, edited)
+zu.revert(run, edited, back)
+print(peak() - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="resident memory is counted in kibibytes on Linux")
+def test_memory_is_less_than_the_largest_shard(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    lm = tiny_model("llama", hidden_size=1024, intermediate_size=4096, head_dim=256)
+    lm.save(folder)
+    tensors = stored(folder)
+    tensors["model.mtp.weight"] = torch.randn(2000, 1000)
+    rewrite(folder, tensors, shards=3)
+    largest = max(file.stat().st_size for file in folder.glob("*.safetensors"))
+    assert largest > 50e6
+    run_on(folder, tmp_path / "run", "bf16")
+    code = [sys.executable, "-c", MEASURED, *(str(tmp_path / n) for n in ("run", "model", "edited", "back"))]
+    done = subprocess.run(code, capture_output=True, text=True, check=True)
+    assert len(differing(folder, tmp_path / "edited")) == 2
+    assert contents(tmp_path / "back") == contents(folder)
+    assert int(done.stdout) < largest, f"{int(done.stdout) / 1e6:.0f} MB for shards of {largest / 1e6:.0f} MB"
