@@ -334,6 +334,9 @@ class BackgroundSource(Protocol):
     def __call__(self, options: Any) -> Iterator[str]:
         """Return an iterator over documents, in a fixed order, afresh on each call.
 
+        Where the registration needs "model", it is called with `lm=` besides: the untouched model. What it returns is
+        then kept in the cache.
+
         How many tokens of a document are read is the core's `background.max_tokens`, no matter of the source.
 
         Raises:

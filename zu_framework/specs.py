@@ -15,8 +15,8 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar
 from zu_framework.errors import PluginError, described
 
 # What a component may ask of the run. A problem's tensors: keys, bare_keys, retain_keys, sensitive. Moments of general
-# text at a site: key_moment, value_moment, mean_value. General text itself: documents. Of a metric: held-out texts, and
-# a reference model. Of a request: its subject.
+# text at a site: key_moment, value_moment, mean_value. General text itself: documents; the model, to write it. Of a
+# metric: held-out texts, and a reference model. Of a request: its subject.
 Need = Literal[
     "keys",
     "bare_keys",
@@ -26,6 +26,7 @@ Need = Literal[
     "value_moment",
     "mean_value",
     "documents",
+    "model",
     "texts",
     "reference",
     "subject",
@@ -277,9 +278,15 @@ class ModelSolverSpec(Spec):
 
 @dataclass(frozen=True)
 class BackgroundSpec(Spec):
-    """Registers a `BackgroundSource`."""
+    """Registers a `BackgroundSource`.
 
+    Args:
+        serves_by_default: Whether it serves where general text is read and none is given; at its default options then.
+    """
+
+    serves_by_default: bool = False
     kind: ClassVar[str] = "background"
+    known_needs: ClassVar[frozenset[str]] = frozenset({"model"})
 
 
 @dataclass(frozen=True)

@@ -71,13 +71,18 @@ def test_above_a_limit_nothing_stays_written(
 def test_a_run_stopped_by_the_guard_leaves_no_folder(
     checkpoint: Path, facts: Path, text: Path, tmp_path: Path
 ) -> None:
-    config = settings(
-        text, {"facts": 1e-6}, model={"path": str(checkpoint)}, data={"name": "jsonl", "path": str(facts), "forget": 2},
-        output={"folder": str(tmp_path / "runs")},
-    )  # fmt: skip
+    config = settings(text, {"facts": 1e-6}, **places(checkpoint, facts, tmp_path / "runs"))
     with pytest.raises(GuardError):
         zu.run({"name": "stopped", **config})
     assert not [path for path in (tmp_path / "runs").glob("*") if not path.name.startswith(".")]
+
+
+def places(checkpoint: Path, facts: Path, folder: Path, **output: Any) -> dict[str, Any]:
+    return {
+        "model": {"path": str(checkpoint)},
+        "data": {"name": "jsonl", "path": str(facts), "forget": 2},
+        "output": {"folder": str(folder), **output},
+    }
 
 
 METRICS = (
@@ -147,10 +152,8 @@ def test_facts_that_were_not_known_are_counted_apart() -> None:
 
 
 def run(checkpoint: Path, facts: Path, text: Path, folder: Path, **guard: Any) -> zu.RunResult:
-    config = settings(
-        text, {"text": None, "facts": None, **guard}, model={"path": str(checkpoint)},
-        data={"name": "jsonl", "path": str(facts), "forget": 2}, output={"folder": str(folder), "model": True},
-    )  # fmt: skip
+    groups = places(checkpoint, facts, folder, model=True)
+    config = settings(text, {"text": None, "facts": None, **guard}, **groups)
     return zu.run({"name": "judged", **config})
 
 

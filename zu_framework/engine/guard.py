@@ -84,10 +84,11 @@ class Guard:
                 predicted["facts"] = fsum(ratios) / len(ratios)
         for name, value in predicted.items():
             limit = getattr(self.limits, name)
-            summed = value + self.total.get(name, 0.0)
+            # other weights (of a model solver) do not write to the residual stream: they count alone
+            summed = value + (self.total.get(name, 0.0) if site.layer >= 0 else 0.0)
             if not (isfinite(summed) and summed <= limit):
                 raise GuardError(self._why(site, name, value, summed, limit))
-            if site.layer >= 0:  # other weights (of a model solver) write to no residual stream
+            if site.layer >= 0:
                 self.total[name] = summed
         return predicted
 
@@ -101,9 +102,10 @@ class Guard:
     def _why(self, site: Site, name: str, value: float, summed: float, limit: float) -> str:
         what = {"text": "general text", "facts": "other facts"}[name]
         ways = "; or ".join([*self.ways_out, f"guard.{name}=null lets it pass"])
+        layer = f" (layer {site.layer})" if site.layer >= 0 else ""
         before = f", {100 * summed:.0f} % with the sites before it" if summed != value else ""
         return (
-            f"stopped before writing {site.name!r} (layer {site.layer}): the update would change its outputs on {what} "
+            f"stopped before writing {site.name!r}{layer}: the update would change its outputs on {what} "
             f"by {100 * value:.0f} %{before}; the limit is {100 * limit:.0f} %. The model is as it was. "
             f"What helps: {ways}"
         )

@@ -81,13 +81,13 @@ def make_edit(session: Session, requests: Sequence[Request]) -> Edit:
 def locate(session: Session, requests: Sequence[Request]) -> None:
     """Find the sites of every stage that has none yet, on the model as it is before any of them is written.
 
-    Stages that name the same locator share its sites: after the first one it would look for facts that are gone.
+    Stages that locate alike, and read at the same place, share their sites.
     """
     before: Stage | None = None
     for stage in session.stages:
         if not stage.sites:
             with session.journal.phase("locate"):
-                if before is not None and stage["locator"] == before["locator"]:
+                if before is not None and stage.looks_where(before):
                     stage.sites = before.sites
                 else:
                     stage.locate(session.lm, requests, session.context(stage))

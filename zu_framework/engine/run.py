@@ -17,12 +17,12 @@ from zu_framework.contracts import Progress, no_progress
 from zu_framework.data import split_from
 from zu_framework.data.facts import Given
 from zu_framework.engine.edit import Edit
-from zu_framework.engine.inputs import opened_text
 from zu_framework.engine.loop import locate, make_edit
 from zu_framework.engine.measuring import Measured, judged, measured_side
 from zu_framework.engine.results import Completion, RunResult
 from zu_framework.engine.saving import save_run
 from zu_framework.engine.session import Session, finish, open_run, resolve
+from zu_framework.engine.text import open_text, write_text
 from zu_framework.engine.verdict import Verdict
 from zu_framework.errors import ConfigError, ModelError
 from zu_framework.models import CheckpointInfo, LanguageModel
@@ -144,7 +144,7 @@ def unlearn(
         session.earlier = _keys_of(carried, lm)
         session.ledger = carried[0].ledger if carried else Ledger()
         _check_in_memory(session)
-        return replace(make_edit(session, split.forget), earlier=carried, notes=split.notes)
+        return replace(make_edit(session, split.forget), earlier=carried, notes=session.split.notes)
 
 
 def _check_in_memory(session: Session) -> None:
@@ -157,11 +157,12 @@ def _check_in_memory(session: Session) -> None:
         except ConfigError as cause:
             said.append(str(cause))
     try:
-        session.documents = opened_text(session.background, session.stages)
+        open_text(session)
     except ConfigError as cause:
         said.append(str(cause))
     if said:
         raise ConfigError("; and ".join(dict.fromkeys(said)))
+    write_text(session)
 
 
 def _keys_of(carried: Sequence[Edit], lm: LanguageModel) -> dict[str, Tensor]:

@@ -15,9 +15,10 @@ from zu_framework.config import COMPONENT_GROUPS, STAGE_GROUPS, Config, load_con
 from zu_framework.contracts import Progress, RunContext, compute_anew, no_progress
 from zu_framework.engine.checkpoint import carried_edits, check_checkpoint, load_model, reference_scorer
 from zu_framework.engine.guard import Guard
-from zu_framework.engine.inputs import Documents, check_outputs, read_data, read_text
+from zu_framework.engine.inputs import check_outputs, read_data
 from zu_framework.engine.processes import Processes, current, joined
 from zu_framework.engine.stage import Chosen, Stage, choose, missing, resolve_stages
+from zu_framework.engine.text import Documents, open_text, write_text
 from zu_framework.engine.untouched import Untouched
 from zu_framework.errors import ConfigError
 from zu_framework.evaluation import Scorer
@@ -229,10 +230,8 @@ def read_inputs(session: Session) -> None:
     session.import_all()
     check_outputs(session.config, session.stages)
     declared = session.plugins.registry.record_fields
-    split = read_data(session.config, session.data, session.stages, declared)
-    session.documents, session.split = read_text(
-        session.config, session.background, split, session.stages, session.metrics
-    )
+    session.split = read_data(session.config, session.data, session.stages, declared)
+    open_text(session)
 
 
 def open_session(
@@ -281,6 +280,7 @@ def open_run(
                 session.observers = Observers()
             with journal.phase("load"):
                 session.model = load_model(session.config, session.plugins)
+            write_text(session)
             session.ledger, session.earlier = carried_edits(session.config)
             if session.ledger.entries:
                 journal.record("ledger", edits=[entry.id for entry in session.ledger.entries])

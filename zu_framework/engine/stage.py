@@ -15,7 +15,7 @@ from zu_framework.models import CheckpointInfo, LanguageModel
 from zu_framework.problem import ReadPlan, Request, Site
 from zu_framework.registry.components import Registered
 from zu_framework.registry.manager import Plugins
-from zu_framework.specs import MOMENTS, LocatorSpec, ModelSolverSpec, SolverSpec
+from zu_framework.specs import MOMENTS, BackgroundSpec, LocatorSpec, ModelSolverSpec, SolverSpec
 
 
 @dataclass(frozen=True)
@@ -148,6 +148,10 @@ class Stage:
                     f"{collector.remedy('subject')}"
                 )
 
+    def looks_where(self, other: Stage) -> bool:
+        """Return whether both stages have the same locator, and a collector that reads at the same place."""
+        return self["locator"] == other["locator"] and self["collector"].name == other["collector"].name
+
     def collector(self, context: RunContext) -> Collector:
         """Return the collector, built on the first call."""
         if self.reads_at is None:
@@ -219,7 +223,7 @@ def _resolve(config: Config, stage: StageConfig, plugins: Plugins) -> Stage:
         spec = cast(SolverSpec | ModelSolverSpec, chosen["solver"].spec)
         size = spec.group_size or 0
     found = Stage(stage.number, chosen, size)
-    if found.reads_text and "background" not in config.components:
+    if found.reads_text and "background" not in config.components and default_background(plugins) is None:
         moments = ", ".join(sorted(found.moments()))
         read = f"needs statistics of general text ({moments})" if moments else "reads general text"
         raise ConfigError(
@@ -234,6 +238,16 @@ def choose(component: Component, plugins: Plugins, origins: Mapping[str, str]) -
     registered = plugins.registry.get(COMPONENT_GROUPS[component.group], component.name)
     where = component.group
     return Chosen(registered, options_from(registered.spec, component.options, where=where, origins=origins))
+
+
+def default_background(plugins: Plugins) -> Chosen | None:
+    """Return the background that serves where none is given, at its defaults; None where no plugin offers one."""
+    offers = plugins.registry.components.get(BackgroundSpec.kind, {})
+    for name in sorted(offers):
+        spec = offers[name][0].spec
+        if len(offers[name]) == 1 and isinstance(spec, BackgroundSpec) and spec.serves_by_default:
+            return Chosen(plugins.registry.get(BackgroundSpec.kind, name), spec.options())
+    return None
 
 
 def missing(config: Config, group: str, plugins: Plugins) -> ConfigError:

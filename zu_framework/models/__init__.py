@@ -3,7 +3,7 @@
 from zu_framework.models.answers import Said, continuations, logits_at
 from zu_framework.models.architecture import find_architecture, is_linear
 from zu_framework.models.chat import Chat, encode_answer, encode_prompt
-from zu_framework.models.greedy import greedy_tokens
+from zu_framework.models.greedy import drawn_tokens, greedy_tokens
 from zu_framework.models.language_model import LanguageModel
 from zu_framework.models.lending import altered, lent
 from zu_framework.models.loading import CheckpointInfo, check_folder, load_tokenizer
@@ -46,6 +46,7 @@ __all__ = [
     "capture",
     "check_folder",
     "continuations",
+    "drawn_tokens",
     "embeddings_of",
     "encode",
     "encode_all",

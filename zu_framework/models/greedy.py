@@ -1,26 +1,49 @@
-"""Greedy continuations of many prompts at once, by the model's own cache where it keeps one."""
+"""Continuations of many prompts at once, greedy or drawn, by the model's own cache where it keeps one."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 if TYPE_CHECKING:
     from zu_framework.models.language_model import LanguageModel
 
 
-@torch.no_grad()
 def greedy_tokens(lm: LanguageModel, rows: Sequence[Sequence[int]], limit: int) -> list[list[int]]:
-    """The likeliest next token, `limit` times at most, for rows of token ids (b, t); a row ends before its EOS.
+    """The likeliest next token, `limit` times at most, for rows of token ids (b, t); a row ends before its EOS."""
+    return continued_tokens(lm, rows, limit, lambda logits: logits.argmax(-1))
+
+
+def drawn_tokens(
+    lm: LanguageModel, rows: Sequence[Sequence[int]], limit: int, generator: torch.Generator
+) -> list[list[int]]:
+    """Tokens drawn from what the model predicts, the whole vocabulary, `limit` at most; a row ends before its EOS.
+
+    generator: of the CPU; the same one draws the same tokens.
+    """
+
+    def draw(logits: Tensor) -> Tensor:
+        chances = logits.float().cpu().softmax(-1)
+        return torch.multinomial(chances, 1, generator=generator)[:, 0].to(logits.device)
+
+    return continued_tokens(lm, rows, limit, draw)
+
+
+@torch.no_grad()
+def continued_tokens(
+    lm: LanguageModel, rows: Sequence[Sequence[int]], limit: int, pick: Callable[[Tensor], Tensor]
+) -> list[list[int]]:
+    """What `pick(logits (b, v))` -> tokens (b,) makes of rows of token ids (b, t), one token after the other.
 
     Rows must be of one length: then nothing is padded, and no architecture needs to be told where padding lies.
     Where the forward returns no `past_key_values`, it is run on the whole rows again for each token.
     """
     if len({len(row) for row in rows}) > 1:
-        raise ValueError("greedy_tokens takes rows of one length")
+        raise ValueError("rows must be of one length")
     whole = torch.tensor([list(row) for row in rows], device=lm.device)  # (b, t)
     ends = torch.tensor(sorted(end_tokens(lm)), dtype=torch.long, device=lm.device)
     ended = torch.zeros(len(rows), dtype=torch.bool, device=lm.device)
@@ -29,7 +52,7 @@ def greedy_tokens(lm: LanguageModel, rows: Sequence[Sequence[int]], limit: int) 
     start, step = whole.shape[1], whole
     for _ in range(limit):
         said = lm.model(input_ids=step, attention_mask=torch.ones_like(whole), use_cache=True, **options)
-        token = said.logits[:, -1].argmax(-1).to(whole.device)  # (b,)
+        token = pick(said.logits[:, -1]).to(whole.device)  # (b,)
         ended |= torch.isin(token, ends)
         whole = torch.cat([whole, token[:, None]], 1)
         if bool(ended.all()):

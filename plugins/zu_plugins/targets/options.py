@@ -16,7 +16,11 @@ class NeutralOptions:
     """
 
     text: str | None = field(
-        default=None, metadata={"help": "what the model should say instead; default: the tokenizer's EOS"}
+        default=None,
+        metadata={
+            "help": "what the model should say instead; eos: the tokenizer's EOS; default: of a short list, what the "
+            "untouched model is readiest to say after the prompts"
+        },
     )
     lr: float = field(default=0.1, metadata={"help": "Adam's learning rate"})
     steps: int = field(default=25, metadata={"help": "evaluations at most; the last takes no step"})
@@ -74,7 +78,7 @@ class NeutralOptions:
             )
         if self.text is not None and not self.text.strip():
             raise ConfigError(
-                "text is empty: give the words that the model should say, or leave it out for EOS",
+                "text is empty: give the words that the model should say, or leave it out",
                 option="text",
             )
 
