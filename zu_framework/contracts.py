@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from zu_framework.engine.edit import Edit
     from zu_framework.evaluation import Scorer
-    from zu_framework.models import CheckpointInfo, LanguageModel
+    from zu_framework.models import CheckpointInfo, LanguageModel, Sinks
     from zu_framework.problem import (
         AuditFacts,
         Background,
@@ -128,6 +128,12 @@ class RunContext:
         artifacts: A folder for curves and plots; None where nothing is written.
         remember: `remember(kind, depends_on, compute)` returns what `compute()` returns, or what an earlier run with an
             equal `depends_on()` (JSON values: all that the result follows from) kept.
+        sinks: `sinks(lm)` returns where the untouched model writes attention sinks.
+        text_keys: `text_keys(lm, sites)` returns inputs (i, t) of sites at tokens of general text that are no sinks, by
+            module.
+        plan: `plan(lm, requests)` returns what the stage's collector reads of facts, the bare prompts alone.
+
+    The last three are functions of the untouched model, computed when first asked; None outside a run.
     """
 
     seed: int = 0
@@ -139,6 +145,9 @@ class RunContext:
     retain: tuple[Request, ...] = ()
     artifacts: Path | None = None
     remember: Remember = compute_anew
+    sinks: Callable[[LanguageModel], Sinks] | None = None
+    text_keys: Callable[[LanguageModel, Sequence[Site]], Mapping[str, Tensor]] | None = None
+    plan: Callable[[LanguageModel, Sequence[Request]], ReadPlan] | None = None
 
 
 # ------------------------------------------------------------------------------------------- where, what, how
@@ -369,6 +378,9 @@ class BackgroundSource(Protocol):
 
     def __call__(self, options: Any, /) -> Iterator[str]:
         """Return an iterator over documents, in a fixed order, afresh on each call.
+
+        Where the registration needs "model", it is called with `lm=` besides: the untouched model. What it returns is
+        then kept in the cache.
 
         How many tokens of a document are read is the core's `background.max_tokens`, no matter of the source.
 

@@ -168,7 +168,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The sites that the guard is asked about; it stops the second write."""
     found: list[str] = []
 
-    def check(guard: Guard, site: Any, update: Any, background: Any, problem: Any) -> dict[str, Any]:
+    def check(guard: Guard, site: Any, update: Any, background: Any) -> dict[str, Any]:
         found.append(site.name)
         if len(found) == 2:
             raise GuardError(f"site {site.name!r}: too much")

@@ -23,7 +23,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def finds(run: zu.RunResult) -> int:
     events = [json.loads(line) for line in (run.folder / "log.jsonl").read_text().splitlines()]
-    return sum(event["event"] == "found" for event in events)
+    return sum(event["event"] == "found" and event["kind"] == "targets" for event in events)
 
 
 def go(settings: Settings, name: str, **changes: Any) -> zu.RunResult:

@@ -21,8 +21,14 @@ def print_result(result: RunResult, console: Console | None = None) -> None:
     """Before and after, completions, cost, where the run folder is and how to revert."""
     console = console or stdout()
     about = result.edit.about
+    if result.verdict is not None:
+        colour = "red" if result.verdict.damaged else "yellow" if result.verdict.not_forgotten else "green"
+        console.print(f"[bold {colour}]{escape(result.verdict.headline)}[/bold {colour}]")
+        console.print(escape(result.verdict.counted))
+        for prompt in result.verdict.unknown:
+            console.print(f"[dim]not known: {escape(prompt)}[/dim]")
     console.print(
-        f"[bold]{escape(str(about['solver']))}[/bold] forgot {about['requests']} facts at "
+        f"[bold]{escape(str(about['solver']))}[/bold]: {about['requests']} facts at "
         f"{len(result.edit.sites)} site{'s' if len(result.edit.sites) != 1 else ''} of {escape(str(about['model']))}"
     )
     if result.before:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,14 @@ from zu_framework.config import COMPONENT_GROUPS, STAGE_GROUPS, Config, load_con
 from zu_framework.contracts import Progress, RunContext, compute_anew, no_progress
 from zu_framework.engine.checkpoint import carried_edits, check_checkpoint, load_model, reference_scorer
 from zu_framework.engine.guard import Guard
-from zu_framework.engine.inputs import Documents, check_outputs, read_data, read_text
+from zu_framework.engine.inputs import check_outputs, read_data
 from zu_framework.engine.processes import Processes, current, joined
 from zu_framework.engine.stage import Stage, choose, locate_stages, missing, resolve_stages
+from zu_framework.engine.text import Documents, open_text, write_text
+from zu_framework.engine.untouched import Untouched
 from zu_framework.errors import ConfigError
 from zu_framework.evaluation import Scorer
-from zu_framework.models import AnswerSpace, CheckpointInfo, LanguageModel
+from zu_framework.models import AnswerSpace, CheckpointInfo, LanguageModel, Sinks
 from zu_framework.problem import Background, DataSplit
 from zu_framework.registry import Chosen, Plugins, installed_plugins
 from zu_framework.registry.observers import Observers
@@ -58,7 +60,8 @@ class Session:
         folder: What the run folder will be called; once it is in place, what it is called.
         moved: Why that is another name than the one reserved; "" where it is not.
         observers: Plugins that watch.
-        guard: Asked before every write.
+        guard: Asked before every write; passes everything until a model is there.
+        untouched: What components ask of the model before any write.
         model: Once it is loaded.
         answers: How the answer follows each prompt, once that is settled.
     """
@@ -83,8 +86,12 @@ class Session:
     moved: str = ""
     observers: Observers = field(default_factory=Observers)
     guard: Guard = field(default_factory=Guard)
+    untouched: Untouched = field(init=False)
     model: LanguageModel | None = None
     answers: Sequence[AnswerSpace] = ()
+
+    def __post_init__(self) -> None:
+        self.untouched = Untouched(self.journal, lambda: self.documents)
 
     @property
     def lm(self) -> LanguageModel:
@@ -118,7 +125,12 @@ class Session:
         for chosen in (*shared, *staged, *self.metrics):
             chosen.load()
 
-    def scorer(self, lm: LanguageModel) -> Scorer:
+    def sinks_left_out(self) -> Sinks | None:
+        """Return the tokens that take no part in the moments of general text; None where all do."""
+        background = self.config.components.get("background")
+        return None if background is None or background.sinks == "keep" else self.untouched.sinks(self.lm)
+
+    def scorer(self, lm: LanguageModel, untouched: Scorer | None = None) -> Scorer:
         """Return a scorer of a model as it is now, by the config's sizes."""
         return Scorer(
             lm,
@@ -127,6 +139,7 @@ class Session:
             max_tokens=self.config.evaluate.max_tokens,
             progress=self.progress,
             reference=self.reference,
+            untouched=untouched,
         )
 
     @cached_property
@@ -146,7 +159,7 @@ class Session:
         artifacts = self.partial and (
             self.partial / f"stage-{stage.number + 1}" if stage.number else self.partial
         )
-        return RunContext(
+        context = RunContext(
             seed=self.config.seed,
             batch_size=self.config.model.batch_size,
             needs=stage.needs,
@@ -156,7 +169,10 @@ class Session:
             retain=self.split.retain,
             artifacts=artifacts,
             remember=shared_results(self.journal) if self.config.output.share_targets else compute_anew,
+            sinks=self.untouched.sinks,
+            text_keys=self.untouched.text_keys,
         )
+        return replace(context, plan=partial(stage.bare_plan, context))
 
 
 def resolve(config: Config, plugins: Plugins, groups: Sequence[str] = tuple(COMPONENT_GROUPS)) -> Session:
@@ -224,10 +240,8 @@ def read_inputs(session: Session) -> None:
     session.import_all()
     check_outputs(session.config, session.stages)
     declared = session.plugins.registry.record_fields
-    split = read_data(session.config, session.data, session.stages, declared)
-    session.documents, session.split = read_text(
-        session.config, session.background, split, session.stages, session.metrics
-    )
+    session.split = read_data(session.config, session.data, session.stages, declared)
+    open_text(session)
 
 
 def open_session(
@@ -276,6 +290,7 @@ def open_run(
                 session.observers = Observers()
             with journal.phase("load"):
                 session.model = load_model(session.config, session.plugins)
+            write_text(session)
             session.ledger, session.earlier = carried_edits(session.config)
             if session.ledger.entries:
                 journal.record("ledger", edits=[entry.id for entry in session.ledger.entries])

@@ -26,6 +26,7 @@ def forget(lm: zu.LanguageModel, name: str, facts: Any = FACTS, **options: Any) 
         "locator": {"name": "fixed", "layers": [0, 1]},
         "collector": {"name": "prompt-last"},
         "target": {"name": "neutral"},
+        "guard": {"text": None, "facts": None},
         "solver": {"name": name, "lr": 1e-2, "steps": 8, **options},
         **background,
     }
