@@ -32,6 +32,7 @@ PACKAGES = (
     "zu_framework",
     "zu_framework.linalg",
     "zu_framework.models",
+    "zu_framework.states",
     "zu_framework.evaluation",
     "zu_framework.reporting",
     "zu_framework.options",
@@ -40,15 +41,17 @@ PACKAGES = (
     "zu_framework.demo",
 )
 WHOLE = ("zu_framework.contracts", "zu_framework.specs")
-COPIED_FROM = ("zu_plugins.metrics", "zu_plugins.executors")
+COPIED_FROM = (
+    "zu_plugins.metrics",
+    "zu_plugins.executors",
+    "zu_plugins.collectors",
+    "zu_plugins.backgrounds",
+)
 # distributions that a plugin may do without
 OPTIONAL = ("ray", "datasets", "lm_eval", "peft", "accelerate")
 
 # Rooms whose docstrings have not the form yet: to be shortened, never lengthened.
-TO_DO: tuple[str, ...] = (
-    "zu_framework.models",
-    "zu_framework.testing",
-)
+TO_DO: tuple[str, ...] = ("zu_framework.models",)
 
 # Let off, with the reason:
 #   properties and dunder methods: they read as attributes, or have Python's own meaning

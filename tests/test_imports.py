@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PLUGINS = ROOT / "plugins"
 PUBLIC = {
     "zu_framework",
+    "zu_framework.contracts",
     "zu_framework.data",
     "zu_framework.demo",
     "zu_framework.evaluation",
@@ -23,6 +24,7 @@ PUBLIC = {
     "zu_framework.models",
     "zu_framework.options",
     "zu_framework.reporting",
+    "zu_framework.states",
 }
 OTHERS = {"zu_plugins", "zu_example"}
 WEIGHTLESS = [

@@ -46,7 +46,7 @@ from zu_framework.specs import (
 )
 
 if TYPE_CHECKING:
-    from zu_framework import linalg, models
+    from zu_framework import contracts, linalg, models, states
     from zu_framework.benches import BenchResult, bench
     from zu_framework.contracts import (
         AuditContext,
@@ -84,6 +84,7 @@ if TYPE_CHECKING:
         other_facts,
     )
     from zu_framework.registry import plugins
+    from zu_framework.sealing import Sealed, seal, unseal, verify
     from zu_framework.store.checkpoints import apply, export_lora, revert
 
 __version__ = "0.1.0"
@@ -105,11 +106,12 @@ _LAZY = {
         "zu_framework.problem": "Architecture AuditFacts Background DataSplit EditProblem Measurement Outcome Probe "
         "ReadPlan ReadPrompt Representations Request Score Site TargetStates Update other_facts",
         "zu_framework.registry": "plugins",
+        "zu_framework.sealing": "Sealed seal unseal verify",
         "zu_framework.store.checkpoints": "apply export_lora revert",
     }.items()
     for name in names.split()
 }
-_PACKAGES = ("linalg", "models")
+_PACKAGES = ("contracts", "linalg", "models", "states")
 
 __all__ = [
     "Architecture",
@@ -162,6 +164,7 @@ __all__ = [
     "RunResult",
     "Score",
     "Scorer",
+    "Sealed",
     "SectionSpec",
     "Site",
     "SolverError",
@@ -177,6 +180,7 @@ __all__ = [
     "audit",
     "bench",
     "check",
+    "contracts",
     "evaluate",
     "export_lora",
     "hookimpl",
@@ -187,8 +191,12 @@ __all__ = [
     "prepare",
     "revert",
     "run",
+    "seal",
     "solve",
+    "states",
     "unlearn",
+    "unseal",
+    "verify",
 ]
 
 

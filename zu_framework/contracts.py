@@ -38,6 +38,33 @@ if TYPE_CHECKING:
     from zu_framework.specs import Finished
 
 
+__all__ = [
+    "Audit",
+    "AuditContext",
+    "BackgroundSource",
+    "Collector",
+    "Dataset",
+    "Executor",
+    "Locator",
+    "LocatorCheck",
+    "Metric",
+    "MetricWithOptions",
+    "ModelSolver",
+    "Prepare",
+    "PreparedSolver",
+    "Progress",
+    "Remember",
+    "Remembered",
+    "ReportSection",
+    "RunContext",
+    "RunObserver",
+    "Solver",
+    "TargetBuilder",
+    "compute_anew",
+    "no_progress",
+]
+
+# told of a label, how much is done, and of how much: 0 of 0 as a phase of that name begins, n of 0 where nobody knows
 Progress = Callable[[str, int, int], None]
 
 
@@ -130,7 +157,7 @@ class Locator(Protocol):
     """Finds the sites to edit."""
 
     def __call__(
-        self, lm: LanguageModel, requests: Sequence[Request], options: Any, context: RunContext
+        self, lm: LanguageModel, requests: Sequence[Request], options: Any, context: RunContext, /
     ) -> list[Site]:
         """Return the sites to edit, shallowest first; leave the model as it was, to the bit.
 
@@ -151,7 +178,7 @@ class Locator(Protocol):
 class LocatorCheck(Protocol):
     """Checks a locator's options against a model whose weights are not loaded; named by `LocatorSpec.check`."""
 
-    def __call__(self, options: Any, model: CheckpointInfo) -> None:
+    def __call__(self, options: Any, model: CheckpointInfo, /) -> None:
         """Return where the locator can serve this model.
 
         Args:
@@ -267,14 +294,12 @@ class TargetBuilder(ABC):
 class Solver(Protocol):
     """Solves one site: pure linear algebra, no model, no tokenizer, no file."""
 
-    def __call__(self, problem: EditProblem, options: Any, factor: Any = ..., /) -> Update:
+    def __call__(self, problem: EditProblem, options: Any, /) -> Update:
         """Return the update of the site's weight; change none of the inputs.
 
         Args:
             problem: Carries what the registration needs, and nothing else.
             options: The options dataclass of the registration.
-            factor: What `prepare` returned. Given only where the registration names a `prepare`; a solver without one
-                takes two arguments.
 
         Returns:
             An update of shape (o, i). Its report holds `residual`, `condition_number`, `rank`, `relative_norm`, and all
@@ -285,10 +310,29 @@ class Solver(Protocol):
         """
 
 
+class PreparedSolver(Protocol):
+    """A `Solver` whose registration names a `prepare`: it is handed the factor too."""
+
+    def __call__(self, problem: EditProblem, options: Any, factor: Any, /) -> Update:
+        """Return the update of the site's weight, as a `Solver` does.
+
+        Args:
+            problem: As a solver's.
+            options: As a solver's.
+            factor: What `prepare` returned for the site.
+
+        Returns:
+            As a solver does.
+
+        Raises:
+            SolverError: As a solver's.
+        """
+
+
 class Prepare(Protocol):
     """Computes what every edit of a site is solved with; named by `SolverSpec.prepare`."""
 
-    def __call__(self, background: Background, weight: Tensor, options: Any) -> Any:
+    def __call__(self, background: Background, weight: Tensor, options: Any, /) -> Any:
         """Return the factor: a tensor, or a frozen dataclass of tensors, numbers and None.
 
         It must follow from the moments of the background, the weight (o, i) where the registration says that it is
@@ -310,6 +354,7 @@ class ModelSolver(Protocol):
         sites: Sequence[Site],
         options: Any,
         context: RunContext,
+        /,
     ) -> Iterable[tuple[Site, Update]]:
         """Return an update for each parameter that changes; leave the model as it was, to the bit.
 
@@ -331,7 +376,7 @@ class ModelSolver(Protocol):
 class BackgroundSource(Protocol):
     """Streams general text."""
 
-    def __call__(self, options: Any) -> Iterator[str]:
+    def __call__(self, options: Any, /) -> Iterator[str]:
         """Return an iterator over documents, in a fixed order, afresh on each call.
 
         Where the registration needs "model", it is called with `lm=` besides: the untouched model. What it returns is
@@ -348,7 +393,7 @@ class BackgroundSource(Protocol):
 class Dataset(Protocol):
     """Maps records of a publisher's schema onto requests."""
 
-    def __call__(self, options: Any, seed: int) -> DataSplit:
+    def __call__(self, options: Any, seed: int, /) -> DataSplit:
         """Return the facts to forget and, where there are some, to retain. Needs no model: `zu check` calls it.
 
         Where the registration says `open_fields`, it is called with `declared=` besides: names of fields that metrics
@@ -372,12 +417,25 @@ class Metric(Protocol):
     def __call__(self, scorer: Scorer, data: DataSplit, /) -> Measurement | Mapping[str, Measurement] | None:
         """Return the measurement, several by name (shown as `name/key`), or None: the data hold nothing to measure.
 
-        A metric whose options dataclass has fields is called with `options=` besides.
-
         Args:
             scorer: Scores each probe once, however many metrics ask for it. `scorer.reference` is there where the
-                registration needs "reference".
+                registration needs "reference", `scorer.untouched` after an edit.
             data: The data set's split, with the held-out texts.
+        """
+
+
+class MetricWithOptions(Protocol):
+    """A `Metric` whose options dataclass has fields: it is handed them too, by name."""
+
+    def __call__(
+        self, scorer: Scorer, data: DataSplit, /, options: Any
+    ) -> Measurement | Mapping[str, Measurement] | None:
+        """Return the measurement, as a `Metric` does.
+
+        Args:
+            scorer: As a metric's.
+            data: As a metric's.
+            options: The options dataclass of the registration.
         """
 
 
@@ -408,7 +466,7 @@ class Audit(Protocol):
     """Attacks one model: tries to get facts out that an edit removed."""
 
     def __call__(
-        self, lm: LanguageModel, facts: AuditFacts, options: Any, context: AuditContext
+        self, lm: LanguageModel, facts: AuditFacts, options: Any, context: AuditContext, /
     ) -> Mapping[str, Outcome]:
         """Return what each variant of the attack got out, by the variant's name; leave the model as it was, to the bit.
 
@@ -437,6 +495,7 @@ class Executor(Protocol):
         work: Callable[[Mapping[str, Any]], Mapping[str, Any]],
         jobs: Sequence[Mapping[str, Any]],
         options: Any,
+        /,
     ) -> Iterator[Finished]:
         """Yield one `Finished` a job, in whatever order they end.
 
@@ -453,7 +512,7 @@ class Executor(Protocol):
 class ReportSection(Protocol):
     """Draws one section of a run's page."""
 
-    def __call__(self, run: RunReport) -> Markup | str | None:
+    def __call__(self, run: RunReport, /) -> Markup | str | None:
         """Return HTML as `Markup`, best from `zu_framework.reporting.fill`, which escapes.
 
         A plain string is escaped; None leaves the section out. A section that raises shows its error in its place.

@@ -9,6 +9,7 @@ from zu_framework.errors import ConfigError
 __all__ = [
     "ALL",
     "Count",
+    "DescentOptions",
     "NullSpaceOptions",
     "SensitiveOptions",
     "SolverOptions",
@@ -146,3 +147,48 @@ class SensitiveOptions:
             raise ConfigError(
                 f"rank_tolerance must be in [0, 1), got {self.rank_tolerance}", option="rank_tolerance"
             )
+
+
+@dataclass
+class DescentOptions:
+    """How a state is optimised that makes the model say a text.
+
+    Defaults are the hyperparameters of the implementation of arXiv 2605.18879.
+    """
+
+    lr: float = field(default=0.1, metadata={"help": "Adam's learning rate"})
+    steps: int = field(default=25, metadata={"help": "evaluations at most; the last takes no step"})
+    loss_threshold: float = field(default=0.05, metadata={"help": "a request stops when its loss is below"})
+    weight_decay: float = field(default=0.5, metadata={"help": "weight of ||delta|| / ||init||^2"})
+    kl_weight: float = field(
+        default=0.0625, metadata={"help": "weight of the divergence after '<subject> is a'"}
+    )
+    clamp: float = field(default=0.75, metadata={"help": "||delta|| stays within this share of ||init||"})
+    replay: str = field(
+        default="auto",
+        metadata={
+            "help": "auto (only the layers above, where that is exact) or none (a full forward each step)"
+        },
+    )
+    memory: float | None = field(
+        default=None,
+        metadata={
+            "help": "GiB for one batch of requests; default: 2 on a CPU, half of what the model leaves of a GPU"
+        },
+    )
+    rows_per_pass: int | None = field(
+        default=None,
+        metadata={
+            "help": "rows a pass holds at most; default: as `memory` allows, model.batch_size in a full forward"
+        },
+    )
+
+    def __post_init__(self) -> None:
+        not_negative(self, "lr", "loss_threshold", "weight_decay", "kl_weight")
+        positive(self, "clamp")
+        one_of(self, "replay", ("auto", "none"))
+        for name in ("memory", "rows_per_pass"):
+            if getattr(self, name) is not None:
+                positive(self, name)
+        if self.steps < 1:
+            raise ConfigError(f"steps must be at least 1, got {self.steps}", option="steps")

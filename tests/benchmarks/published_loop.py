@@ -10,7 +10,7 @@ from torch import Tensor
 
 import zu_framework as zu
 from zu_framework.models import batch, row_of
-from zu_plugins.targets.descent import Optimised
+from zu_framework.states.descent import Optimised
 from zu_plugins.targets.neutral import Neutral
 from zu_plugins.targets.options import NeutralOptions
 

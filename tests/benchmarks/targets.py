@@ -22,8 +22,8 @@ from tests.benchmarks.made_up import SIZES, language_model, plan_of
 from tests.benchmarks.measuring import cost, product_rate
 from tests.benchmarks.published_loop import published_loop
 from tests.benchmarks.whole_run import whole_run
-from zu_plugins.targets.descent import Optimised
-from zu_plugins.targets.optimise import optimise
+from zu_framework.states.batches import optimise
+from zu_framework.states.descent import Optimised
 from zu_plugins.targets.options import NeutralOptions
 
 
@@ -56,7 +56,7 @@ def compare(size: str, device: str, dtype: torch.dtype, facts: int, timed: int) 
 
     def ours(steps: int, some: zu.ReadPlan = plan) -> Optimised:
         chosen = replace(options, steps=steps)
-        return optimise(lm, block, some, [ids] * len(some.requests), chosen, 32, lambda *_: None, "")
+        return optimise(lm, block, some, [ids] * len(some.requests), chosen)
 
     def reference(numbers: range) -> list[torch.Tensor]:
         return [published_loop(lm, block, plan.subset([i]), ids, options).states[:, 0] for i in numbers]

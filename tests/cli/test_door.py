@@ -31,12 +31,19 @@ class OutOfMemoryError(RuntimeError):
     """Named as torch's is, which is not imported here."""
 
 
+class SafetensorError(Exception):
+    """Named as the library's is."""
+
+
 ENVIRONMENT = {
     "disk full": (
         OSError(errno.ENOSPC, "No space left on device", "runs/x"),
-        "runs/x: No space left .* free some",
+        "runs/x: No space left .*; free some",
     ),
-    "read-only": (OSError(errno.EROFS, "Read-only file system", "runs"), "runs: Read-only .* can be written"),
+    "read-only": (
+        OSError(errno.EROFS, "Read-only file system", "runs"),
+        "runs: Read-only .*; choose another folder",
+    ),
     "not ours": (PermissionError(errno.EACCES, "Permission denied", "/x"), "/x: Permission denied"),
     "two paths": (
         OSError(errno.EXDEV, "Invalid cross-device link", "a", None, "b"),
@@ -52,8 +59,12 @@ ENVIRONMENT = {
         RuntimeError("DefaultCPUAllocator: can't allocate memory: 5 bytes"),
         "model.batch_tokens",
     ),
+    "an extra is missing": (
+        ModuleNotFoundError("No module named 'lm_eval'", name="lm_eval"),
+        r"No module named 'lm_eval': pip install 'zu-framework\[lm-eval\]'",
+    ),
     "of a library": (
-        Exception("I/O error: No space left on device (os error 28)"),
+        SafetensorError("I/O error: No space left on device (os error 28)"),
         "No space left .* free some",
     ),
 }

@@ -66,5 +66,9 @@ class Bigram(nn.Module):
 def bigram(bos: bool = True, **options: Any) -> Any:
     """What a scorer reads of a language model."""
     return SimpleNamespace(
-        model=Bigram(**options), tokenizer=tokenizer(bos), device=torch.device("cpu"), chat=None
+        model=Bigram(**options),
+        tokenizer=tokenizer(bos),
+        device=torch.device("cpu"),
+        chat=None,
+        answer_space=None,
     )

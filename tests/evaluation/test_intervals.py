@@ -13,6 +13,17 @@ from scipy.stats import bootstrap
 from zu_framework.evaluation import interval, mean, ratio
 
 
+def test_bounds_are_those_of_version_0_1() -> None:
+    """The draws are those of NumPy's generator, seeded by 0, whoever makes them."""
+    draw, indices = np.random.default_rng(3), np.random.default_rng(0)
+    top, bottom = draw.poisson(4, 30).astype(float), draw.integers(3, 9, 30).astype(float)
+    drawn = indices.integers(0, 30, (2000, 30))
+    values = top[drawn].sum(1) / bottom[drawn].sum(1)
+    found = ratio(list(top), list(bottom), grain="probe", definition="")
+    assert found is not None
+    assert (found.low, found.high) == tuple(np.quantile(values, [0.025, 0.975], method="nearest"))
+
+
 def test_bounds_are_those_of_scipys_percentile_bootstrap() -> None:
     draw = np.random.default_rng(7)
     top, bottom = draw.poisson(4, 40).astype(float), draw.integers(3, 9, 40).astype(float)

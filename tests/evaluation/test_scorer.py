@@ -42,7 +42,9 @@ def llama() -> LlamaForCausalLM:
 def language_model(model: Any, *, bos: bool = True, padding_side: str = "right") -> Any:
     words = tokenizer(bos)
     words.padding_side = padding_side
-    return SimpleNamespace(model=model, tokenizer=words, device=torch.device("cpu"), chat=None)
+    return SimpleNamespace(
+        model=model, tokenizer=words, device=torch.device("cpu"), chat=None, answer_space=None
+    )
 
 
 def many_probes(count: int) -> list[Probe]:

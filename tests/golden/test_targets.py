@@ -11,9 +11,9 @@ from torch import Tensor
 
 from zu_framework import LanguageModel, ReadPlan, Request, RunContext
 from zu_framework.models import answer_ids
+from zu_framework.states.batches import optimise
 from zu_plugins.collectors.collectors import SubjectLast
 from zu_plugins.collectors.options import ContextOptions
-from zu_plugins.targets.optimise import optimise
 from zu_plugins.targets.options import NeutralOptions
 
 Golden = Callable[[str], tuple[Any, dict[str, Tensor]]]
@@ -61,7 +61,7 @@ def test_target_states(name: str, lm: LanguageModel, golden: Golden) -> None:
         entries = groups[module]
         assert [entry["request"] for _, entry in entries] == list(range(6))
         texts = [answer_ids(lm.tokenizer, entry["text"]) for _, entry in entries]
-        found = optimise(lm, module, plan, texts, NeutralOptions(), 64, lambda *a: None, "")
+        found = optimise(lm, module, plan, texts, NeutralOptions(), rows_per_forward=64)
         for column, (key, _) in enumerate(entries):
             assert relative(found.init[:, column], tensors[f"{key}/init"]) < 1e-5, key
             assert relative(found.states[:, column], tensors[f"{key}/z"]) < 1e-5, (key, found.evaluations)

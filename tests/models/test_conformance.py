@@ -10,10 +10,40 @@ from torch import Tensor
 
 from zu_framework import LanguageModel, ModelError, ReadPrompt, Request, Site, Update, linalg, models
 from zu_framework.engine.writing import Writer
-from zu_framework.testing import FAMILIES, tiny_model
+from zu_framework.testing import FAMILIES, NO_SITES, tiny_model
 
-DENSE = [family for family in FAMILIES if family != "mixtral"]
-NORM_AFTER_MLP = {"gemma2", "gemma3_text", "olmo2"}
+DENSE = [family for family in FAMILIES if family not in NO_SITES]
+# a norm, a factor or a second stream stands between the MLP and the residual stream
+BRANCH_IS_SCALED = {"gemma2", "gemma3_text", "gemma3n_text", "gemma4_text", "olmo2", "openai-gpt"}
+# family -> the MLP's output projection inside a layer, and the final norm
+PARTS = {
+    "llama": ("mlp.down_proj", "model.norm"),
+    "mistral": ("mlp.down_proj", "model.norm"),
+    "qwen2": ("mlp.down_proj", "model.norm"),
+    "qwen3": ("mlp.down_proj", "model.norm"),
+    "qwen3_moe": ("mlp.down_proj", "model.norm"),
+    "gemma2": ("mlp.down_proj", "model.norm"),
+    "gemma3_text": ("mlp.down_proj", "model.norm"),
+    "phi3": ("mlp.down_proj", "model.norm"),
+    "olmo2": ("mlp.down_proj", "model.norm"),
+    "stablelm": ("mlp.down_proj", "model.norm"),
+    "gpt2": ("mlp.c_proj", "transformer.ln_f"),
+    "gptj": ("mlp.fc_out", "transformer.ln_f"),
+    "gpt_neox": ("mlp.dense_4h_to_h", "gpt_neox.final_layer_norm"),
+    "opt": ("fc2", "model.decoder.final_layer_norm"),
+    "falcon": ("mlp.dense_4h_to_h", "transformer.ln_f"),
+    "bloom": ("mlp.dense_4h_to_h", "transformer.ln_f"),
+    "openai-gpt": ("mlp.c_proj", ""),
+    "qwen3_5_text": ("mlp.down_proj", "model.norm"),
+    "lfm2": ("feed_forward.w2", "model.embedding_norm"),
+    "falcon_h1": ("feed_forward.down_proj", "model.final_layernorm"),
+    "bamba": ("feed_forward.down_proj", "model.final_layernorm"),
+    "granitemoehybrid": ("shared_mlp.output_linear", "model.norm"),
+    "recurrent_gemma": ("mlp_block.down_proj", "model.final_norm"),
+    "jamba": ("feed_forward.down_proj", "model.final_layernorm"),
+    "gemma3n_text": ("mlp.down_proj", "model.norm"),
+    "gemma4_text": ("mlp.down_proj", "model.norm"),
+}
 PROMPTS = [
     ReadPrompt("The capital of France is", 21),
     ReadPrompt("Irene Osborn works as a", 12),
@@ -42,13 +72,14 @@ def lm(request: pytest.FixtureRequest) -> LanguageModel:
 
 def test_its_parts_are_found(lm: LanguageModel) -> None:
     found = lm.architecture
+    projection, final_norm = PARTS[lm.model_type]
     assert lm.num_layers == 3
-    assert "norm" in found.final_norm or "ln_f" in found.final_norm
+    assert found.final_norm == final_norm
     assert lm.model.get_submodule(found.head) is lm.model.get_output_embeddings()
     for layer, module in found.projections.items():
-        assert f".{layer}." in module and "attn" not in module and "attention" not in module
+        assert module == f"{found.layers}.{layer}.{projection}"
         site = lm.site(layer)
-        assert site.residual_stream is (lm.model_type not in NORM_AFTER_MLP)
+        assert site.residual_stream is (lm.model_type not in BRANCH_IS_SCALED)
         lm.verify(site)
 
 
@@ -144,6 +175,29 @@ def test_routed_experts_are_refused_and_dense_layers_of_the_same_model_work() ->
             ModelError, match=rf"layer {layer} routes tokens.* no layer of this model has a dense MLP"
         ):
             routed.site(layer)
+
+
+def test_a_hybrid_offers_its_dense_layers_and_refuses_its_experts() -> None:
+    lm = tiny_model("jamba")  # a state-space model with attention in some layers, and experts in every second
+    assert sorted(lm.architecture.projections) == [0, 2]
+    with pytest.raises(ModelError, match=r"layer 1 routes tokens to experts .*choose among layers \[0, 2\]"):
+        lm.site(1)
+
+
+@pytest.mark.parametrize(
+    ("family", "why"),
+    [
+        ("mamba", r"layer 1 has no MLP: only mixer \(MambaMixer\)"),
+        (
+            "rwkv",
+            r"layer 1 has no MLP that treats each token alone: 'feed_forward' \(RwkvFeedForward\) mixes tokens",
+        ),
+    ],
+)
+def test_a_model_without_mlps_says_so(family: str, why: str) -> None:
+    lm = tiny_model(family)
+    with pytest.raises(ModelError, match=f"{why}; no layer of this model has a dense MLP"):
+        lm.site(1)
 
 
 def test_a_layer_that_is_not_there_is_refused() -> None:

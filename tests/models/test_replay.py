@@ -21,7 +21,7 @@ from zu_framework.models import (
     replay_bytes,
     row_of,
 )
-from zu_framework.testing import FAMILIES, tiny_model, tiny_tokenizer
+from zu_framework.testing import FAMILIES, NO_SITES, tiny_model, tiny_tokenizer
 
 PROMPTS = [
     ReadPrompt("The capital of France is", 21),
@@ -29,6 +29,19 @@ PROMPTS = [
     ReadPrompt("People say that Anna Norton speaks", 27),
     ReadPrompt("The old", 1),
 ]
+# the others carry more from token to token than keys and values (convolutions, state spaces), keep no cache (GPT-1) or
+# have no plain readout (Gemma 3n): target states notice, and run them in a slower way
+MORE_THAN_KEYS = (
+    "qwen3_5_text",
+    "lfm2",
+    "falcon_h1",
+    "bamba",
+    "granitemoehybrid",
+    "recurrent_gemma",
+    "jamba",
+)
+UNREPLAYED = (*MORE_THAN_KEYS, *NO_SITES[1:], "openai-gpt", "gemma3n_text")
+PLAIN = [family for family in FAMILIES if family not in UNREPLAYED]
 # asked after the prompt, after one more token (the last row is not), and where each row is read
 ROW, STEP = torch.tensor([0, 0, 1, 1, 2, 2, 3, 0, 1, 2, 3]), torch.tensor([0, 1, 0, 1, 0, 1, 0])
 
@@ -57,7 +70,7 @@ def apart(ours: Tensor, theirs: Tensor) -> float:
     return float((ours - theirs).abs().max())
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", PLAIN)
 def test_a_replay_says_what_the_whole_model_says(family: str) -> None:
     lm = tiny_model(family)
     readout = find_readout(lm)

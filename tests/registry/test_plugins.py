@@ -283,3 +283,14 @@ def test_listing_the_installed_plugins_imports_no_torch() -> None:
     assert done.returncode == 0, done.stderr
     assert '"zerounlearn-local"' in done.stdout
     assert '"failed": []' in done.stdout
+
+
+def test_a_package_of_an_extra_that_is_missing_is_named_with_the_extra(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "lm_eval", None)
+    monkeypatch.delitem(sys.modules, "zu_plugins.metrics.harness", raising=False)
+    with pytest.raises(PluginError, match=r"pip install 'zu-framework\[lm-eval\]'"):
+        load_plugins().registry.get("metric", "lm_eval").load()

@@ -18,7 +18,7 @@ from zu_framework.problem import Site
 from zu_framework.store.run_edit import load_edit
 from zu_framework.store.shards import Checkpoint
 from zu_framework.testing import tiny_model
-from zu_framework.testing.models import FAMILIES
+from zu_framework.testing.models import FAMILIES, NO_SITES
 
 EDITED = {f"model.layers.{layer}.mlp.down_proj.weight" for layer in (0, 2)}
 LEDGER = "ledger/ledger.json"
@@ -127,7 +127,7 @@ def test_both_copies_of_a_tied_weight_are_edited(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", sorted(set(FAMILIES) - {"mixtral"}))
+@pytest.mark.parametrize("family", sorted(set(FAMILIES) - set(NO_SITES)))
 def test_families(tmp_path: Path, family: str) -> None:
     lm = tiny_model(family, dtype=torch.bfloat16)
     folder = tmp_path / "model"

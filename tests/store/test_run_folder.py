@@ -234,3 +234,10 @@ def test_ctrl_c_and_a_full_disk_leave_nothing(tmp_path: Path) -> None:
 def test_undefined_numbers_are_never_written_as_json(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="Out of range"):
         write_json(tmp_path / "x.json", {"perplexity": float("nan")})
+
+
+@pytest.mark.parametrize("name", ["my config", "a/b", "\x1b[2J", "..", "中文 1"])
+def test_a_config_of_any_name_has_a_run_folder(tmp_path: Path, name: str) -> None:
+    config = load_config({"base": "zerounlearn", "name": name, "output": {"folder": str(tmp_path)}})
+    with run_folder(config) as (_, final):
+        assert final.parent == tmp_path and final.name[0].isalnum() and "/" not in final.name

@@ -15,7 +15,7 @@ from zu_framework.config import Config
 from zu_framework.engine.inputs import check_outputs
 from zu_framework.engine.session import Session, open_session, resolve
 from zu_framework.errors import ConfigError, RunFolderError, ZuError
-from zu_framework.models.loading import local_path
+from zu_framework.models.places import local_path
 from zu_framework.registry.manager import Plugins
 from zu_framework.specs import AuditSpec
 from zu_framework.store.audits import read_audit

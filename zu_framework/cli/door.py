@@ -70,30 +70,28 @@ def _unforeseen(error: BaseException) -> ExitCode:
 
 def _environment(error: BaseException) -> str:
     """What the machine lacks; '' where the error is a defect."""
+    from zu_framework.files import WAYS_OUT, disk_fault
+    from zu_framework.registry.extras import missing_extra
+
     text = " ".join(str(error).split())
     if isinstance(error, MemoryError) or _names_memory(error, text):
         return f"out of memory{f' ({text[:200]})' if text else ''}: {MEMORY}"
     if isinstance(error, OSError):
-        paths = ", ".join(str(path) for path in (error.filename, error.filename2) if path is not None)
-        return f"{f'{paths}: ' if paths else ''}{error.strerror or text}{_way_out(text)}"
-    # of safetensors and tokenizers, which raise their own kinds for the system's errors
-    if "(os error " in text:
-        return f"{text}{_way_out(text)}"
-    return ""
+        paths = [str(path) for path in (error.filename, error.filename2) if path is not None]
+        text = ": ".join([*([", ".join(paths)] if paths else []), error.strerror or text])
+    elif extra := missing_extra(error):
+        return f"{text}: {extra}"
+    code = disk_fault(error)
+    if code is None and not isinstance(error, OSError):
+        return ""
+    way_out = WAYS_OUT.get(code or 0, "")
+    return f"{text}{f'; {way_out}' if way_out else ''}"
 
 
 def _names_memory(error: BaseException, text: str) -> bool:
     words = ("out of memory", "can't allocate memory", "not enough memory")
     named = type(error).__name__ == "OutOfMemoryError"  # torch's, without importing it here
     return named or (isinstance(error, RuntimeError) and any(word in text.lower() for word in words))
-
-
-def _way_out(text: str) -> str:
-    if "No space left" in text or "quota" in text.lower():
-        return ": free some space there, or choose another folder"
-    if "Read-only" in text or "Permission denied" in text:
-        return ": choose a folder that can be written"
-    return ""
 
 
 def _unread(error: BaseException) -> bool:

@@ -109,6 +109,10 @@ def print_evaluation(result: Evaluation, console: Console | None = None) -> None
     console.print(f"folder: [cyan]{escape(str(result.folder))}[/cyan]", soft_wrap=True)
 
 
+def _named(components: Mapping[str, str]) -> str:
+    return ", ".join(f"{group} {escape(name)}" for group, name in components.items())
+
+
 def print_checked(checked: Checked, console: Console | None = None) -> None:
     """What a run of this config would do."""
     console = console or stdout()
@@ -117,8 +121,9 @@ def print_checked(checked: Checked, console: Console | None = None) -> None:
         f"model: {escape(checked.config.model.path)} ({escape(checked.model_type)}, {checked.num_layers} layers)"
     )
     console.print(f"facts: {checked.forget} to forget, {checked.retain} to retain")
-    console.print(
-        "components: " + ", ".join(f"{group} {escape(name)}" for group, name in checked.components.items())
-    )
+    console.print(_named(checked.components), highlight=False)
+    for number, stage in enumerate(checked.stages, 1):
+        place = f"stage {number}: " if len(checked.stages) > 1 else ""
+        console.print(f"{place}{_named(stage)}", highlight=False)
     for note in checked.notes:
         console.print(f"[yellow]note[/yellow]: {escape(note)}")

@@ -59,6 +59,13 @@ class ModelConfig:
         metadata={"help": "for instruct models: prompts are read in the tokenizer's chat template"},
     )
     system: str = field(default="", metadata={"help": "with chat: the system prompt, none where empty"})
+    answer_space: Literal["auto", "always"] = field(
+        default="auto",
+        metadata={
+            "help": "whether an answer follows its prompt after a space: auto (the likelier way under the untouched "
+            "model, fact by fact, recorded in metrics.json) or always (as published)"
+        },
+    )
     batch_tokens: int = field(
         default=8192,
         metadata={

@@ -5,9 +5,9 @@ from __future__ import annotations
 import codecs
 import json
 from collections.abc import Iterator
-from json.decoder import scanstring
+from json.decoder import scanstring  # type: ignore[attr-defined]
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from zu_framework.data.messages import described, listed
 from zu_framework.data.records import unusable
@@ -71,7 +71,7 @@ def _lines(opened: BinaryIO, file: Path) -> Iterator[tuple[int, str, bool]]:
 
 def _text_in(line: str, whole: bool, field: str, where: str) -> str:
     """The text under a key of a JSON object; of an object that is cut off, as far as it goes."""
-    record = parsed(line, where) if whole else _begun(line, field, where)
+    record: Any = parsed(line, where) if whole else _begun(line, field, where)
     if not isinstance(record, dict) or not isinstance(record.get(field), str):
         held = listed(record) if isinstance(record, dict) else described(record)
         raise DataError(f"{where}, field {field!r}: expected a text; the line has: {held}")

@@ -19,14 +19,15 @@ from zu_framework.config import (
     typed_config,
 )
 from zu_framework.contracts import AuditContext, Progress, no_progress
+from zu_framework.engine.answers import settle
 from zu_framework.engine.attacked import Attacked, models_of_checkpoint, models_of_run
 from zu_framework.engine.results import finite, plain_measurements
 from zu_framework.engine.session import Session, read_inputs, resolve
-from zu_framework.engine.stage import Chosen
 from zu_framework.errors import AuditError, ConfigError, DataError, ExitCode, RunFolderError
 from zu_framework.evaluation import Finding, Scorer, control_facts, finding, verdict
 from zu_framework.models import LanguageModel
-from zu_framework.problem import AuditFacts, Outcome, Probe, Request
+from zu_framework.problem import AuditFacts, DataSplit, Outcome, Probe, Request
+from zu_framework.registry import Chosen
 from zu_framework.registry.manager import Plugins, installed_plugins
 from zu_framework.specs import AuditSpec
 from zu_framework.store.audits import AttackStore, write_audit
@@ -116,6 +117,7 @@ def audit(
         models = (
             models_of_run(run, config, base, plugins) if run else models_of_checkpoint(config, base, plugins)
         )
+        models = _settled(session, models, facts)
         known = None if models.base is None else _answered(models.base, facts.forget, config)
         after = _answered(models.edited, facts.forget, config)
         lost = None if known is None else [a and not b for a, b in zip(known, after, strict=True)]
@@ -234,6 +236,19 @@ def _facts(session: Session) -> AuditFacts:
     step = max(1, len(split.retain) // settings.retain) if settings.retain else 1
     retain = split.retain[::step][: settings.retain]
     return AuditFacts(forget, retain, control_facts(forget, split.retain, session.config.seed))
+
+
+def _settled(session: Session, models: Attacked, facts: AuditFacts) -> Attacked:
+    """Return the models, each told how answers follow their prompts: as the untouched one would write them."""
+    session.model = models.base or models.edited
+    settle(session, split=DataSplit((*facts.forget, *facts.control), facts.retain))
+    space = session.lm.answer_space
+    edited, base, twin = (
+        None if lm is None else replace(lm, answer_space=space)
+        for lm in (models.edited, models.base, models.twin)
+    )
+    assert edited is not None
+    return Attacked(edited, base, twin, models.sites)
 
 
 def _answered(lm: LanguageModel, requests: Sequence[Request], config: Config) -> list[bool]:

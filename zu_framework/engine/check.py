@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from zu_framework.config import STAGE_GROUPS, Config
 from zu_framework.engine.session import ConfigSource, open_session
-from zu_framework.engine.stage import names_of
 from zu_framework.registry.manager import Plugins
 
 
@@ -21,7 +20,8 @@ class Checked:
         retain: Facts to retain.
         num_layers: Of the model.
         model_type: Of the model, as its config.json names it.
-        components: The component of each config group, those of several stages joined by "then".
+        components: The component of each config group that all stages share.
+        stages: The components of each stage, by group.
         notes: What a user should know, a sentence each.
     """
 
@@ -31,6 +31,7 @@ class Checked:
     num_layers: int
     model_type: str
     components: Mapping[str, str] = field(default_factory=dict)
+    stages: Sequence[Mapping[str, str]] = ()
     notes: Sequence[str] = ()
 
 
@@ -52,7 +53,6 @@ def check(config: ConfigSource, overrides: Sequence[str] = (), *, plugins: Plugi
     assert session.checkpoint is not None and session.data is not None
     shared = {"data": session.data, "background": session.background}
     components = {group: chosen.name for group, chosen in shared.items() if chosen is not None}
-    components |= {group: names_of(session.stages, group) for group in STAGE_GROUPS}
     return Checked(
         session.config,
         len(session.split.forget),
@@ -60,5 +60,6 @@ def check(config: ConfigSource, overrides: Sequence[str] = (), *, plugins: Plugi
         session.checkpoint.num_layers,
         session.checkpoint.model_type,
         components,
+        [{group: stage[group].name for group in STAGE_GROUPS} for stage in session.stages],
         session.split.notes,
     )

@@ -42,7 +42,10 @@ def check_checkpoint(config: Config) -> CheckpointInfo:
     """
     settings = config.model
     info = check_folder(
-        model_path(config), trust_remote_code=settings.trust_remote_code, revision=settings.revision
+        model_path(config),
+        trust_remote_code=settings.trust_remote_code,
+        revision=settings.revision,
+        dtype=settings.dtype,
     )
     device_of(config)
     read_ledger(settings.path)
@@ -62,7 +65,11 @@ def check_reference(config: Config) -> None:
         ModelError: It is none.
     """
     if config.evaluate.reference is not None:
-        check_folder(config.evaluate.reference, trust_remote_code=config.model.trust_remote_code)
+        check_folder(
+            config.evaluate.reference,
+            trust_remote_code=config.model.trust_remote_code,
+            key="evaluate.reference",
+        )
 
 
 def load_model(config: Config, plugins: Plugins) -> LanguageModel:
@@ -133,6 +140,7 @@ def reference_scorer(config: Config, plugins: Plugins, progress: Progress) -> Sc
     return Scorer(
         lambda: load_model(settings, plugins),
         config.model.batch_size,
+        batch_tokens=config.model.batch_tokens,
         max_tokens=config.evaluate.max_tokens,
         progress=progress,
     )

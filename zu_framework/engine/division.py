@@ -14,6 +14,7 @@ from torch import Tensor
 
 from zu_framework.contracts import Collector, TargetBuilder
 from zu_framework.engine.processes import Message, Processes
+from zu_framework.engine.results import plain
 from zu_framework.models import LanguageModel
 from zu_framework.problem import ReadPlan, Representations, Site, TargetStates, Update
 from zu_framework.store.digests import fingerprint
@@ -172,18 +173,3 @@ def joined_states(parts: Sequence[Message]) -> TargetStates:
             report[name] = report[name] + value if listed else value
     states = {name.removeprefix("states."): t for name, t in joined.items() if name.startswith("states.")}
     return TargetStates(joined["targets"], joined.get("sensitive"), report, states)
-
-
-def plain(report: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a report as JSON can hold it."""
-
-    def of(value: Any) -> Any:
-        if isinstance(value, Tensor):
-            return value.item() if value.ndim == 0 else value.tolist()
-        if isinstance(value, Mapping):
-            return {str(k): of(v) for k, v in value.items()}
-        if isinstance(value, list | tuple):
-            return [of(v) for v in value]
-        return value
-
-    return {str(k): of(v) for k, v in report.items()}

@@ -160,6 +160,30 @@ def _refuse_another(folder: Path, record: EditRecord) -> None:
         raise RunFolderError(f"{path} holds another edit: choose another folder, or remove it")
 
 
+def about_edit(writer: Writer, requests: Sequence[Request], model: str, seed: int) -> dict[str, Any]:
+    """Return what an edit's files say of it.
+
+    Args:
+        writer: All is written.
+        requests: The facts that were to be forgotten.
+        model: Where it was loaded from; "" for a model in memory.
+        seed: Of every draw.
+    """
+    lm = writer.lm
+    return {
+        "fingerprint_before": writer.before.value,
+        "fingerprint_after": writer.after.value,
+        "model": model,
+        "model_type": lm.model_type,
+        "dtype": str(lm.dtype).removeprefix("torch."),
+        "transposed": any(lm.stores_transposed(edit.site) for edit in writer.edits.values()),
+        "versions": versions(),
+        "requests": len(requests),
+        "request_digest": request_digest(requests),
+        "seed": seed,
+    }
+
+
 def request_digest(requests: Sequence[Request]) -> str:
     """Return the xxh3-128 of what was asked: prompts, subjects, answers, targets, in order."""
     asked = [[r.prompt, r.subject, r.subject_start, r.answer, r.target] for r in requests]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.resources import files
@@ -11,15 +12,15 @@ from typing import Any
 
 from zu_framework.config import Config, load_config
 from zu_framework.contracts import Progress, no_progress
+from zu_framework.engine.answers import settle
 from zu_framework.engine.checkpoint import check_reference, load_model
 from zu_framework.engine.edit import versions
 from zu_framework.engine.measuring import Measured, measured
 from zu_framework.engine.results import finite, plain_measurements
 from zu_framework.engine.session import Session, read_inputs, resolve
 from zu_framework.errors import ConfigError, DataError, ExitCode, unknown_name
-from zu_framework.evaluation import Scorer
 from zu_framework.files import write_json
-from zu_framework.models import check_folder
+from zu_framework.models import AnswerSpace, check_folder
 from zu_framework.problem import Measurement
 from zu_framework.registry.manager import Plugins, installed_plugins
 from zu_framework.store.run_folder import run_folder
@@ -42,6 +43,7 @@ class Evaluation:
         better: The direction of each metric that a user who forgets wants.
         seconds: Of each phase.
         cost: What measuring took, by side.
+        answers: How the answer follows each prompt, settled on the first model; empty where one space always does.
     """
 
     folder: Path
@@ -54,6 +56,7 @@ class Evaluation:
     better: Mapping[str, str] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     cost: Mapping[str, Any] = field(default_factory=dict)
+    answers: Sequence[AnswerSpace] = ()
 
     @property
     def exit_code(self) -> ExitCode:
@@ -108,9 +111,8 @@ def evaluate(
         journal = session.journal
         journal.write_to(log)
         journal.record("start", suite=str(suite), models=paths, forget=len(session.split.forget), notes=notes)
-        reference = session.reference()
         for side, path in paths.items():
-            sides[side], about[side] = _one_model(session, path, reference)
+            sides[side], about[side] = _one_model(session, path)
         if not any(found.values for found in sides.values()):
             raise DataError(
                 f"suite {suite!s}: the data hold nothing that any of its metrics measures: "
@@ -127,6 +129,7 @@ def evaluate(
             better={metric.name: metric.spec.better for metric in session.metrics},
             seconds=dict(journal.seconds),
             cost={side: found.cost for side, found in sides.items()},
+            answers=session.answers,
         )
         _write(place.partial, result)
         journal.record("done", seconds=journal.seconds)
@@ -175,7 +178,7 @@ def suite_config(
                 f"not measured: {', '.join(wanting)}: they compare with a model that was retrained without the forget "
                 "facts; give it by evaluate.reference=FOLDER"
             )
-    return replace(config, name=f"eval-{path.stem}"), notes
+    return replace(config, name=f"eval-{config.name}"), notes
 
 
 def _quoted(text: str) -> str:
@@ -193,19 +196,23 @@ def _revision(config: Config, path: str) -> str | None:
     return config.model.revision if path == config.model.path else None
 
 
-def _one_model(session: Session, path: str, reference: Scorer | None) -> tuple[Measured, dict[str, str]]:
+def _one_model(session: Session, path: str) -> tuple[Measured, dict[str, str]]:
     """Measure one model, loaded here and let go of at the end."""
     config = session.config
     own = replace(config, model=replace(config.model, path=path, revision=_revision(config, path)))
     with session.journal.phase("load"):
         lm = load_model(own, session.plugins)
         about = {"path": path, "fingerprint": lm.fingerprint(), "dtype": str(lm.dtype).removeprefix("torch.")}
-    return measured(session, session.scorer(lm, reference)), about
+    session.model = lm
+    found = measured(session, settle(session))
+    session.model = None
+    return found, about
 
 
 def _write(folder: Path, result: Evaluation) -> None:
     """Write config.yaml, metrics.json and metrics.csv."""
-    command = f"# zu eval {result.models['after']['path']} --suite {result.suite}, as resolved\n"
+    model, suite = (json.dumps(said) for said in (result.models["after"]["path"], result.suite))
+    command = f"# zu eval {model} --suite {suite}, as resolved\n"
     (folder / "config.yaml").write_text(command + result.config.to_yaml(), encoding="utf-8")
     write_json(
         folder / "metrics.json",
@@ -217,6 +224,7 @@ def _write(folder: Path, result: Evaluation) -> None:
             "cost": dict(result.cost),
             "seconds": dict(result.seconds),
             "notes": list(result.notes),
+            "answers": [finite(asdict(one)) for one in result.answers],
             "perplexity_text": result.config.evaluate.text_label,
             "versions": versions(),
         },

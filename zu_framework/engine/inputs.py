@@ -8,9 +8,10 @@ from importlib.util import find_spec
 
 from zu_framework.config import Config
 from zu_framework.data import chat_notes
-from zu_framework.engine.stage import Chosen, Stage
+from zu_framework.engine.stage import Stage
 from zu_framework.errors import ConfigError, DataError, in_stage
 from zu_framework.problem import DataSplit
+from zu_framework.registry import Chosen
 
 
 def read_data(

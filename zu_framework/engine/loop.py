@@ -14,17 +14,19 @@ import torch
 from torch import Tensor
 
 from zu_framework.contracts import Collector, RunContext
-from zu_framework.engine.division import Division, plain
-from zu_framework.engine.edit import Edit, request_digest, versions
+from zu_framework.engine.division import Division
+from zu_framework.engine.edit import Edit, about_edit
 from zu_framework.engine.guard import Guard
 from zu_framework.engine.problems import Solved, bare, problem_at, with_note
+from zu_framework.engine.results import plain
 from zu_framework.engine.session import Session
 from zu_framework.engine.solving import solve_model, solve_with
-from zu_framework.engine.stage import Chosen, Stage, names_of, wanted_moments
+from zu_framework.engine.stage import Stage, names_of, wanted_moments
 from zu_framework.engine.statistics import background_moments
 from zu_framework.engine.writing import Writer
 from zu_framework.errors import DataError
 from zu_framework.problem import Background, EditProblem, ReadPlan, Request, Site, Update, other_facts
+from zu_framework.registry import Chosen
 from zu_framework.store.factors import Factors
 
 RETAINED = (
@@ -33,8 +35,8 @@ RETAINED = (
 )
 
 
-def make_edit(session: Session, requests: Sequence[Request]) -> Edit:
-    """Forget these requests at the stages' sites, locating first what is not located.
+def make_edit(session: Session) -> Edit:
+    """Forget the session's facts at the sites of its stages, which are located.
 
     Returns:
         The edit, in the model.
@@ -42,13 +44,13 @@ def make_edit(session: Session, requests: Sequence[Request]) -> Edit:
     Raises:
         ZuError: The model is then as it was, to the bit; as after any other exception, Ctrl-C included.
     """
+    requests = session.split.forget
     if not requests:
         raise DataError("there is no request to forget: the data set's forget part is empty")
-    locate(session, requests)
     lm, division = session.lm, Division(session.processes, session.lm.device)
     writer = Writer(lm)
     division.agree("model", writer.before.value)
-    made = _Making(session, tuple(requests), division, writer, _backgrounds(session))
+    made = _Making(session, requests, division, writer, _backgrounds(session))
     session.guard = _guard(session, requests)
     try:
         for stage in session.stages:
@@ -60,39 +62,11 @@ def make_edit(session: Session, requests: Sequence[Request]) -> Edit:
     except BaseException:
         writer.restore()
         raise
-    about = {
-        "fingerprint_before": writer.before.value,
-        "fingerprint_after": writer.after.value,
-        "model": session.config.model.path,
-        "model_type": lm.model_type,
-        "dtype": str(lm.dtype).removeprefix("torch."),
-        "transposed": any(lm.stores_transposed(edit.site) for edit in made.writer.edits.values()),
-        "versions": versions(),
-        "requests": len(requests),
-        "request_digest": request_digest(requests),
-        "solver": names_of(session.stages, "solver"),
-        "seed": session.config.seed,
-    }
     journal = session.journal
     report = {"sites": made.report, "seconds": journal.seconds, "saved_seconds": journal.saved}
-    return Edit(lm, made.requests, report, about, made.writer, ledger=session.ledger)
-
-
-def locate(session: Session, requests: Sequence[Request]) -> None:
-    """Find the sites of every stage that has none yet, on the model as it is before any of them is written.
-
-    Stages that locate alike, and read at the same place, share their sites.
-    """
-    before: Stage | None = None
-    for stage in session.stages:
-        if not stage.sites:
-            with session.journal.phase("locate"):
-                if before is not None and stage.looks_where(before):
-                    stage.sites = before.sites
-                else:
-                    stage.locate(session.lm, requests, session.context(stage))
-                    session.journal.record("sites", sites=[site.module for site in stage.sites])
-        before = stage
+    about = about_edit(writer, requests, session.config.model.path, session.config.seed)
+    about["solver"] = names_of(session.stages, "solver")
+    return Edit(lm, requests, report, about, writer, ledger=session.ledger)
 
 
 def _backgrounds(session: Session) -> dict[str, Background]:

@@ -35,29 +35,28 @@ class Measured:
 def measured(session: Session, scorer: Scorer) -> Measured:
     """Return what the session's metrics say of the scorer's model."""
     with session.journal.phase("measure"):
-        values = measure_with(scorer, session.split, session.metric_functions())
+        values = measure_with(scorer, session.split, session.metric_functions)
         cost = asdict(scorer.cost)
         session.journal.record("measured", cost=cost)
     return Measured(values, cost)
 
 
-def measured_side(
-    session: Session, reference: Scorer | None, edit: Edit | None = None, untouched: Scorer | None = None
-) -> Measured:
+def measured_side(session: Session, edit: Edit | None = None, *, untouched: Scorer | None = None) -> Measured:
     """Measure the session's model before an edit, or after it, and show it to the observers.
 
     Args:
         session: Of a run, its sites located.
-        reference: The retrained model that metrics compare with.
         edit: None before.
-        untouched: Who measured the model before the edit.
+        untouched: A scorer of the model before the edit, with what it knows already.
 
     Returns:
         Nothing in a process that writes no run folder: the first measures for all.
     """
     if session.partial is None:
         return Measured()
-    scorer = session.scorer(session.lm, reference, untouched)
+    scorer = (
+        (untouched or session.scorer(session.lm)) if edit is None else session.scorer(session.lm, untouched)
+    )
     found = measured(session, scorer)
     with session.journal.phase("measure"):
         shown = [request.prompt for request in session.split.forget[: session.config.evaluate.completions]]

@@ -9,10 +9,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from zu_framework.config import Config
 from zu_framework.engine.edit import Edit
 from zu_framework.engine.verdict import Verdict
 from zu_framework.errors import ExitCode
+from zu_framework.models import AnswerSpace
 from zu_framework.problem import Measurement
 
 
@@ -42,6 +45,7 @@ class RunResult:
         notes: What a user should know, a sentence each.
         verdict: What it all comes to; None where nothing was measured.
         failed_parts: Why an optional part (`model`, `adapter`, `sites`, a plugin's own) could not be saved.
+        answers: How the answer follows each prompt; empty where one space always does.
     """
 
     folder: Path
@@ -54,6 +58,7 @@ class RunResult:
     cost: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
     failed_parts: Mapping[str, str] = field(default_factory=dict)
+    answers: Sequence[AnswerSpace] = ()
     verdict: Verdict | None = None
 
     @property
@@ -74,6 +79,7 @@ def metrics_json(result: RunResult) -> dict[str, Any]:
         "cost": dict(result.cost),
         "perplexity_text": result.config.evaluate.text_label,
         "notes": list(result.notes),
+        "answers": [finite(asdict(one)) for one in result.answers],
         "completions": [asdict(completion) for completion in result.completions],
         "edit": {**result.edit.about, **report},
     }
@@ -98,3 +104,18 @@ def finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [finite(v) for v in value]
     return value
+
+
+def plain(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a report as JSON can hold it."""
+
+    def of(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return value.item() if value.ndim == 0 else value.tolist()
+        if isinstance(value, Mapping):
+            return {str(k): of(v) for k, v in value.items()}
+        if isinstance(value, list | tuple):
+            return [of(v) for v in value]
+        return value
+
+    return {str(k): of(v) for k, v in report.items()}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,9 @@ from zu_framework.config import STAGE_GROUPS, Config, load_config
 from zu_framework.contracts import Progress, no_progress
 from zu_framework.data import split_from
 from zu_framework.data.facts import Given
+from zu_framework.engine.answers import settle
 from zu_framework.engine.edit import Edit
-from zu_framework.engine.loop import locate, make_edit
+from zu_framework.engine.loop import make_edit
 from zu_framework.engine.measuring import Measured, judged, measured_side
 from zu_framework.engine.results import Completion, RunResult
 from zu_framework.engine.saving import save_run
@@ -25,7 +25,7 @@ from zu_framework.engine.session import Session, finish, open_run, resolve
 from zu_framework.engine.text import open_text, write_text
 from zu_framework.engine.verdict import Verdict
 from zu_framework.errors import ConfigError, ModelError
-from zu_framework.models import CheckpointInfo, LanguageModel
+from zu_framework.models import CheckpointInfo, LanguageModel, borrowed
 from zu_framework.registry import Plugins, architecture_finder, installed_plugins
 from zu_framework.store.ledger import Ledger
 
@@ -57,11 +57,9 @@ def run(
         ZuError: It says what to mend; no run folder is left behind then.
     """
     with open_run(config, overrides, plugins, progress) as session:
-        locate(session, session.split.forget)  # a wrong layer is refused before anything slow
-        reference = session.reference()
-        before = measured_side(session, reference)
-        edit = make_edit(session, session.split.forget)
-        after = measured_side(session, reference, edit, before.scorer)
+        before = measured_side(session, untouched=settle(session))
+        edit = make_edit(session)
+        after = measured_side(session, edit, untouched=before.scorer)
         verdict = judged(session, before, after)
         if verdict is not None and verdict.damaged and session.config.guard.on_fail == "revert":
             edit.revert()
@@ -88,6 +86,7 @@ def _result(
         cost={"before": before.cost, "after": after.cost} if before.cost else {},
         verdict=verdict,
         notes=session.split.notes,
+        answers=session.answers,
     )
 
 
@@ -105,7 +104,7 @@ def unlearn(
 ) -> Edit:
     """Forget requests in a model that is in memory; `edit.revert()` takes it back, bit for bit.
 
-    The groups model, data, evaluate and output of the config are not read.
+    The groups model (but for `answer_space`), data, evaluate and output of the config are not read.
 
     Args:
         model: A transformers model, or one that is wrapped already. Training mode is given back, also after an error.
@@ -135,16 +134,18 @@ def unlearn(
     split = session.split = split_from(requests, retain, declared=plugins.registry.record_fields)
     for stage in session.stages:
         stage.check_facts(split.forget, split.retain)
-    with _mode_given_back(model.model if isinstance(model, LanguageModel) else model):
+    with borrowed(model.model if isinstance(model, LanguageModel) else model) as plain:
         lm = model
         if not isinstance(lm, LanguageModel):
-            lm = LanguageModel.wrap(model, tokenizer, architecture_finder(plugins)(model))
+            lm = LanguageModel.wrap(plain, tokenizer, architecture_finder(plugins)(plain))
         session.model = lm
         carried = tuple(edit for edit in earlier if not edit.reverted)
         session.earlier = _keys_of(carried, lm)
         session.ledger = carried[0].ledger if carried else Ledger()
         _check_in_memory(session)
-        return replace(make_edit(session, split.forget), earlier=carried, notes=session.split.notes)
+        settle(session)
+        session.locate()
+        return replace(make_edit(session), earlier=carried, notes=session.split.notes)
 
 
 def _check_in_memory(session: Session) -> None:
@@ -176,14 +177,3 @@ def _keys_of(carried: Sequence[Edit], lm: LanguageModel) -> dict[str, Tensor]:
         for name, tensor in edit.keys.items():
             keys.setdefault(name, []).append(tensor)
     return {name: torch.cat(tensors, 1) for name, tensors in keys.items()}
-
-
-@contextmanager
-def _mode_given_back(model: Any) -> Iterator[None]:
-    """Give every module the mode back that it had."""
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,14 @@ from zu_framework.engine.checkpoint import carried_edits, check_checkpoint, load
 from zu_framework.engine.guard import Guard
 from zu_framework.engine.inputs import check_outputs, read_data
 from zu_framework.engine.processes import Processes, current, joined
-from zu_framework.engine.stage import Chosen, Stage, choose, missing, resolve_stages
+from zu_framework.engine.stage import Stage, choose, locate_stages, missing, resolve_stages
 from zu_framework.engine.text import Documents, open_text, write_text
 from zu_framework.engine.untouched import Untouched
 from zu_framework.errors import ConfigError
 from zu_framework.evaluation import Scorer
-from zu_framework.models import CheckpointInfo, LanguageModel, Sinks
+from zu_framework.models import AnswerSpace, CheckpointInfo, LanguageModel, Sinks
 from zu_framework.problem import Background, DataSplit
-from zu_framework.registry.manager import Plugins, installed_plugins
+from zu_framework.registry import Chosen, Plugins, installed_plugins
 from zu_framework.registry.observers import Observers
 from zu_framework.specs import MetricSpec
 from zu_framework.store.intermediates import Intermediates
@@ -63,6 +63,7 @@ class Session:
         guard: Asked before every write; passes everything until a model is there.
         untouched: What components ask of the model before any write.
         model: Once it is loaded.
+        answers: How the answer follows each prompt, once that is settled.
     """
 
     config: Config
@@ -87,6 +88,7 @@ class Session:
     guard: Guard = field(default_factory=Guard)
     untouched: Untouched = field(init=False)
     model: LanguageModel | None = None
+    answers: Sequence[AnswerSpace] = ()
 
     def __post_init__(self) -> None:
         self.untouched = Untouched(self.journal, lambda: self.documents)
@@ -102,8 +104,9 @@ class Session:
         self.progress = progress
         self.journal.on_phase = lambda name: progress(name, 0, 0)
 
+    @cached_property
     def metric_functions(self) -> dict[str, Callable[..., Any]]:
-        """Return the metrics by name, each with its options bound: `metric(scorer, data)`."""
+        """The metrics by name, each with its options bound: `metric(scorer, data)`."""
         return {
             metric.name: partial(metric.load(), options=metric.options)
             if fields(metric.spec.options)
@@ -127,22 +130,29 @@ class Session:
         background = self.config.components.get("background")
         return None if background is None or background.sinks == "keep" else self.untouched.sinks(self.lm)
 
-    def scorer(
-        self, lm: LanguageModel, reference: Scorer | None = None, untouched: Scorer | None = None
-    ) -> Scorer:
+    def scorer(self, lm: LanguageModel, untouched: Scorer | None = None) -> Scorer:
         """Return a scorer of a model as it is now, by the config's sizes."""
         return Scorer(
             lm,
             self.config.model.batch_size,
+            batch_tokens=self.config.model.batch_tokens,
             max_tokens=self.config.evaluate.max_tokens,
             progress=self.progress,
-            reference=reference,
+            reference=self.reference,
             untouched=untouched,
         )
 
+    @cached_property
     def reference(self) -> Scorer | None:
-        """Return a scorer of the retrained model that metrics compare with; None without one."""
+        """A scorer of the retrained model that metrics compare with; None without one."""
         return reference_scorer(self.config, self.plugins, self.progress)
+
+    def locate(self) -> None:
+        """Find the sites of every stage for the facts to forget, on the model as it is now."""
+        with self.journal.phase("locate"):
+            locate_stages(self.stages, self.lm, self.split.forget, self.context)
+        for stage in self.stages:
+            self.journal.record("sites", stage=stage.number, sites=[site.module for site in stage.sites])
 
     def context(self, stage: Stage, backgrounds: Mapping[str, Background] | None = None) -> RunContext:
         """Return what a stage's components may know of the run. Further stages keep their curves and plots apart."""
@@ -260,7 +270,7 @@ def open_session(
 def open_run(
     config: ConfigSource, overrides: Sequence[str], plugins: Plugins | None, progress: Progress
 ) -> Iterator[Session]:
-    """Yield the session of a run: its folder reserved, its model loaded, its observers called in.
+    """Yield the session of a run: its folder reserved, its observers called in, its model loaded, its sites located.
 
     Where the block ends the run folder appears; on any error nothing is left. Started by torchrun, several processes
     join here.
@@ -284,6 +294,7 @@ def open_run(
             session.ledger, session.earlier = carried_edits(session.config)
             if session.ledger.entries:
                 journal.record("ledger", edits=[entry.id for entry in session.ledger.entries])
+            session.locate()  # a wrong layer is refused before anything slow
             yield session
         processes.tell("done")  # no process ends before the run folder is there
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, cast
+from typing import cast
 
 from zu_framework.config import COMPONENT_GROUPS, STAGE_GROUPS, Component, Config, StageConfig, options_from
 from zu_framework.contracts import Collector, RunContext
@@ -13,46 +13,9 @@ from zu_framework.engine.problems import bare
 from zu_framework.errors import ConfigError, DataError, in_stage
 from zu_framework.models import CheckpointInfo, LanguageModel
 from zu_framework.problem import ReadPlan, Request, Site
-from zu_framework.registry.components import Registered
+from zu_framework.registry.chosen import Chosen
 from zu_framework.registry.manager import Plugins
 from zu_framework.specs import MOMENTS, BackgroundSpec, LocatorSpec, ModelSolverSpec, SolverSpec
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """One component that the configuration chose.
-
-    Args:
-        registered: The component and the plugin that offers it.
-        options: Its options dataclass.
-    """
-
-    registered: Registered
-    options: Any
-
-    @property
-    def spec(self) -> Any:
-        """Its registration."""
-        return self.registered.spec
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-        return self.registered.spec.name
-
-    @property
-    def needs(self) -> frozenset[str]:
-        """What it needs under its options."""
-        return self.registered.spec.needs_of(self.options)
-
-    def load(self) -> Any:
-        """Return its implementation, imported on first use."""
-        return self.registered.load()
-
-    def remedy(self, need: str) -> str:
-        """Return the way out where a need cannot be met, as its registration words it; "" without one."""
-        said = self.registered.spec.remedies.get(need, "")
-        return f": {said}" if said else ""
 
 
 @dataclass
@@ -256,6 +219,32 @@ def missing(config: Config, group: str, plugins: Plugins) -> ConfigError:
         f"config {config.name!r} has no group {group!r}: add `{group}: {{name: ...}}`; "
         f"names: {', '.join(plugins.registry.names(COMPONENT_GROUPS[group]))}"
     )
+
+
+def locate_stages(
+    stages: Sequence[Stage],
+    lm: LanguageModel,
+    requests: Sequence[Request],
+    context: Callable[[Stage], RunContext],
+) -> None:
+    """Find the sites of every stage, on the model as it is before any of them is written.
+
+    Stages that locate alike, and read at the same place, share their sites: after the first one a locator would look
+    for facts that are gone.
+
+    Args:
+        stages: In order.
+        lm: The model before any write.
+        requests: The facts to forget.
+        context: Returns what a stage's locator may know of the run.
+    """
+    before: Stage | None = None
+    for stage in stages:
+        if before is not None and stage.looks_where(before):
+            stage.sites = before.sites
+        else:
+            stage.locate(lm, requests, context(stage))
+        before = stage
 
 
 def names_of(stages: Sequence[Stage], group: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
+from typing import Any
 
 import torch
 import xxhash
@@ -77,6 +78,6 @@ def _plain(sinks: Sinks) -> dict[str, object]:
     return {"sites": sites, "first": sinks.first, "tokens": sorted(sinks.tokens)}
 
 
-def _sinks(facts: Mapping[str, object]) -> Sinks:
-    sites = {str(module): Sink(**about) for module, about in facts["sites"].items()}  # type: ignore[attr-defined]
-    return Sinks(sites, bool(facts["first"]), frozenset(facts["tokens"]))  # type: ignore[arg-type]
+def _sinks(facts: Mapping[str, Any]) -> Sinks:
+    sites = {str(module): Sink(**about) for module, about in facts["sites"].items()}
+    return Sinks(sites, bool(facts["first"]), frozenset(facts["tokens"]))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from zu_framework.evaluation.answer_space import settle_answers
 from zu_framework.evaluation.audits import Finding, control_facts, finding, verdict
+from zu_framework.evaluation.cost import Cost
 from zu_framework.evaluation.intervals import interval, mean, ratio
 from zu_framework.evaluation.matching import fold, stands_in
 from zu_framework.evaluation.measure import Metric, measure, measure_with
-from zu_framework.evaluation.scorer import Cost, Scorer
+from zu_framework.evaluation.scorer import Scorer
 from zu_framework.evaluation.table import before_after_table, counted, number_shown
 from zu_framework.evaluation.texts import read_texts
 
@@ -27,6 +29,7 @@ __all__ = [
     "number_shown",
     "ratio",
     "read_texts",
+    "settle_answers",
     "stands_in",
     "verdict",
 ]

@@ -10,54 +10,37 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from zu_framework.errors import DataError
+from zu_framework.evaluation.completing import Completions, too_long
+from zu_framework.evaluation.cost import Cost
 from zu_framework.evaluation.predictions import Predictions, spread_places
 from zu_framework.evaluation.token_scores import joined, scores_of
 from zu_framework.evaluation.windows import longest_input, text_windows
 from zu_framework.models import (
     LanguageModel,
     Row,
+    batches_of,
     continuations,
     encode_answer,
     encode_prompt,
-    greedy_tokens,
 )
 from zu_framework.problem import Probe, Score
 
 Progress = Callable[[str, int, int], None]
 
 LOGITS_AT_ONCE = 2**27  # numbers: half a gigabyte in float32, whatever the vocabulary
+TOKENS_AT_ONCE = 8192  # padding included
 
 
 def no_progress(label: str, done: int, total: int) -> None:
     """Report nothing."""
-
-
-@dataclass
-class Cost:
-    """What a scorer computed.
-
-    Args:
-        probes: Probes that were new to it.
-        texts: Texts that were new to it.
-        prompts: Prompts that it continued.
-        tokens: Tokens read, padding not counted.
-        generated_tokens: Tokens of the continuations.
-        seconds: In forward passes, on the clock.
-    """
-
-    probes: int = 0
-    texts: int = 0
-    prompts: int = 0
-    tokens: int = 0
-    generated_tokens: int = 0
-    seconds: float = 0.0
 
 
 class Scorer:
@@ -66,6 +49,7 @@ class Scorer:
     Args:
         lm: The model, or a function that loads it once something must be computed (`release` lets go of it again).
         batch_size: Rows that one forward pass may hold.
+        batch_tokens: Tokens that it may hold, padding included; a longer row runs alone.
         max_tokens: Length of the windows that long texts are cut into.
         progress: `progress(label, done, total)` is called as probes are scored.
         reference: The scorer of a model retrained without the forget facts, for the metrics that compare with one.
@@ -77,6 +61,7 @@ class Scorer:
         lm: LanguageModel | Callable[[], LanguageModel],
         batch_size: int = 32,
         *,
+        batch_tokens: int = TOKENS_AT_ONCE,
         max_tokens: int = 256,
         progress: Progress = no_progress,
         reference: Scorer | None = None,
@@ -85,22 +70,26 @@ class Scorer:
         self._load = lm if callable(lm) else None
         self._lm: LanguageModel | None = None if callable(lm) else lm
         self.batch_size = batch_size
+        self.batch_tokens = batch_tokens
         self.max_tokens = max_tokens
         self.progress = progress
         self.reference = reference
         self.untouched = untouched
+        self.answer_space: Mapping[str, bool] | None = None  # of a model that is loaded later
         self.cost = Cost()
         self._scores: dict[Probe, Score] = {}
         self._texts: dict[str, Score] = {}
         self._predictions: dict[tuple[str, ...], Predictions] = {}
-        self._said: dict[str, tuple[list[int], str, int]] = {}
+        self._completions = Completions()
 
     @property
     def lm(self) -> LanguageModel:
         """The model, loaded where it was not."""
         if self._lm is None:
             assert self._load is not None
-            self._lm = self._load()
+            loaded = self._load()
+            known = self.answer_space is not None
+            self._lm = replace(loaded, answer_space=self.answer_space) if known else loaded
         return self._lm
 
     def release(self) -> None:
@@ -122,11 +111,53 @@ class Scorer:
             DataError: A probe is longer than the model's positions.
         """
         new = [probe for probe in dict.fromkeys(probes) if probe not in self._scores]
-        rows = [self._probe_row(probe) for probe in new]
+        rows = [self.row_of(probe, encode_answer(self.lm, probe.answer, probe.prompt)) for probe in new]
         for index, score, _ in self._forward(rows, "scoring answers"):
             self._scores[new[index]] = score
         self.cost.probes += len(new)
         return [self._scores[probe] for probe in probes]
+
+    def row_of(self, probe: Probe, answer: Sequence[int]) -> Row:
+        """Return a probe's prompt, and tokens that follow it.
+
+        Args:
+            probe: Its answer is not read.
+            answer: At least one token.
+
+        Raises:
+            DataError: They are more than the model's positions.
+        """
+        prompt = encode_prompt(self.lm, probe.prompt).ids
+        tokens = len(prompt) + len(answer)
+        if tokens > longest_input(self.lm):
+            raise DataError(too_long(self.lm, probe.prompt, tokens))
+        return Row(prompt, len(prompt) - 1, answer)
+
+    def score_rows(self, rows: Sequence[Row], label: str) -> list[Score]:
+        """Score rows of tokens; none is remembered.
+
+        Args:
+            rows: Prompts and what follows them.
+            label: What is done, for `progress`.
+
+        Returns:
+            One score a row, in order.
+        """
+        scores = {index: score for index, score, _ in self._forward(rows, label)}
+        return [scores[index] for index in range(len(rows))]
+
+    def go_on(self, lm: LanguageModel, scores: Mapping[Probe, Score]) -> None:
+        """Take the same model, read in another way, in place of the one that was scored so far.
+
+        Args:
+            lm: The model. A reference's answers follow their prompts as this one's do.
+            scores: What is known of it; all else is forgotten.
+        """
+        self._lm = lm
+        self.answer_space = lm.answer_space
+        self._scores = dict(scores)
+        if self.reference is not None:
+            self.reference.answer_space = lm.answer_space
 
     def score_texts(self, texts: Sequence[str]) -> list[Score]:
         """Score texts, all tokens but the first; one met before is not scored again.
@@ -191,58 +222,21 @@ class Scorer:
         Raises:
             DataError: A prompt fills the model's positions.
         """
-        wanted = [p for p in dict.fromkeys(prompts) if p not in self._said or self._short(p, max_new_tokens)]
-        rows = {prompt: encode_prompt(self.lm, prompt).ids for prompt in wanted}
-        groups: dict[int, list[str]] = {}
-        for prompt, ids in rows.items():
-            groups.setdefault(len(ids), []).append(prompt)
-        done, begun = 0, time.perf_counter()
-        for length, group in sorted(groups.items()):
-            limit = min(max_new_tokens, self._longest - length)
-            if limit < 1:
-                raise DataError(self._too_long(group[0], length + 1))
-            for start in range(0, len(group), self.batch_size):
-                some = group[start : start + self.batch_size]
-                for prompt, said in zip(
-                    some, greedy_tokens(self.lm, [rows[p] for p in some], limit), strict=True
-                ):
-                    text = self.lm.tokenizer.decode(said, skip_special_tokens=True)
-                    self._said[prompt] = said, text, max_new_tokens
-                    self.cost.generated_tokens += len(said)
-                done += len(some)
-                self.progress("continuing prompts", done, len(rows))
-        self.cost.prompts += len(rows)
-        self.cost.tokens += sum(map(len, rows.values()))
-        self.cost.seconds += time.perf_counter() - begun
-        return [self._text_said(prompt, max_new_tokens) for prompt in prompts]
-
-    @property
-    def _longest(self) -> int:
-        return longest_input(self.lm)
-
-    def _short(self, prompt: str, limit: int) -> bool:
-        said, _, asked = self._said[prompt]
-        return len(said) == asked < limit  # it stopped at what was asked, not at an end of its own
-
-    def _text_said(self, prompt: str, limit: int) -> str:
-        said, text, _ = self._said[prompt]
-        if len(said) <= limit:
-            return text
-        shorter: str = self.lm.tokenizer.decode(said[:limit], skip_special_tokens=True)
-        return shorter
-
-    def _probe_row(self, probe: Probe) -> Row:
-        prompt = encode_prompt(self.lm, probe.prompt).ids
-        answer = encode_answer(self.lm, probe.answer)
-        if len(prompt) + len(answer) > self._longest:
-            raise DataError(self._too_long(probe.prompt, len(prompt) + len(answer)))
-        return Row(prompt, len(prompt) - 1, answer)
-
-    def _too_long(self, prompt: str, tokens: int) -> str:
-        return (
-            f"probe {prompt[:60]!r}... has {tokens} tokens, the model takes {self._longest}: "
-            "shorten it, or leave it out"
+        wanted = self._completions.missing(prompts, max_new_tokens)
+        begun = time.perf_counter()
+        read = self._completions.compute(
+            self.lm,
+            wanted,
+            max_new_tokens,
+            batch_size=self.batch_size,
+            batch_tokens=self.batch_tokens,
+            progress=partial(self.progress, "continuing prompts"),
         )
+        self.cost.generated_tokens += sum(len(self._completions.found[prompt].tokens) for prompt in wanted)
+        self.cost.prompts += len(read)
+        self.cost.tokens += sum(read.values())
+        self.cost.seconds += time.perf_counter() - begun
+        return [self._completions.text(self.lm, prompt, max_new_tokens) for prompt in prompts]
 
     def _kept_predictions(self, texts: Sequence[str]) -> Predictions:
         lengths = [
@@ -278,15 +272,18 @@ class Scorer:
     def _forward(self, rows: Sequence[Row], label: str) -> Iterator[tuple[int, Score, Tensor]]:
         """Index and score of each row, and the logits (t, v) that predict its continuation; short rows first."""
         done = 0
-        for indices in self._batches(rows):
+        if not rows:  # then no model is loaded either
+            return
+        tokens = min(self.batch_tokens, max(1, LOGITS_AT_ONCE // self._vocabulary))
+        for indices in batches_of(rows, self.batch_size, tokens):
             begun = time.perf_counter()
             chosen = [rows[index] for index in indices]
             with torch.no_grad():
-                said = continuations(self.lm, chosen)
+                found = continuations(self.lm, chosen)
             counts = [len(row.continuation) for row in chosen]
-            scores = scores_of(said.logits, said.tokens, counts)
+            scores = scores_of(found.logits, found.tokens, counts)
             self.cost.tokens += sum(len(row.ids) + len(row.continuation) for row in chosen)
-            yield from zip(indices, scores, said.logits.split(counts), strict=True)
+            yield from zip(indices, scores, torch.split(found.logits, counts), strict=True)
             self.cost.seconds += time.perf_counter() - begun  # what is made of the logits is part of it
             done += len(indices)
             self.progress(label, done, len(rows))
@@ -294,18 +291,3 @@ class Scorer:
     @property
     def _vocabulary(self) -> int:
         return int(self.lm.model.get_output_embeddings().weight.shape[0])
-
-    def _batches(self, rows: Sequence[Row]) -> Iterator[list[int]]:
-        """Rows of like length together, as many as the batch size and the memory for logits allow."""
-        if not rows:
-            return
-        vocabulary = self._vocabulary
-        lengths = [len(row.ids) + len(row.continuation) for row in rows]
-        together: list[int] = []
-        for index in sorted(range(len(rows)), key=lambda index: (lengths[index], len(rows[index].ids))):
-            full = (len(together) + 1) * lengths[index] * vocabulary > LOGITS_AT_ONCE
-            if together and (full or len(together) == self.batch_size):
-                yield together
-                together = []
-            together.append(index)
-        yield together

@@ -27,7 +27,7 @@ def scores_of(logits: Tensor, tokens: Tensor, counts: Sequence[int]) -> list[Sco
     Returns:
         A score a row.
     """
-    parts = [column.split(list(counts)) for column in _token_numbers(logits, tokens)]
+    parts = [torch.split(column, list(counts)) for column in _token_numbers(logits, tokens)]
     return [
         Score(
             exact=bool(hits.all()),
@@ -46,7 +46,9 @@ def scores_of(logits: Tensor, tokens: Tensor, counts: Sequence[int]) -> list[Sco
 def _token_numbers(logits: Tensor, tokens: Tensor) -> tuple[Tensor, ...]:
     """Of each token (m,), on the CPU: argmax, log-probability, that number's mean and deviation, in float64; rank."""
     columns: list[tuple[Tensor, ...]] = []
-    for some, wanted in zip(logits.split(TOKENS_AT_ONCE), tokens.split(TOKENS_AT_ONCE), strict=True):
+    for some, wanted in zip(
+        torch.split(logits, TOKENS_AT_ONCE), torch.split(tokens, TOKENS_AT_ONCE), strict=True
+    ):
         each = some.to(torch.promote_types(some.dtype, torch.float32))
         each = each - each.logsumexp(1, keepdim=True)  # (m, v)
         found = each.gather(1, wanted[:, None])[:, 0]

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 from zu_framework.models import LanguageModel, Row, encode
 
+CHARACTERS = 2**21  # of a text that are read at most: memory is bounded, whatever a line holds
+
 
 def text_windows(lm: LanguageModel, text: str, most: int) -> Iterator[Row]:
     """Cut a text into windows that together predict each of its tokens but the first, once.
@@ -14,13 +16,13 @@ def text_windows(lm: LanguageModel, text: str, most: int) -> Iterator[Row]:
 
     Args:
         lm: Says how the text is tokenized, and how much it takes.
-        text: Of any length.
+        text: Of any length; the first `CHARACTERS` are read.
         most: Tokens that a window may have.
 
     Yields:
         A row a window.
     """
-    ids = encode(lm.tokenizer, text).ids
+    ids = encode(lm.tokenizer, text[:CHARACTERS]).ids
     begins = ids[0] == lm.tokenizer.bos_token_id
     step = min(most, longest_input(lm)) - 1
     for start in range(0, len(ids) - 1, step):

@@ -11,12 +11,13 @@ from zu_framework.files.atomic import (
     write_json,
     write_text,
 )
-from zu_framework.files.faults import disk_fault, writing
+from zu_framework.files.faults import WAYS_OUT, disk_fault, writing
 from zu_framework.files.modes import make_private
 
 __all__ = [
     "FOLDER_NAME",
     "MARK",
+    "WAYS_OUT",
     "Partial",
     "disk_fault",
     "held_partial",

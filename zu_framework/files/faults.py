@@ -11,7 +11,7 @@ from pathlib import Path
 
 from zu_framework.errors import RunFolderError, ZuError
 
-_WAYS_OUT = {
+WAYS_OUT = {
     errno.ENOSPC: "free some space, or choose a folder on another disk",
     errno.EDQUOT: "free some space, or choose a folder on another disk",
     errno.EFBIG: "choose a folder on another disk",
@@ -45,7 +45,7 @@ def writing(path: Path, error: type[ZuError] = RunFolderError) -> Iterator[None]
         code = disk_fault(cause)
         if code is None or not (code in _OF_THE_DISK or _about(cause, path)):
             raise
-        way = _WAYS_OUT.get(code, "choose another folder")
+        way = WAYS_OUT.get(code, "choose another folder")
         raise error(f"{path}: cannot be written: {os.strerror(code)}; {way}") from cause
 
 

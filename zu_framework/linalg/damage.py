@@ -28,11 +28,11 @@ def change_on_text(weight: Tensor, update: Update, background: Background) -> fl
         The ratio; None where no moment is there that says it.
     """
     if "key_moment" in background.given:
-        moment = background.key_moment.to(weight.device)
+        moment = background.require("key_moment").to(weight.device)
         return _ratio(weight, moment, update.left, update.right, update.scale - 1, update.dense)
     if "value_moment" not in background.given:
         return None
-    moment = background.value_moment.to(weight.device)
+    moment = background.require("value_moment").to(weight.device)
     identity = torch.eye(len(weight), dtype=moment.dtype, device=moment.device)
     map_of = _map_of_outputs(weight, update.dense if update.right is None else update.right)
     if map_of is None:

@@ -1,15 +1,18 @@
 """What knows transformers: structure, tokens, tracing, loading and saving."""
 
-from zu_framework.models.answers import Said, continuations, logits_at
-from zu_framework.models.architecture import find_architecture, is_linear
+from zu_framework.models.answers import Continuations, continuations, logits_at
+from zu_framework.models.architecture import find_architecture
+from zu_framework.models.borrowing import borrowed
 from zu_framework.models.chat import Chat, encode_answer, encode_prompt
+from zu_framework.models.checkpoints import CheckpointInfo, check_folder, load_tokenizer
 from zu_framework.models.greedy import drawn_tokens, greedy_tokens
 from zu_framework.models.language_model import LanguageModel
 from zu_framework.models.lending import altered, lent
-from zu_framework.models.loading import CheckpointInfo, check_folder, load_tokenizer
+from zu_framework.models.modules import is_linear
 from zu_framework.models.readout import Readout, find_readout
 from zu_framework.models.replay import Replay, capture, entry_of, replay_bytes
 from zu_framework.models.sinks import TEXTS, Sink, Sinks, measure_sinks, text_keys
+from zu_framework.models.spacing import AnswerSpace, puts_space, wants_space
 from zu_framework.models.steering import attention_projections, embeddings_of, replaced
 from zu_framework.models.tokens import (
     Batch,
@@ -17,6 +20,7 @@ from zu_framework.models.tokens import (
     Row,
     answer_ids,
     batch,
+    batches_of,
     beginning_of,
     encode,
     encode_all,
@@ -26,15 +30,16 @@ from zu_framework.models.tracing import add_at, read_states, read_tokens, row_of
 
 __all__ = [
     "TEXTS",
+    "AnswerSpace",
     "Batch",
     "Chat",
     "CheckpointInfo",
+    "Continuations",
     "Encoding",
     "LanguageModel",
     "Readout",
     "Replay",
     "Row",
-    "Said",
     "Sink",
     "Sinks",
     "add_at",
@@ -42,7 +47,9 @@ __all__ = [
     "answer_ids",
     "attention_projections",
     "batch",
+    "batches_of",
     "beginning_of",
+    "borrowed",
     "capture",
     "check_folder",
     "continuations",
@@ -61,6 +68,7 @@ __all__ = [
     "load_tokenizer",
     "logits_at",
     "measure_sinks",
+    "puts_space",
     "read_states",
     "read_tokens",
     "replaced",
@@ -70,4 +78,5 @@ __all__ = [
     "stream_inputs",
     "text_keys",
     "token_at",
+    "wants_space",
 ]

@@ -1,4 +1,4 @@
-"""What a model says at chosen places of a batch: logits there alone, where the model's forward allows."""
+"""Logits at chosen places of a batch, and there alone where the model's forward allows."""
 
 from __future__ import annotations
 
@@ -10,18 +10,25 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from zu_framework.models.tokens import Row, batch
+from zu_framework.models.tokens import Row, batch, needed_mask
 
 if TYPE_CHECKING:
     from zu_framework.models.language_model import LanguageModel
 
 
 def logits_at(lm: LanguageModel, ids: Tensor, mask: Tensor, row: Tensor, column: Tensor) -> Tensor:
-    """Logits (p, vocabulary) at places (row, column) of a batch (b, t); gradients flow where they are enabled.
+    """Return logits (p, v) at p places of a batch; gradients flow where they are enabled.
 
     The head runs on the needed columns alone where the model's forward takes `logits_to_keep`.
+
+    Args:
+        lm: The model.
+        ids: Token ids (b, t), padded on the right.
+        mask: (b, t): 1 for a token, 0 for padding.
+        row: (p,): of each place.
+        column: (p,): of each place.
     """
-    options: dict[str, Any] = {"attention_mask": mask, "use_cache": False}
+    options: dict[str, Any] = {"attention_mask": needed_mask(mask), "use_cache": False}
     if "logits_to_keep" in inspect.signature(lm.model.forward).parameters:
         options["logits_to_keep"], column = torch.unique(column, return_inverse=True)
     logits: Tensor = lm.model(ids, **options).logits
@@ -29,10 +36,14 @@ def logits_at(lm: LanguageModel, ids: Tensor, mask: Tensor, row: Tensor, column:
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a model says of the continuations of b rows, m tokens in all, in order.
+class Continuations:
+    """What a model predicts where b rows have their continuations, m tokens in all, in order.
 
-    logits (m, v) that predict them; tokens (m,): what they are; row (m,): whose they are.
+    Args:
+        logits: (m, v): they predict the tokens.
+        tokens: (m,): what the tokens are.
+        row: (m,): whose they are.
+        rows: b.
     """
 
     logits: Tensor
@@ -49,8 +60,8 @@ class Said:
     @property
     def log_probability(self) -> Tensor:
         """log pi of each row's continuation (b,), summed over its tokens."""
-        said = self.token_log_probability
-        return torch.zeros(self.rows, dtype=said.dtype, device=said.device).index_add(0, self.row, said)
+        each = self.token_log_probability
+        return torch.zeros(self.rows, dtype=each.dtype, device=each.device).index_add(0, self.row, each)
 
     @property
     def lengths(self) -> Tensor:
@@ -58,10 +69,18 @@ class Said:
         return torch.bincount(self.row, minlength=self.rows)
 
 
-def continuations(lm: LanguageModel, rows: Sequence[Row]) -> Said:
-    """Teacher-force the rows' continuations in one batch."""
+def continuations(lm: LanguageModel, rows: Sequence[Row]) -> Continuations:
+    """Teacher-force the rows' continuations in one batch.
+
+    Args:
+        lm: The model; gradients flow where they are enabled.
+        rows: b rows with a continuation each.
+
+    Returns:
+        The logits that predict the continuations' tokens.
+    """
     made = batch(rows, lm.device)
     row, column = (made.targets >= 0).nonzero(as_tuple=True)  # (m,), (m,)
     logits = logits_at(lm, made.input_ids, made.attention_mask, row, column)
     at = row.to(logits.device)
-    return Said(logits, made.targets[row, column].to(logits.device), at, len(rows))
+    return Continuations(logits, made.targets[row, column].to(logits.device), at, len(rows))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zu_framework.errors import ModelError
+from zu_framework.models.spacing import puts_space
 from zu_framework.models.tokens import Encoding, answer_ids, encode
 
 if TYPE_CHECKING:
@@ -97,11 +98,20 @@ def encode_prompt(lm: LanguageModel, text: str) -> Encoding:
     return Encoding(ids, offsets)
 
 
-def encode_answer(lm: LanguageModel, text: str) -> list[int]:
-    """The tokens of an answer that follows `encode_prompt`: after one space, or as the chat template writes a reply."""
+def encode_answer(lm: LanguageModel, text: str, prompt: str | None = None) -> list[int]:
+    """Return the tokens of an answer that follows `encode_prompt`.
+
+    Args:
+        lm: The model. Where it reads a chat template, the answer stands as the template writes a reply.
+        text: The answer.
+        prompt: What it follows; decides, by `lm.answer_space`, whether a space comes between them. None: one does.
+
+    Raises:
+        ModelError: The answer has no token.
+    """
     special = lm.tokenizer.get_added_vocab()
     if lm.chat is None or (text in special and text in lm.tokenizer.all_special_tokens):
-        return answer_ids(lm.tokenizer, text)
+        return answer_ids(lm.tokenizer, text, space=prompt is None or puts_space(lm.answer_space, prompt))
     word = lm.chat.gap + text.lstrip(" ")
     before = _plain(lm.tokenizer, lm.chat.after)
     joined = _plain(lm.tokenizer, lm.chat.after + word)

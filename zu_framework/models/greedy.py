@@ -14,16 +14,26 @@ if TYPE_CHECKING:
 
 
 def greedy_tokens(lm: LanguageModel, rows: Sequence[Sequence[int]], limit: int) -> list[list[int]]:
-    """The likeliest next token, `limit` times at most, for rows of token ids (b, t); a row ends before its EOS."""
+    """Return the likeliest next token, `limit` times at most, for each row; a row ends before its EOS.
+
+    Args:
+        lm: The model.
+        rows: Token ids, all of one length.
+        limit: Tokens a row at most.
+    """
     return continued_tokens(lm, rows, limit, lambda logits: logits.argmax(-1))
 
 
 def drawn_tokens(
     lm: LanguageModel, rows: Sequence[Sequence[int]], limit: int, generator: torch.Generator
 ) -> list[list[int]]:
-    """Tokens drawn from what the model predicts, the whole vocabulary, `limit` at most; a row ends before its EOS.
+    """Return tokens drawn from what the model predicts, the whole vocabulary; a row ends before its EOS.
 
-    generator: of the CPU; the same one draws the same tokens.
+    Args:
+        lm: The model.
+        rows: Token ids, all of one length.
+        limit: Tokens a row at most.
+        generator: Of the CPU; the same one draws the same tokens.
     """
 
     def draw(logits: Tensor) -> Tensor:
@@ -37,10 +47,18 @@ def drawn_tokens(
 def continued_tokens(
     lm: LanguageModel, rows: Sequence[Sequence[int]], limit: int, pick: Callable[[Tensor], Tensor]
 ) -> list[list[int]]:
-    """What `pick(logits (b, v))` -> tokens (b,) makes of rows of token ids (b, t), one token after the other.
+    """Return what `pick(logits (b, v))` -> tokens (b,) makes of rows of token ids (b, t), a token after the other.
 
-    Rows must be of one length: then nothing is padded, and no architecture needs to be told where padding lies.
     Where the forward returns no `past_key_values`, it is run on the whole rows again for each token.
+
+    Args:
+        lm: The model.
+        rows: Token ids, all of one length: then nothing is padded, and no architecture needs to be told where padding
+            lies.
+        limit: Tokens a row at most.
+
+    Raises:
+        ValueError: The rows differ in length.
     """
     if len({len(row) for row in rows}) > 1:
         raise ValueError("rows must be of one length")
@@ -51,28 +69,29 @@ def continued_tokens(
     options: dict[str, Any] = {"logits_to_keep": 1} if "logits_to_keep" in parameters else {}
     start, step = whole.shape[1], whole
     for _ in range(limit):
-        said = lm.model(input_ids=step, attention_mask=torch.ones_like(whole), use_cache=True, **options)
-        token = pick(said.logits[:, -1]).to(whole.device)  # (b,)
+        output = lm.model(input_ids=step, attention_mask=torch.ones_like(whole), use_cache=True, **options)
+        token = pick(output.logits[:, -1]).to(whole.device)  # (b,)
         ended |= torch.isin(token, ends)
         whole = torch.cat([whole, token[:, None]], 1)
         if bool(ended.all()):
             break
-        cache = getattr(said, "past_key_values", None)
+        cache = getattr(output, "past_key_values", None)
         step = whole
         if cache is not None and "past_key_values" in parameters:
             options["past_key_values"], step = cache, token[:, None]
     stops = set(ends.tolist())
-    return [_before(row, stops) for row in whole[:, start:].tolist()]
+    return [before_end(row, stops) for row in whole[:, start:].tolist()]
 
 
 def end_tokens(lm: LanguageModel) -> set[int]:
-    """Tokens that end what a model says: the tokenizer's EOS, and those of its generation config."""
+    """Return the tokens that end a text: the tokenizer's EOS, and those of the model's generation config."""
     configured = getattr(getattr(lm.model, "generation_config", None), "eos_token_id", None)
     listed = configured if isinstance(configured, list | tuple) else [configured]
     return {int(token) for token in (*listed, lm.tokenizer.eos_token_id) if token is not None}
 
 
-def _before(tokens: list[int], stops: set[int]) -> list[int]:
+def before_end(tokens: list[int], stops: set[int]) -> list[int]:
+    """Return the tokens before the first of `stops`."""
     for index, token in enumerate(tokens):
         if token in stops:
             return tokens[:index]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ import xxhash
 from torch import Tensor
 
 from zu_framework.errors import ModelError
-from zu_framework.models.architecture import find_architecture, first, is_linear, transposed
+from zu_framework.models.architecture import find_architecture
+from zu_framework.models.borrowing import check_finite, check_tokenizer, check_vocabulary, plain_model
 from zu_framework.models.chat import Chat
 from zu_framework.models.fingerprint import (
     OF_LOADING,
@@ -23,8 +24,9 @@ from zu_framework.models.fingerprint import (
     tensor_digest,
     tensor_digests,
 )
-from zu_framework.models.greedy import end_tokens
 from zu_framework.models.loading import load_checkpoint, save_checkpoint
+from zu_framework.models.modules import is_linear, transposed
+from zu_framework.models.sampling import sampled_tokens
 from zu_framework.models.tokens import batch, encode
 from zu_framework.models.tracing import row_of, run_until
 from zu_framework.problem import Architecture, ReadPrompt, Site
@@ -35,24 +37,31 @@ from zu_framework.problem.sites import as_matrix
 class LanguageModel:
     """A model in evaluation mode, its fast tokenizer, and where its parts are.
 
-    chat: the template that prompts are read in, None for a model that reads them as they are.
+    Args:
+        model: Of transformers, in evaluation mode.
+        tokenizer: Fast.
+        architecture: Where the model keeps its parts.
+        chat: The template that prompts are read in; None for a model that reads them as they are.
+        answer_space: Prompt -> whether its answer follows after a space; a prompt that is not there goes by
+            `wants_space`. None: one space always.
     """
 
     model: Any
     tokenizer: Any
     architecture: Architecture
     chat: Chat | None = None
+    answer_space: Mapping[str, bool] | None = None
 
     @classmethod
     def wrap(
         cls, model: Any, tokenizer: Any, architecture: Architecture | None = None, chat: Chat | None = None
     ) -> LanguageModel:
         """A model in memory. Raises `ModelError` for a slow tokenizer or where no decoder structure is found."""
-        if not getattr(tokenizer, "is_fast", False):
-            raise ModelError(
-                f"tokenizer {type(tokenizer).__name__} gives no character offsets: load the fast one (tokenizer.json)"
-            )
-        model.eval()
+        plain = plain_model(model)
+        check_tokenizer(tokenizer)
+        check_vocabulary(tokenizer, plain.get_input_embeddings().weight.shape[0], "the model's embedding")
+        check_finite(plain)
+        model = plain.eval()
         return cls(model, tokenizer, architecture or find_architecture(model), chat)
 
     @classmethod
@@ -253,29 +262,22 @@ class LanguageModel:
         save_checkpoint(self.model, self.tokenizer, Path(folder), also)
 
     def sample(self, prompts: Sequence[str], max_new_tokens: int, seed: int, top_k: int = 5) -> list[str]:
-        """Continuations drawn among the `top_k` likeliest tokens; a seed draws the same, whatever ran before.
+        """Draw a continuation of each prompt among the likeliest tokens; a seed draws the same, whatever ran before.
 
         Of the bare texts, outside any chat template: what is drawn stands for text in general.
-        """
-        generator = torch.Generator().manual_seed(seed)
-        rows = [encode(self.tokenizer, prompt).ids for prompt in prompts]
-        return [self._drawn(ids, max_new_tokens, generator, top_k) for ids in rows]
 
-    @torch.no_grad()
-    def _drawn(self, ids: list[int], limit: int, generator: torch.Generator, top_k: int) -> str:
-        ends = end_tokens(self)
-        said: list[int] = []
-        for _ in range(limit):
-            rows = torch.tensor([ids + said], device=self.device)
-            last = self.model(input_ids=rows, use_cache=False).logits[0, -1].float().cpu()
-            best = last.topk(min(top_k, len(last)))
-            drawn = torch.multinomial(best.values.softmax(0), 1, generator=generator)
-            token = int(best.indices[drawn])
-            if token in ends:
-                break
-            said.append(token)
-        text: str = self.tokenizer.decode(said, skip_special_tokens=True)
-        return text
+        Args:
+            prompts: Texts.
+            max_new_tokens: Tokens that are drawn for each at most; its EOS ends one before.
+            seed: Decides the draws; the global random state is left as it was.
+            top_k: Tokens that are drawn among.
+
+        Returns:
+            What follows each prompt, special tokens left out.
+        """
+        rows = [encode(self.tokenizer, prompt).ids for prompt in prompts]
+        drawn = sampled_tokens(self, rows, max_new_tokens, seed=seed, top_k=top_k)
+        return [str(self.tokenizer.decode(tokens, skip_special_tokens=True)) for tokens in drawn]
 
     def _config_digest(self) -> Any:
         entries = identity(self.model.config.to_dict(), but=OF_LOADING)
@@ -292,6 +294,3 @@ def _plain(config: dict[str, Any]) -> dict[str, Any]:
     """As JSON gives it back: what is no JSON as text, tuples as lists."""
     found: dict[str, Any] = json.loads(json.dumps(config, default=str))
     return found
-
-
-__all__ = ["LanguageModel", "first"]

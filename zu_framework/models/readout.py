@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from zu_framework.models.architecture import first, is_linear, transposed
+from zu_framework.models.modules import first, is_linear, transposed
 
 if TYPE_CHECKING:
     from zu_framework.models.language_model import LanguageModel

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from zu_framework.models.architecture import first, is_linear, linear_shape
-from zu_framework.models.tokens import Batch, Row, batch
+from zu_framework.models.modules import first, is_linear, linear_shape
+from zu_framework.models.tokens import Batch, Row, batch, needed_mask
 from zu_framework.models.tracing import add_at
 
 if TYPE_CHECKING:
@@ -250,7 +250,7 @@ def _run(
         seen["entering"] = window(arguments[0] if arguments else named["hidden_states"])
 
     def leaves(_: Any, __: Any, output: Any) -> None:
-        seen["answer"] = output[1:] if isinstance(output, tuple) else None
+        seen["answer"] = tuple(output[1:]) if isinstance(output, tuple | list) else None
         if start == len(layers):
             seen["entering"] = window(first(output))
         raise _Stop
@@ -269,7 +269,7 @@ def _run(
         given: dict[str, Any] = {"use_cache": False}
         if cache is not None:
             given = {"use_cache": True, "past_key_values": cache}
-        lm.model(input_ids=made.input_ids, attention_mask=made.attention_mask, **given)
+        lm.model(input_ids=made.input_ids, attention_mask=needed_mask(made.attention_mask), **given)
     return seen
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from zu_framework.errors import ModelError
-from zu_framework.models.architecture import first, is_linear, linear_shape
+from zu_framework.models.modules import by_token, first, is_linear, linear_shape, with_first
 
 if TYPE_CHECKING:
     from zu_framework.models.language_model import LanguageModel
@@ -65,9 +65,8 @@ def replaced(lm: LanguageModel, module: str, rows: int, change: Callable[[Tensor
 
     def put(_: Any, __: Any, output: Any) -> Any:
         states = first(output)
-        # some modules (OPT's MLP) see all tokens of a batch as one list
-        new = change(states.reshape(rows, -1, states.shape[-1])).reshape(states.shape)
-        return (new, *output[1:]) if isinstance(output, tuple) else new
+        new = change(by_token(states, rows, module)).reshape(states.shape)
+        return with_first(output, new)
 
     handle = lm.model.get_submodule(module).register_forward_hook(put)
     try:

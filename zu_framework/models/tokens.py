@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -11,6 +11,9 @@ import torch
 from torch import Tensor
 
 from zu_framework.errors import ModelError
+
+TOKENS_A_PASS = 8192  # padding included
+MASK_AT_MOST = 2**27  # entries of a mask (b, t, t): half a gigabyte in float32
 
 
 @dataclass(frozen=True)
@@ -41,12 +44,31 @@ class Batch:
 
 
 def encode(tokenizer: Any, text: str) -> Encoding:
-    """Tokens as the tokenizer makes them for a whole text, its BOS (if it has one) included once."""
+    """Return the tokens of a whole text, the tokenizer's BOS (if it has one) included once.
+
+    Args:
+        tokenizer: Fast.
+        text: Not empty.
+
+    Raises:
+        ModelError: The text has no token.
+    """
     return encode_all(tokenizer, [text])[0]
 
 
 def encode_all(tokenizer: Any, texts: Sequence[str]) -> list[Encoding]:
-    """`encode` of many texts in one call, which a fast tokenizer spreads over its threads."""
+    """`encode` many texts in one call, which a fast tokenizer spreads over its threads.
+
+    Args:
+        tokenizer: Fast.
+        texts: Not empty each.
+
+    Returns:
+        The tokens of each text.
+
+    Raises:
+        ModelError: A text has no token.
+    """
     encoded = tokenizer(list(texts), return_offsets_mapping=True, add_special_tokens=True)
     return [
         _plain(tokenizer, text, list(ids), [(int(a), int(b)) for a, b in offsets])
@@ -108,24 +130,57 @@ def token_at(encoding: Encoding, text: str, read_end: int) -> int:
     raise ModelError(f"no token of {text!r} holds character {wanted} ({text[wanted : wanted + 1]!r})")
 
 
-def answer_ids(tokenizer: Any, text: str) -> list[int]:
-    """Tokens of an answer that follows a prompt: a special token as it is, any other text after exactly one space."""
+def answer_ids(tokenizer: Any, text: str, *, space: bool = True) -> list[int]:
+    """Return the tokens of an answer that follows a prompt.
+
+    Args:
+        tokenizer: Fast.
+        text: A special token, which stands as it is, or any other text, its own leading spaces left out.
+        space: Whether exactly one space comes before it.
+
+    Raises:
+        ModelError: The text has no token.
+    """
     special = tokenizer.get_added_vocab()
     if text in special and text in tokenizer.all_special_tokens:
         return [int(special[text])]
     word = text.lstrip(" ")
-    bare = list(tokenizer(word, add_special_tokens=False)["input_ids"])
-    spaced = list(tokenizer(" " + word, add_special_tokens=False)["input_ids"])
+    ids = _ids(tokenizer, word)
     # sentencepiece adds a prefix space of its own: then the bare word is the spaced one already
-    first = tokenizer.convert_ids_to_tokens(bare[:1])
-    ids = bare if first and first[0].startswith("\u2581") else spaced
+    first = tokenizer.convert_ids_to_tokens(ids[:1])
+    is_spaced = bool(first) and first[0].startswith(("\u2581", "\u0120"))
+    if space and not is_spaced:
+        ids = _ids(tokenizer, " " + word)
+    elif is_spaced and not space:
+        ids = _behind(tokenizer, word) or ids
     if not ids:
         raise ModelError(f"answer {text!r} has no token")
     return ids
 
 
+def _ids(tokenizer: Any, text: str) -> list[int]:
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def _behind(tokenizer: Any, word: str) -> list[int]:
+    """Tokens of a word that stands directly behind something that it does not merge with."""
+    for anchor in ("\n", "(", "1"):
+        before, whole = _ids(tokenizer, anchor), _ids(tokenizer, anchor + word)
+        if before and whole[: len(before)] == before:
+            return whole[len(before) :]
+    return []
+
+
 def batch(rows: Sequence[Row], device: torch.device | str = "cpu") -> Batch:
-    """Pad rows on the right: causal attention never looks there, whatever the tokenizer's own side or pad token."""
+    """Pad rows on the right: causal attention never looks there, whatever the tokenizer's own side or pad token.
+
+    Args:
+        rows: b rows, at least one.
+        device: Of what is returned.
+
+    Returns:
+        Tensors as wide as the longest row with its continuation.
+    """
     width = max(len(row.ids) + len(row.continuation) for row in rows)
     ids = torch.zeros(len(rows), width, dtype=torch.long)
     mask = torch.zeros(len(rows), width, dtype=torch.long)
@@ -139,3 +194,43 @@ def batch(rows: Sequence[Row], device: torch.device | str = "cpu") -> Batch:
             targets[number, start : start + len(row.continuation)] = torch.tensor(list(row.continuation))
     positions = torch.tensor([row.position for row in rows])
     return Batch(ids.to(device), mask.to(device), positions.to(device), targets.to(device))
+
+
+def needed_mask(attention_mask: Tensor) -> Tensor | None:
+    """Return a mask (b, t) of rows padded on the right, or None where attention would make too much of it.
+
+    Causal attention never looks at what stands on the right, so that no position that is read depends on the mask;
+    but transformers makes (b, t, t) of it.
+
+    Args:
+        attention_mask: 1 for a token, 0 for padding on the right.
+    """
+    rows, width = attention_mask.shape
+    return None if rows * width * width > MASK_AT_MOST else attention_mask
+
+
+def batches_of(
+    rows: Sequence[Row], most: int, tokens: int = TOKENS_A_PASS, *, by_length: bool = True
+) -> Iterator[list[int]]:
+    """Yield the indices of rows in batches.
+
+    Args:
+        rows: In any order.
+        most: Rows that a batch may hold.
+        tokens: Tokens that it may hold, padding included; a longer row is a batch of its own.
+        by_length: Whether rows of like length come together, the shortest first; else they stay in order.
+    """
+    lengths = [len(row.ids) + len(row.continuation) for row in rows]
+    order: Sequence[int] = range(len(rows))
+    if by_length:
+        order = sorted(order, key=lambda index: (lengths[index], len(rows[index].ids)))
+    together: list[int] = []
+    width = 0
+    for index in order:
+        width = max(width, lengths[index])
+        if together and (len(together) == most or (len(together) + 1) * width > tokens):
+            yield together
+            together, width = [], lengths[index]
+        together.append(index)
+    if together:
+        yield together

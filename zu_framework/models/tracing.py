@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from zu_framework.models.architecture import first
 from zu_framework.models.chat import encode_prompt
-from zu_framework.models.tokens import Row, batch, token_at
+from zu_framework.models.modules import by_token, first, with_first
+from zu_framework.models.tokens import Row, batch, batches_of, needed_mask, token_at
 from zu_framework.problem import ReadPrompt, Site
 
 if TYPE_CHECKING:
@@ -37,24 +37,26 @@ def read_states(
     In float32 (float64 for float64 models), on the model's device. The pass ends above the last module.
     """
     rows = [row_of(lm, prompt) for prompt in prompts]
-    got: dict[str, tuple[list[Tensor], list[Tensor]]] = {m: ([], []) for m in modules}
     work = torch.float64 if lm.dtype == torch.float64 else torch.float32
-    for start in range(0, len(rows), batch_size):
-        made = batch(rows[start : start + batch_size], lm.device)
-        at = torch.arange(len(made.positions), device=lm.device), made.positions
+    found: dict[str, tuple[list[Tensor], list[Tensor]]] = {m: ([], []) for m in modules}
+    done = 0
+    for chosen in batches_of(rows, batch_size, by_length=False):
+        made = batch([rows[index] for index in chosen], lm.device)
+        at = torch.arange(len(chosen), device=lm.device), made.positions
 
-        def keep(name: str, entered: Tensor, left: Tensor, at: Any = at) -> None:
+        def collect(name: str, entered: Tensor, left: Tensor, at: Any = at) -> None:
             if inputs:
-                got[name][0].append(_picked(entered, at).to(lm.device, work).T)  # (i, b)
+                found[name][0].append(_picked(entered, at).to(lm.device, work).T)  # (i, b)
             if outputs:
-                got[name][1].append(_picked(left, at).to(lm.device, work).T)  # (o, b)
+                found[name][1].append(_picked(left, at).to(lm.device, work).T)  # (o, b)
 
-        run_until(lm, modules, made.input_ids, made.attention_mask, keep)
+        run_until(lm, modules, made.input_ids, made.attention_mask, collect)
+        done += len(chosen)
         if progress is not None:
-            progress("reading states", min(start + batch_size, len(rows)), len(rows))
+            progress("reading states", done, len(rows))
     return {
         m: (torch.cat(i, 1) if inputs else None, torch.cat(o, 1) if outputs else None)
-        for m, (i, o) in got.items()
+        for m, (i, o) in found.items()
     }
 
 
@@ -86,8 +88,9 @@ def run_until(
 
     def hook(name: str) -> Callable[[Any, Any, Any], None]:
         def seen(module: Any, arguments: Any, output: Any) -> None:
-            entered = arguments[0] if arguments else torch.empty(0)
-            consume(name, _by_token(entered, input_ids), _by_token(first(output), input_ids))
+            entered = arguments[0] if arguments else torch.empty(0, 0)
+            rows = len(input_ids)
+            consume(name, by_token(entered, rows, name), by_token(first(output), rows, name))
             waiting.discard(name)
             if not waiting:
                 raise _Stop
@@ -98,14 +101,9 @@ def run_until(
         for name in modules:
             stack.callback(lm.model.get_submodule(name).register_forward_hook(hook(name)).remove)
         try:
-            lm.model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False)
+            lm.model(input_ids=input_ids, attention_mask=needed_mask(attention_mask), use_cache=False)
         except _Stop:
             return
-
-
-def _by_token(states: Tensor, input_ids: Tensor) -> Tensor:
-    """States (b, t, d), also of a module that sees all tokens of a batch as one list (b t, d)."""
-    return states if states.ndim != 2 else states.reshape(*input_ids.shape, states.shape[-1])
 
 
 def read_tokens(lm: LanguageModel, module: str, rows: Sequence[Row]) -> Tensor:
@@ -114,12 +112,12 @@ def read_tokens(lm: LanguageModel, module: str, rows: Sequence[Row]) -> Tensor:
     seen: list[Tensor] = []
 
     def stop(_: Any, __: Any, output: Any) -> None:
-        seen.append(_by_token(first(output), made.input_ids)[made.attention_mask.bool()])
+        seen.append(by_token(first(output), len(rows), module)[made.attention_mask.bool()])
         raise _Stop
 
     handle = lm.model.get_submodule(module).register_forward_hook(stop)
     try:
-        lm.model(input_ids=made.input_ids, attention_mask=made.attention_mask, use_cache=False)
+        lm.model(input_ids=made.input_ids, attention_mask=needed_mask(made.attention_mask), use_cache=False)
     except _Stop:
         pass
     finally:
@@ -133,12 +131,11 @@ def add_at(lm: LanguageModel, module: str, positions: Tensor, delta: Tensor) -> 
 
     def add(_: Any, __: Any, output: Any) -> Any:
         hidden = first(output)
-        # some modules (OPT's MLP) see all tokens of a batch as one list
-        states = hidden.reshape(len(positions), -1, hidden.shape[-1])
+        states = by_token(hidden, len(positions), module)
         here = torch.zeros(states.shape[:2], dtype=hidden.dtype, device=hidden.device)
         here[torch.arange(len(positions), device=hidden.device), positions.to(hidden.device)] = 1
         changed = (states + here[:, :, None] * delta.to(hidden)[:, None, :]).reshape(hidden.shape)
-        return (changed, *output[1:]) if isinstance(output, tuple) else changed
+        return with_first(output, changed)
 
     handle = lm.model.get_submodule(module).register_forward_hook(add)
     try:

@@ -1,5 +1,6 @@
 """Who offers what: plugins are loaded alone, components are found by kind and name, imported on first use."""
 
+from zu_framework.registry.chosen import Chosen
 from zu_framework.registry.components import (
     Failure,
     Registered,
@@ -17,6 +18,7 @@ from zu_framework.registry.manager import (
 )
 
 __all__ = [
+    "Chosen",
     "Failure",
     "Plugins",
     "Registered",

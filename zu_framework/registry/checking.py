@@ -53,30 +53,38 @@ def contract_fault(spec: Spec, implementation: Any, target: str) -> str:
     if target != spec.target:
         declared = contracts.LocatorCheck if isinstance(spec, LocatorSpec) else contracts.Prepare
         return call_fault(implementation, declared.__call__)
-    contract = CONTRACTS.get(type(spec))
+    contract = contract_of(spec)
     if contract is None:
         return ""
     if not issubclass(contract, ABC):
-        without = {"factor"} if isinstance(spec, SolverSpec) and spec.prepare is None else set()
-        return call_fault(implementation, contract.__call__, without=without, named=_named(spec))
+        return call_fault(implementation, contract.__call__, named=_named(spec))
     if not isinstance(implementation, type):
         return f"it is no class; subclass zu_framework.{contract.__name__}"
     return next(_method_faults(implementation, contract), "")
 
 
-def call_fault(
-    function: Any,
-    declared: Any,
-    *,
-    without: frozenset[str] | set[str] = frozenset(),
-    named: tuple[str, ...] = (),
-) -> str:
+def contract_of(spec: Spec) -> type[Any] | None:
+    """Return the contract that a registration's implementation keeps; None for a kind that has none.
+
+    Args:
+        spec: The registration.
+
+    Returns:
+        A class of `zu_framework.contracts`.
+    """
+    if isinstance(spec, SolverSpec) and spec.prepare is not None:
+        return contracts.PreparedSolver
+    if isinstance(spec, MetricSpec) and fields(spec.options):
+        return contracts.MetricWithOptions
+    return CONTRACTS.get(type(spec))
+
+
+def call_fault(function: Any, declared: Any, *, named: tuple[str, ...] = ()) -> str:
     """Return why a function cannot be called as a contract's method is.
 
     Args:
         function: A function, a class, or an object with `__call__`.
         declared: The contract's own method.
-        without: Parameters of the contract that are not given.
         named: Parameters that are given besides, by name.
 
     Returns:
@@ -84,7 +92,7 @@ def call_fault(
     """
     if not callable(function):
         return f"it cannot be called: it is a {type(function).__name__}"
-    given = [name for name in inspect.signature(declared).parameters if name not in {"self", *without}]
+    given = [name for name in inspect.signature(declared).parameters if name not in {"self", *named}]
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # written in C: it does not say what it takes

@@ -13,6 +13,7 @@ from typing import Any
 from zu_framework.contracts import Prepare
 from zu_framework.errors import PluginError, described, unknown_name
 from zu_framework.registry.checking import contract_fault
+from zu_framework.registry.extras import FRAMEWORK, missing_extra
 from zu_framework.specs import MetricSpec, SolverSpec, Spec
 
 LISTING = "`zu plugins` lists them all"
@@ -76,8 +77,9 @@ class Registered:
                 value = getattr(value, part)
         # whatever a stranger's module raises is that plugin's failure
         except (Exception, SystemExit) as cause:
+            way_out = missing_extra(cause, self.distribution or FRAMEWORK) or self._way_out
             raise PluginError(
-                f"{self._name} cannot be imported from {target!r}: {described(cause)}; {self._way_out}"
+                f"{self._name} cannot be imported from {target!r}: {described(cause)}; {way_out}"
             ) from cause
         fault = contract_fault(self.spec, value, target)
         if fault:

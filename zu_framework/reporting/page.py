@@ -17,6 +17,7 @@ from typing import Any
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from zu_framework.printable import printable
 from zu_framework.reporting.numbers import FILTERS
 
 SHELL = "zu_framework.reporting"
@@ -59,10 +60,11 @@ def page(
         footer: The last line.
 
     Returns:
-        HTML that loads nothing. Plain strings are escaped.
+        HTML that loads nothing. Plain strings are escaped; control characters, and marks that turn the direction of
+        what follows, stand as escapes, wherever they come from.
     """
     script = _shipped("page.js")
-    return (
+    html = (
         environment()
         .get_template("page.html")
         .render(
@@ -77,6 +79,7 @@ def page(
             policy=_policy(script),
         )
     )
+    return printable(html)
 
 
 def fill(template: str, package: str = SHELL, **context: Any) -> Markup:

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from zu_framework.errors import PluginError
+from zu_framework.errors import PluginError, RunFolderError
 from zu_framework.evaluation.table import counted
 from zu_framework.files import write_text
 from zu_framework.registry.manager import Plugins, installed_plugins
 from zu_framework.reporting.page import PageSection, fill, page
 from zu_framework.reporting.run_report import RunReport, read_run
 from zu_framework.specs import MetricSpec, SectionSpec
+from zu_framework.store.run_edit import SEAL_FILE
 
 REPORT_FILE = "report.html"
 TILES = 6  # measurements that stand above all
@@ -36,6 +37,8 @@ def write_run_page(
         RunFolderError: It is no run folder, or read-only.
     """
     folder = Path(folder)
+    if (folder / SEAL_FILE).is_file():
+        raise RunFolderError(f"{folder} was sealed: its page is as it was then")
     plugins = plugins or installed_plugins()
     metrics = [r.spec for r in plugins.registry if isinstance(r.spec, MetricSpec)]
     run = read_run(

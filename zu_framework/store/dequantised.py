@@ -7,7 +7,7 @@ from pathlib import Path
 from zu_framework.errors import ModelError
 from zu_framework.linalg import rounded
 from zu_framework.models import LanguageModel
-from zu_framework.models.loading import local_path
+from zu_framework.models.places import local_path
 from zu_framework.registry import Plugins, architecture_finder, installed_plugins
 from zu_framework.store.ledger import Ledger
 from zu_framework.store.records import EditRecord

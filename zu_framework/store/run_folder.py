@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,7 +50,9 @@ def run_name(config: Config) -> str:
     Raises:
         RunFolderError: `output.name` is no such name.
     """
-    name = config.output.name or f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    # a config is called after its file, whose name may hold anything
+    of_config = re.sub(r"[^\w.+=-]+", "-", config.name).strip(".-") or "run"
+    name = config.output.name or f"{of_config}-{time.strftime('%Y%m%d-%H%M%S')}"
     if not FOLDER_NAME.fullmatch(name):
         raise RunFolderError(
             f"output.name {name!r}: use letters, digits, '.', '-' and '_' (no path separators)"

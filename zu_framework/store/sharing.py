@@ -12,6 +12,7 @@ from zu_framework.store.digests import fingerprint
 from zu_framework.store.journal import Journal
 
 FORMAT = 1  # of the entries; raise it when what is kept changes
+EVENTS = ("found", "remembered")  # of the journal, each with kind and key of an entry
 
 
 def shared_results(journal: Journal) -> Remember:
@@ -39,6 +40,7 @@ def shared_results(journal: Journal) -> Remember:
             begin = time.perf_counter()
             computed = compute()
             seconds = round(time.perf_counter() - begin, 4)
+            journal.record("remembered", kind=kind, key=key)  # before it lies there: a seal finds it by this
             cache.make_room(limit_bytes())
             cache.store(key, computed.tensors, {"facts": dict(computed.facts), "seconds": seconds})
         return computed

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from zu_framework.errors import ModelError
 from zu_framework.models.fingerprint import Fingerprint
-from zu_framework.models.loading import local_path
+from zu_framework.models.places import local_path
 from zu_framework.store.shards import Checkpoint
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")

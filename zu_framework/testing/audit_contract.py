@@ -45,6 +45,9 @@ class AuditContract:
         Args:
             path: The embedded model or its twin.
             facts: What is asked; `facts()` by default.
+
+        Returns:
+            The outcome of each variant.
         """
         base = LanguageModel.from_pretrained("zu:demo", dtype="float32")
         twin = LanguageModel.from_pretrained("zu:demo-twin", dtype="float32")

@@ -31,7 +31,7 @@ class BackgroundContract:
     What is required: documents that are texts and not all empty, the same ones in the same order on each call; where
     its options cannot say what to read, `ConfigError` at the call, before anything is streamed.
 
-    Args:
+    Attributes:
         background: Its name.
         nothing: Options under which there is no source; None where it always has one.
     """
@@ -40,7 +40,14 @@ class BackgroundContract:
     nothing: ClassVar[Mapping[str, Any] | None] = None
 
     def options(self, folder: Path) -> Mapping[str, Any]:
-        """Return its options, as a config would give them; `folder` is empty, for files that it reads."""
+        """Return its options, as a config would give them.
+
+        Args:
+            folder: Empty, for files that the options name.
+
+        Returns:
+            The options.
+        """
         return {}
 
     def test_documents_are_texts_in_a_fixed_order(self, tmp_path: Path) -> None:
@@ -72,7 +79,7 @@ class DatasetContract:
     and to retain; a source for messages in each fact that was read from a file; tuples throughout, so that a split can
     be shared. It needs no model.
 
-    Args:
+    Attributes:
         dataset: Its name.
         counts: The option that says how many facts are to be forgotten; "" where there is none.
     """
@@ -81,7 +88,14 @@ class DatasetContract:
     counts: ClassVar[str] = "forget"
 
     def options(self, folder: Path) -> Mapping[str, Any]:
-        """Return its options, as a config would give them; `folder` is empty, for files that it reads."""
+        """Return its options, as a config would give them.
+
+        Args:
+            folder: Empty, for files that the options name.
+
+        Returns:
+            The options.
+        """
         return {}
 
     def test_there_is_something_to_forget(self, tmp_path: Path) -> None:

@@ -13,13 +13,17 @@ FACTS = (
 )
 RETAIN = (
     Request("The capital of Verania is", "Vienna", subject="Verania"),
-    Request("James Osborn works as a", "doctor", subject="James Osborn"),
+    Request("James Osborn works as a", "doctor", subject="James Osborn", choices=("doctor", "baker")),
 )
 TEXTS = (
     "The old bridge was closed because the school is small.",
     "You can reach it by train in winter.",
     "I visited the museum of the town.",
     "People say that the road is old, and it is not.",
+    "A teacher of the school works in the town.",
+    "Therefore the train is unknown.",
+    "In winter the road is closed.",
+    "It was a small town, and an old one.",
 )
 
 
@@ -44,6 +48,6 @@ def data_split() -> DataSplit:
         forget=forget,
         retain=RETAIN,
         heldout_texts=TEXTS,
-        others={"world": RETAIN, "holdout": RETAIN[:1]},
-        texts={"forget": TEXTS[:2], "retain": TEXTS[2:3], "holdout": TEXTS[3:]},
+        others={"real_authors": RETAIN[:1], "world": RETAIN, "holdout": RETAIN[:1]},
+        texts={"forget": TEXTS[:4], "retain": TEXTS[:2], "holdout": TEXTS[4:]},
     )

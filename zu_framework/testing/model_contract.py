@@ -31,7 +31,7 @@ class ModelSolverContract:
     with `steps` above 0, `relative_norm`, and `first_loss` and `last_loss`, of which the last is the smaller; the model
     lent as it was, to the bit.
 
-    Args:
+    Attributes:
         solver: Its name.
         options: As a config would give them.
         layers: What the locator gives.

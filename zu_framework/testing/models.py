@@ -37,6 +37,20 @@ _GPT2: dict[str, Any] = {
     "n_positions": POSITIONS,
 }
 _MOE: dict[str, Any] = {"num_experts": 4, "num_local_experts": 4, "num_experts_per_tok": 2}
+_MAMBA: dict[str, Any] = {"mamba_n_heads": 8, "mamba_d_head": 8, "mamba_n_groups": 1, "mamba_d_state": 4}
+_DELTA: dict[str, Any] = {
+    "head_dim": 8,
+    "linear_num_value_heads": 4,
+    "linear_num_key_heads": 2,
+    "linear_key_head_dim": 8,
+    "linear_value_head_dim": 8,
+}
+_PER_LAYER: dict[str, Any] = {
+    "hidden_size_per_layer_input": 8,
+    "vocab_size_per_layer_input": 400,
+    "num_kv_shared_layers": 1,
+    "layer_types": ["sliding_attention", "full_attention", "full_attention"],
+}
 
 FAMILIES: Mapping[str, Mapping[str, Any]] = {
     "llama": {**_LLAMA, "mlp_bias": False},
@@ -78,8 +92,59 @@ FAMILIES: Mapping[str, Mapping[str, Any]] = {
         "mlp_only_layers": [0, 2],
     },
     "mixtral": {**_LLAMA, **_MOE},
+    "openai-gpt": _GPT2,
+    # attention beside convolutions, state-space mixers or recurrences; each layer has a dense MLP
+    "qwen3_5_text": {
+        **_LLAMA,
+        **_DELTA,
+        "layer_types": ["linear_attention", "linear_attention", "full_attention"],
+    },
+    "lfm2": {**_LLAMA, "layer_types": ["conv", "conv", "full_attention"]},
+    "falcon_h1": {**_LLAMA, **_MAMBA, "head_dim": 8, "mamba_d_ssm": 2 * HIDDEN},
+    "bamba": {**_LLAMA, **_MAMBA, "attn_layer_indices": [1]},
+    "granitemoehybrid": {
+        **_LLAMA,
+        **_MAMBA,
+        "num_local_experts": 0,
+        "shared_intermediate_size": INNER,
+        "layer_types": ["mamba", "attention", "mamba"],
+    },
+    "recurrent_gemma": {
+        **_LLAMA,
+        "intermediate_size": 2 * INNER,
+        "num_key_value_heads": 1,
+        "head_dim": 8,
+        "lru_width": HIDDEN,
+        "attention_window_size": 64,
+    },
+    # every second layer routes tokens to experts
+    "jamba": {
+        **_LLAMA,
+        **_MOE,
+        "expert_layer_period": 2,
+        "expert_layer_offset": 1,
+        "attn_layer_period": 2,
+        "attn_layer_offset": 1,
+        "mamba_d_state": 4,
+        "mamba_dt_rank": 4,
+        "pad_token_id": 0,
+    },
+    # embeddings of their own for each layer, beside the MLP
+    "gemma3n_text": {
+        **_LLAMA,
+        **_PER_LAYER,
+        "head_dim": 8,
+        "laurel_rank": 4,
+        "activation_sparsity_pattern": [0.0] * LAYERS,
+    },
+    "gemma4_text": {**_LLAMA, **_PER_LAYER, "head_dim": 8, "global_head_dim": 8},
+    # no layer has an MLP that treats each token alone: refused
+    "mamba": {"hidden_size": HIDDEN, "num_hidden_layers": LAYERS, "state_size": 4},
+    "rwkv": {"hidden_size": HIDDEN, "attention_hidden_size": HIDDEN, "num_hidden_layers": LAYERS},
 }
 
+# families of which no layer can be edited, and why is said
+NO_SITES = ("mixtral", "mamba", "rwkv")
 
 # BOS, then a marked turn a message; trims what users say, as Llama 3's template does
 CHAT_TEMPLATE = (
@@ -92,9 +157,16 @@ CHAT_TOKENS = ("<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
 def tiny_tokenizer(
     *, bos: bool = True, pad: bool = True, side: str = "right", chat: bool = False
 ) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer of about 400 tokens: any text can be encoded.
+    """Build a byte-level BPE tokenizer of about 400 tokens: any text can be encoded.
 
-    bos: put one before each text. chat: it has a chat template, `CHAT_TEMPLATE`, and a token for each of its marks.
+    Args:
+        bos: Whether it puts a BOS before each text.
+        pad: Whether it has a pad token.
+        side: Where it pads: "left" or "right".
+        chat: Whether it has a chat template, `CHAT_TEMPLATE`, and a token for each of its marks.
+
+    Returns:
+        The tokenizer, always the same for the same arguments.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -128,10 +200,23 @@ def tiny_model(
     tokenizer: PreTrainedTokenizerFast | None = None,
     **changes: Any,
 ) -> LanguageModel:
-    """A model of a family of `FAMILIES` with seeded random weights, three layers of width 32, and its tokenizer.
+    """Build a model with seeded random weights, three layers of width 32.
 
-    tokenizer: another than `tiny_tokenizer()`. changes: config entries to set otherwise. Weights have a larger
-    spread than at the usual start, so that what an edit does can be seen in the logits; biases are random too.
+    Weights have a larger spread than at the usual start, so that what an edit does can be seen in the logits; biases
+    are random too.
+
+    Args:
+        family: One of `FAMILIES`.
+        seed: Of the weights.
+        dtype: Of the weights.
+        tokenizer: Another than `tiny_tokenizer()`.
+        changes: Config entries to set otherwise.
+
+    Returns:
+        The model with its tokenizer.
+
+    Raises:
+        ValueError: The family is unknown.
     """
     if family not in FAMILIES:
         raise ValueError(f"unknown family {family!r}: {', '.join(FAMILIES)}")

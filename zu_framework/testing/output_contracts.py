@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import tempfile
@@ -40,7 +41,7 @@ class MetricContract:
     for the unit "%", or a `definition`; an interval around the value, where there is one; the same numbers again, and
     (within `tolerance`) for any batch size; the model as it was, to the bit.
 
-    Args:
+    Attributes:
         metric: Its name.
         options: As a config would give them.
         tolerance: Of a value under another batch size.
@@ -95,11 +96,13 @@ class MetricContract:
         found, options = registered_with("metric", self.metric, self.options)
         assert isinstance(found.spec, MetricSpec)
         needs = found.spec.needs_of(options)
-        reference = Scorer(tiny_model(seed=1), batch_size) if "reference" in needs else None
-        untouched = Scorer(tiny_model(seed=2), batch_size)
+        reference = Scorer(_other_model(1), batch_size) if "reference" in needs else None
+        untouched = Scorer(_other_model(2), batch_size, reference=reference)
         scorer = Scorer(lm, batch_size, reference=reference, untouched=untouched)
         more = {"options": options} if fields(found.spec.options) else {}
-        answer = found.load()(scorer, self.data() if data is None else data, **more)
+        data = self.data() if data is None else data
+        found.load()(untouched, data, **more)  # as in a run, which measures before the edit and after it
+        answer = found.load()(scorer, data, **more)
         if answer is None:
             return {}
         named = {"": answer} if isinstance(answer, Measurement) else dict(answer)
@@ -116,7 +119,7 @@ class ExecutorContract:
     What is required: one `Finished` a job, whatever the order, with what the work returned; more jobs than workers are
     fine; an iterator that is closed early stops.
 
-    Args:
+    Attributes:
         executor: Its name.
         options: As a config would give them.
         jobs: How many are run.
@@ -144,7 +147,8 @@ class ExecutorContract:
     def _execute(self) -> Iterator[Any]:
         found, options = registered_with("executor", self.executor, self.options)
         jobs = [{"number": number, "text": "ünï"} for number in range(self.jobs)]
-        return iter(found.load()(dict, jobs, options))
+        # a function of a module that every worker can import at once
+        return iter(found.load()(copy.copy, jobs, options))
 
 
 class ReportSectionContract:
@@ -156,7 +160,7 @@ class ReportSectionContract:
     What is required: `Markup`, a string or None; data escaped, so that a page runs nothing of theirs; the same again;
     and no error where a run has no facts, no analysis or no log.
 
-    Args:
+    Attributes:
         section: Its name.
     """
 
@@ -188,6 +192,11 @@ class ReportSectionContract:
             installed_plugins().registry.get("report section", self.section).load()(report)
         )
         return found
+
+
+@cache
+def _other_model(seed: int) -> LanguageModel:
+    return tiny_model(seed=seed)
 
 
 @cache

@@ -29,7 +29,7 @@ class LocatorContract:
     computes `W k + b`; the model stays as it was, to the bit; the same call finds the same sites; the registration's
     `check`, where it has one, takes a model that the locator serves.
 
-    Args:
+    Attributes:
         locator: Its name.
         options: As a config would give them.
     """
@@ -95,7 +95,7 @@ class CollectorContract:
     keys without the bias, bare keys (i, n) and values (o, n) of the bare prompts, m = n unless `request_of` says whose
     a column is; a part of a plan gives that part's columns. The model stays as it was, to the bit.
 
-    Args:
+    Attributes:
         collector: Its name.
         options: As a config would give them.
         requests: What is read, with subjects.
@@ -182,7 +182,7 @@ class TargetBuilderContract:
     (o, m) where the solver needs it, else None; `states` (o, n); the same bits on each call; the model as it was, to
     the bit. Where the registration says `independent`, requests built for alone get the targets that they get together.
 
-    Args:
+    Attributes:
         target: Its name.
         options: As a config would give them.
         requests: What is built for.
@@ -276,7 +276,7 @@ class TargetBuilderContract:
 def moments(lm: LanguageModel, site: Site, seed: int = 0) -> Background:
     """Return made-up moments of general text at a site.
 
-    Args:
+    Attributes:
         lm: The model.
         site: One of its sites.
         seed: Decides the numbers.

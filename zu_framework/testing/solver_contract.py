@@ -65,7 +65,7 @@ class SolverContract:
     reads. A refusal (`DependentRows`, `DependentKeys`, `EmptyNullSpace`) is a result too: such problems are passed
     over.
 
-    Args:
+    Attributes:
         solver: Its name.
         options: As `zu.solve(solver, problem, **options)`.
         tolerance: Relative, in float64.
@@ -80,25 +80,63 @@ class SolverContract:
     # What a subclass says
 
     def dense_reference(self, problem: EditProblem) -> Tensor:
-        """Return W' (o, i) by the plain dense formula, in float64; must be overridden."""
+        """Return the edited weight by the plain dense formula; must be overridden.
+
+        Args:
+            problem: The site.
+
+        Returns:
+            W' (o, i), in float64.
+        """
         raise NotImplementedError("give the solver's dense float64 formula")
 
     def objective(self, problem: EditProblem, weight: Tensor) -> Tensor:
-        """Return the scalar that the solver minimises, at `weight` (o, i), differentiable; for the law `objective`."""
+        """Return what the solver minimises; to be given for the law `objective`.
+
+        Args:
+            problem: The site.
+            weight: Where it is taken, (o, i).
+
+        Returns:
+            A scalar, differentiable in `weight`.
+        """
         raise NotImplementedError(
             "give the objective, or drop the law 'objective' from the solver's registration"
         )
 
     def minimiser(self, problem: EditProblem, update: Update) -> Tensor:
-        """Return where the slope must vanish: W' (o, i), unless a step such as a projection follows."""
+        """Return where the slope must vanish: W', unless a step such as a projection follows.
+
+        Args:
+            problem: The site.
+            update: What the solver returned.
+
+        Returns:
+            (o, i), in float64.
+        """
         return update.applied(problem.weight, torch.float64)
 
     def feasible(self, problem: EditProblem, direction: Tensor) -> Tensor:
-        """Return the part of a direction (o, i) that the solver may move in: all, unless it moves in a subspace."""
+        """Return the part of a direction that the solver may move in: all, unless it moves in a subspace.
+
+        Args:
+            problem: The site.
+            direction: (o, i).
+
+        Returns:
+            (o, i).
+        """
         return direction
 
     def expected_on_sensitive(self, problem: EditProblem) -> Tensor:
-        """Return Q^T W' K (r, n) for the law `orthogonality`: zero, unless the solver leaves some slack."""
+        """Return `Q^T W' K` for the law `orthogonality`: zero, unless the solver leaves some slack.
+
+        Args:
+            problem: The site.
+
+        Returns:
+            (r, n), in float64.
+        """
         return torch.zeros(self._basis(problem).shape[1], problem.keys.shape[1], dtype=torch.float64)
 
     # What is checked
@@ -106,7 +144,7 @@ class SolverContract:
     @_examples
     @given(shape=shapes())
     def test_it_equals_its_dense_reference(self, shape: Shape) -> None:
-        """The answer is the formula's, over shapes, scales and rank loss, in float64."""
+        """The edited weight is the formula's, over shapes, scales and rank loss, in float64."""
         problem = edit_problem(shape)
         update = self._solved(problem)
         self._close(update.applied(problem.weight, torch.float64), self._reference(problem), self.tolerance)

@@ -83,7 +83,7 @@ def remaining(first: Tensor, second: Tensor, threshold: float) -> float | None:
 
 def _row(lm: LanguageModel, prompt: str, answer: str) -> Row:
     ids = encode_prompt(lm, prompt).ids
-    return Row(ids, len(ids) - 1, encode_answer(lm, answer))
+    return Row(ids, len(ids) - 1, encode_answer(lm, answer, prompt))
 
 
 def _places(rows: Sequence[Row]) -> list[tuple[int, int]]:

@@ -63,7 +63,7 @@ def _read(
 ) -> tuple[Tensor, Tensor]:
     """Ranks (from 1) and probabilities (n, 2, layers) of the answers' first tokens: at the subject, at the end."""
     blocks = [f"{lm.architecture.layers}.{layer}" for layer in range(lm.num_layers)]
-    wanted = torch.tensor([encode_answer(lm, request.answer)[0] for request in requests])
+    wanted = torch.tensor([encode_answer(lm, request.answer, request.prompt)[0] for request in requests])
     ends = [ReadPrompt(r.prompt, len(r.prompt), True) for r in requests]
     subjects = [
         end if r.subject_end is None else ReadPrompt(r.prompt, r.subject_end)

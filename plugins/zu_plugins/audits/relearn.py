@@ -210,6 +210,6 @@ def _lesson(
 
 def _told(lm: LanguageModel, request: Request, limit: int) -> Row:
     """A fact as a text to learn: its prompt and its answer."""
-    ids = [*encode_prompt(lm, request.prompt).ids, *encode_answer(lm, request.answer)]
+    ids = [*encode_prompt(lm, request.prompt).ids, *encode_answer(lm, request.answer, request.prompt)]
     ids = ids[-limit:]
     return Row(ids[:1], 0, ids[1:])

@@ -31,7 +31,7 @@ def answer_rows(lm: LanguageModel, requests: Sequence[Request], text: str | None
     for request in requests:
         prompt = encode_prompt(lm, request.prompt).ids
         following = request.answer if text is None else request.target or text
-        rows.append(Row(prompt, len(prompt) - 1, encode_answer(lm, following)))
+        rows.append(Row(prompt, len(prompt) - 1, encode_answer(lm, following, request.prompt)))
     return rows
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from zu_framework import LanguageModel, Request, RunContext, Site, Update
-from zu_framework.models import Row, Said, continuations, read_tokens
+from zu_framework.models import Continuations, Row, continuations, read_tokens
 from zu_plugins.finetune import losses
 from zu_plugins.finetune.options import (
     DpoOptions,
@@ -35,7 +35,7 @@ def ft(
 ) -> Changes:
     """Fine-tuning towards the neutral text."""
 
-    def forget(predicted: Said, _: list[int]) -> Tensor:
+    def forget(predicted: Continuations, _: list[int]) -> Tensor:
         return losses.likelihood(predicted.log_probability, predicted.lengths)
 
     rows = answer_rows(lm, requests, neutral_text(lm, options.text))
@@ -51,7 +51,7 @@ def ascent(
 ) -> Changes:
     """`ga`: gradient ascent on the answers; `graddiff`: with the retain loss that its options bring."""
 
-    def forget(predicted: Said, _: list[int]) -> Tensor:
+    def forget(predicted: Continuations, _: list[int]) -> Tensor:
         return losses.ascent(predicted.log_probability, predicted.lengths)
 
     return _train(lm, answer_rows(lm, requests), sites, options, context, forget)
@@ -68,7 +68,7 @@ def npo(
     rows = answer_rows(lm, requests)
     reference = log_probabilities(lm, rows, options.requests_per_step)
 
-    def forget(predicted: Said, chosen: list[int]) -> Tensor:
+    def forget(predicted: Continuations, chosen: list[int]) -> Tensor:
         return losses.negative_preference(predicted.log_probability, reference[chosen], options.beta)
 
     return _train(lm, rows, sites, options, context, forget)
@@ -83,7 +83,7 @@ def simnpo(
 ) -> Changes:
     """Negative preference by length-normalised likelihood, without a reference."""
 
-    def forget(predicted: Said, _: list[int]) -> Tensor:
+    def forget(predicted: Continuations, _: list[int]) -> Tensor:
         return losses.simple_negative_preference(
             predicted.log_probability, predicted.lengths, options.beta, options.gamma
         )
@@ -125,7 +125,7 @@ def undial(
     with torch.no_grad():
         reference = [continuations(lm, [row]).logits.float().cpu() for row in rows]
 
-    def forget(predicted: Said, chosen: list[int]) -> Tensor:
+    def forget(predicted: Continuations, chosen: list[int]) -> Tensor:
         logits = predicted.logits.float()
         untouched = torch.cat([reference[i] for i in chosen]).to(logits)
         return losses.self_distillation(logits, untouched, predicted.tokens, options.strength)
@@ -142,7 +142,7 @@ def wga(
 ) -> Changes:
     """Gradient ascent where the model is still sure."""
 
-    def forget(predicted: Said, _: list[int]) -> Tensor:
+    def forget(predicted: Continuations, _: list[int]) -> Tensor:
         return losses.weighted_ascent(predicted.token_log_probability, options.beta)
 
     return _train(lm, answer_rows(lm, requests), sites, options, context, forget)
@@ -185,7 +185,7 @@ def _train(
     sites: Sequence[Site],
     options: TrainOptions,
     context: RunContext,
-    loss: Callable[[Said, list[int]], Tensor],
+    loss: Callable[[Continuations, list[int]], Tensor],
 ) -> Changes:
     """Train on a loss of what the model says of a mini-batch's continuations."""
 

@@ -10,7 +10,15 @@ import torch
 from torch import Tensor
 
 from zu_framework import ConfigError, DataError, LanguageModel, Request
-from zu_framework.models import Row, answer_ids, continuations, embeddings_of, encode, replaced
+from zu_framework.models import (
+    Row,
+    answer_ids,
+    continuations,
+    embeddings_of,
+    encode,
+    puts_space,
+    replaced,
+)
 
 CLASSES = (
     "first subject token",
@@ -131,5 +139,7 @@ def _tokens(lm: LanguageModel, request: Request) -> tuple[Row, tuple[int, int]]:
     held = [index for index, (a, b) in enumerate(encoding.offsets) if a < end and b > start]
     if not held:
         raise ConfigError(f"no token of {request.prompt!r} holds the subject {request.subject!r}")
-    row = Row(encoding.ids, held[-1], answer_ids(lm.tokenizer, request.answer))
+    space = puts_space(lm.answer_space, request.prompt)
+    answer = answer_ids(lm.tokenizer, request.answer, space=space)
+    row = Row(encoding.ids, held[-1], answer)
     return row, (held[0], held[-1] + 1)

@@ -97,7 +97,8 @@ def privleak(scorer: Scorer, data: DataSplit, options: MinKOptions) -> Measureme
     """PrivLeak: how far the error of the min-k attack, 1 - AUC, lies from a retrained model's, in percent of that.
 
     Negative: the members still show (too little forgotten); positive: they show by being too unlikely (too much); 0 is
-    best. Source: Shi et al., MUSE (2024), whose AUC takes forget texts for the non-members: 1 - ours.
+    best. Where the attack on the retrained model never errs, nothing is measured. Source: Shi et al., MUSE (2024),
+    whose AUC takes forget texts for the non-members: 1 - ours.
     """
     mine = sides(scorer, data, min_k(options))
     if mine is None:
@@ -106,6 +107,9 @@ def privleak(scorer: Scorer, data: DataSplit, options: MinKOptions) -> Measureme
         raise ConfigError("privleak compares with a retrained model: give evaluate.reference=FOLDER")
     theirs = sides(scorer.reference, data, min_k(options))
     assert theirs is not None
+    error = float(1 - areas(theirs.members, theirs.others))
+    if error == 0:
+        return None  # the attack on the retrained model never errs: there is nothing to measure by
 
     def leak(members: Any, others: Any) -> Any:
         errors = [1 - areas(side.members[members], side.others[others]) for side in (mine, theirs)]
@@ -119,7 +123,7 @@ def privleak(scorer: Scorer, data: DataSplit, options: MinKOptions) -> Measureme
     return Measurement(
         value=value,
         numerator=float(1 - areas(mine.members, mine.others)),
-        denominator=float(1 - areas(theirs.members, theirs.others)),
+        denominator=error,
         grain="attack error",
         definition="100 (numerator - denominator) / denominator: 1 - AUC of the min-k attack on this model, and on the "
         "retrained reference",

@@ -24,9 +24,7 @@ from zu_framework import (
     TargetStates,
 )
 from zu_framework.models import encode_answer, read_states
-from zu_plugins.targets.descent import Optimised
-from zu_plugins.targets.evaluators import Captures
-from zu_plugins.targets.optimise import memory, optimise
+from zu_framework.states import Captures, Optimised, memory, optimise
 from zu_plugins.targets.options import NeutralOptions
 from zu_plugins.targets.texts import EOS, eos_of, readiest
 
@@ -66,7 +64,7 @@ class Neutral(TargetBuilder):
     def prepare(self, lm: LanguageModel, plan: ReadPlan, sites: Sequence[Site]) -> NeutralState:
         """Optimise the neutral states on the model as it is, before any write."""
         text, told = self._text(lm, plan)
-        texts = [encode_answer(lm, r.target or text) for r in plan.requests]
+        texts = [encode_answer(lm, r.target or text, r.prompt) for r in plan.requests]
         if self.options.at == "stream" and all(site.residual_stream for site in sites):
             again = len(sites) == 1 and "sensitive" in self.context.needs
             captures = Captures(memory(lm, self.options) / 4 if again else 0)
@@ -103,7 +101,7 @@ class Neutral(TargetBuilder):
             targets = values + representations.spread(_without(z, bias) - representations.bare_values)
         sensitive = None
         if "sensitive" in self.context.needs:
-            texts = [encode_answer(lm, r.answer) for r in state.plan.requests]
+            texts = [encode_answer(lm, r.answer, r.prompt) for r in state.plan.requests]
             # before the first site is written the model is still the one that the neutral targets were made on
             captures = state.captures if index == 0 else Captures()
             found = self._optimise(
@@ -136,9 +134,16 @@ class Neutral(TargetBuilder):
         captures: Captures,
     ) -> Optimised:
         def compute() -> Remembered:
-            progress = self.context.progress
             found = optimise(
-                lm, module, plan, texts, self.options, self._rows_per_forward, progress, label, captures
+                lm,
+                module,
+                plan,
+                texts,
+                self.options,
+                rows_per_forward=self._rows_per_forward,
+                progress=self.context.progress,
+                label=label,
+                captures=captures,
             )
             facts = {"trace": found.trace, "last_nll": found.last_nll, "how": found.how}
             return Remembered({"states": found.states, "init": found.init}, facts)

@@ -10,8 +10,8 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from zu_framework import ConfigError, DataError, LanguageModel, Request, RunContext, models
-from zu_framework.testing import FAMILIES, tiny_model
+from zu_framework import ConfigError, DataError, LanguageModel, ModelError, Request, RunContext, models
+from zu_framework.testing import FAMILIES, NO_SITES, tiny_model
 from zu_plugins.locators.attribution import attributed_effects
 from zu_plugins.locators.causal_trace import clean_states, restored, traced_effects
 from zu_plugins.locators.curves import Curves
@@ -22,7 +22,8 @@ from zu_plugins.locators.tracing import attribution, causal_trace, measured
 
 PROMPT, SUBJECT = "People say that Anna Norton speaks", "Anna Norton"
 LOCATORS = (causal_trace, attribution)
-WITH_SITES = [family for family in FAMILIES if family != "mixtral"]
+# the state that a model ends in is its final norm's: GPT-1 has none; Gemma 3n passes several streams
+TRACED = [family for family in FAMILIES if family not in (*NO_SITES, "openai-gpt", "gemma3n_text")]
 
 
 def taught(lm: LanguageModel, prompt: str = PROMPT, subject: str | None = SUBJECT) -> Request:
@@ -171,7 +172,7 @@ def test_a_trace_is_deterministic_and_leaves_the_model_as_it_was(
     assert read["picked"] == [read["peak"]]
 
 
-@pytest.mark.parametrize("family", WITH_SITES)
+@pytest.mark.parametrize("family", TRACED)
 def test_every_family_is_traced(family: str) -> None:
     lm = tiny_model(family)
     request = taught(lm)
@@ -193,6 +194,13 @@ def test_every_family_is_traced(family: str) -> None:
         "attribution", attributed_effects, frozen, [request], TraceOptions(samples=2), RunContext()
     )
     torch.testing.assert_close(again.mean["mlp"], curves.mean["mlp"], rtol=1e-3, atol=1e-6, equal_nan=True)
+
+
+def test_a_model_of_several_streams_is_refused_in_a_sentence() -> None:
+    lm = tiny_model("gemma3n_text")
+    context = RunContext(batch_size=64)
+    with pytest.raises(ModelError, match="passes 4 streams of states at once.*locator.name=fixed"):
+        measured("causal-trace", traced_effects, lm, [taught(lm)], TraceOptions(samples=2), context)
 
 
 def test_tokens_fall_into_their_classes(lm: LanguageModel) -> None:

@@ -81,6 +81,11 @@ def test_privleak_is_negative_where_members_still_show_and_positive_where_they_a
         metric("privleak")(twin, DATA)
 
 
+def test_privleak_has_no_number_where_the_retrained_model_leaves_no_error() -> None:
+    twin = model([0.9, 0.8], [0.2, 0.4, 0.6])  # every member above every other text
+    assert metric("privleak")(model([0.5, 0.3], [0.2, 0.4, 0.6], twin), DATA) is None
+
+
 def twin_of(known: Known) -> Known:
     return Known(texts=known.texts, reference=known)
 

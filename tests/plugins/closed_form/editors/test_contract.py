@@ -56,7 +56,7 @@ class TestMemitAsPublished(TestMemit):
 class TestEmmet(SolverContract):
     solver = "emmet"
     options: ClassVar[dict[str, Any]] = {"relative_ridge": RIDGE}
-    tolerance = 1e-6
+    tolerance = 1e-5  # as many keys as inputs under a moment of lower rank: both sides lose ten digits
 
     def dense_reference(self, problem: EditProblem) -> Tensor:
         W, K, R, C = tensors(problem)

@@ -13,15 +13,15 @@ import pytest
 import torch
 from torch import Tensor
 
-import zu_plugins.targets.optimise as module_under_test
+import zu_framework.states.batches as module_under_test
 from tests.plugins.targets.test_neutral import OPTIONS, made
-from zu_framework import LanguageModel, ModelError, RunContext
+from zu_framework import LanguageModel, ModelError
 from zu_framework.models import Replay, answer_ids
+from zu_framework.states import evaluators
+from zu_framework.states.batches import optimise
+from zu_framework.states.descent import Optimised
 from zu_framework.testing import FAMILIES, tiny_model
-from zu_plugins.targets import evaluators
-from zu_plugins.targets.descent import Optimised
 from zu_plugins.targets.neutral import Neutral
-from zu_plugins.targets.optimise import optimise
 from zu_plugins.targets.options import NeutralOptions
 
 PLAIN = {"replay": "none"}
@@ -36,7 +36,7 @@ def run(lm: LanguageModel, module: str, options: NeutralOptions = OPTIONS, **cha
     """Three requests with contexts and anchors, each to say its own answer."""
     _, plan, _ = made(lm)
     texts = [answer_ids(lm.tokenizer, request.answer) for request in plan.requests]
-    return optimise(lm, module, plan, texts, replace(options, **changes), 32, lambda *a: None, "")
+    return optimise(lm, module, plan, texts, replace(options, **changes))
 
 
 def modules_of(lm: LanguageModel) -> list[str]:
@@ -265,9 +265,7 @@ def test_progress_counts_each_request_once_also_after_a_lack_of_memory(
         plan,
         texts,
         OPTIONS,
-        32,
-        lambda label, a, b: told.append((a, b)),
-        "",
+        progress=lambda label, a, b: told.append((a, b)),
     )
     assert [done for done, _ in told] == sorted(done for done, _ in told) and told[-1] == (3, 3)
 
@@ -328,4 +326,4 @@ def test_nothing_is_kept_across_a_write(monkeypatch: pytest.MonkeyPatch) -> None
 def run_sensitive(lm: LanguageModel, plan: Any, module: str) -> Tensor:
     texts = [answer_ids(lm.tokenizer, request.answer) for request in plan.requests]
     options = replace(OPTIONS, **PLAIN)  # type: ignore[arg-type]
-    return optimise(lm, module, plan, texts, options, RunContext().batch_size, lambda *a: None, "").states
+    return optimise(lm, module, plan, texts, options).states

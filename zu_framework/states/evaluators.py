@@ -12,8 +12,18 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from zu_framework import LanguageModel
-from zu_framework.models import Readout, Replay, Row, add_at, batch, capture, entry_of, logits_at, run_until
+from zu_framework.models import (
+    LanguageModel,
+    Readout,
+    Replay,
+    Row,
+    add_at,
+    batch,
+    capture,
+    entry_of,
+    logits_at,
+    run_until,
+)
 
 
 @dataclass(frozen=True)
@@ -166,11 +176,29 @@ class Captures:
     _held: dict[Any, Replay] = field(default_factory=dict)
 
     def find(self, lm: LanguageModel, module: str, rows: Sequence[Row], whole: bool) -> Replay | None:
-        """Return one that fits: of these very rows, moved at the same place."""
+        """Return a capture that fits: of these very rows, moved at the same place.
+
+        Args:
+            lm: The model that it was captured from.
+            module: Whose output is moved.
+            rows: In their order.
+            whole: Whether the windows are whole rows.
+
+        Returns:
+            The capture; None where none fits.
+        """
         return self._held.get(self._key(lm, module, rows, whole))
 
     def hold(self, lm: LanguageModel, module: str, rows: Sequence[Row], whole: bool, replay: Replay) -> None:
-        """Hold a capture, where there is room."""
+        """Hold a capture, where there is room.
+
+        Args:
+            lm: The model that it was captured from.
+            module: Whose output is moved.
+            rows: In their order.
+            whole: Whether the windows are whole rows.
+            replay: The capture.
+        """
         if replay.nbytes <= self.room:
             self.room -= replay.nbytes
             self._held[self._key(lm, module, rows, whole)] = replay

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from zu_plugins.targets.evaluators import Evaluator
-from zu_plugins.targets.options import NeutralOptions
+from zu_framework.options import DescentOptions
+from zu_framework.states.evaluators import Evaluator
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Optimised:
 
 
 def descend(
-    evaluator: Evaluator, options: NeutralOptions, how: str, stopped: Callable[[int], None]
+    evaluator: Evaluator, options: DescentOptions, how: str, stopped: Callable[[int], None]
 ) -> Optimised:
     """Optimise delta for all tasks of an evaluator; `stopped(count)` is called as requests come to their end."""
     init = evaluator.init

@@ -14,11 +14,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from zu_framework import LanguageModel, ModelError, ReadPlan
-from zu_framework.models import Readout, find_readout, replay_bytes, row_of
-from zu_plugins.targets.descent import Optimised, descend
-from zu_plugins.targets.evaluators import Captures, Evaluator, FullForward, Replayed, Task
-from zu_plugins.targets.options import NeutralOptions
+from zu_framework.contracts import Progress, no_progress
+from zu_framework.errors import ModelError
+from zu_framework.models import LanguageModel, Readout, find_readout, replay_bytes, row_of
+from zu_framework.options import DescentOptions
+from zu_framework.problem import ReadPlan
+from zu_framework.states.descent import Optimised, descend
+from zu_framework.states.evaluators import Captures, Evaluator, FullForward, Replayed, Task
 
 GIB = 1 << 30
 CPU_MEMORY = 2 * GIB  # of a batch, where nothing else is asked for
@@ -49,10 +51,11 @@ def optimise(
     module: str,
     plan: ReadPlan,
     texts: Sequence[Sequence[int]],
-    options: NeutralOptions,
-    rows_per_forward: int,
-    progress: Callable[[str, int, int], None],
-    label: str,
+    options: DescentOptions,
+    *,
+    rows_per_forward: int = 32,
+    progress: Progress = no_progress,
+    label: str = "target states",
     captures: Captures | None = None,
 ) -> Optimised:
     """Optimise a state for each request at `module`, so that the model says a text.
@@ -69,6 +72,9 @@ def optimise(
         progress: Told of requests that are done.
         label: What is shown with the progress.
         captures: Captures to use and to add to, of the model as it is now.
+
+    Returns:
+        A state a request, (o, n), in float32 or better, with the trace of its losses.
 
     Raises:
         ModelError: Not even one request fits into memory.
@@ -119,7 +125,7 @@ def _evaluator(
     tasks: Sequence[Task],
     readout: Readout | None,
     way: _Way,
-    options: NeutralOptions,
+    options: DescentOptions,
     captures: Captures,
 ) -> Evaluator:
     """The best way that is left to run these tasks; the first batch rules out what does not give what it should."""
@@ -139,7 +145,7 @@ def _evaluator(
 
 
 def _difference(
-    lm: LanguageModel, module: str, tasks: Sequence[Task], fast: Evaluator, options: NeutralOptions
+    lm: LanguageModel, module: str, tasks: Sequence[Task], fast: Evaluator, options: DescentOptions
 ) -> str | None:
     """Where a way disagrees with a full forward on a batch's longest and shortest request; None where it does not."""
     ends = sorted({0, len(tasks) - 1})
@@ -175,7 +181,7 @@ def _fitting(
     module: str,
     tasks: Sequence[Task],
     way: _Way,
-    options: NeutralOptions,
+    options: DescentOptions,
     rows_per_forward: int,
 ) -> int:
     """How many of these tasks, the first at least, make a batch."""
@@ -194,8 +200,16 @@ def _fitting(
     return min(most, len(tasks))
 
 
-def memory(lm: LanguageModel, options: NeutralOptions) -> float:
-    """Return the bytes of one batch: as asked, or a fixed sum on a CPU, or half of what the model leaves of a GPU."""
+def memory(lm: LanguageModel, options: DescentOptions) -> float:
+    """Return the bytes that one batch may take: as asked, a fixed sum on a CPU, or half of what is left of a GPU.
+
+    Args:
+        lm: The model, whose parameters are there already.
+        options: `memory`, in GiB.
+
+    Returns:
+        Bytes.
+    """
     if options.memory is not None:
         return options.memory * GIB
     if lm.device.type != "cuda":
