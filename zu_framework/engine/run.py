@@ -19,9 +19,10 @@ from zu_framework.engine.answers import settle
 from zu_framework.engine.edit import Edit
 from zu_framework.engine.loop import make_edit
 from zu_framework.engine.measuring import Measured, judged, measured_side
+from zu_framework.engine.opening import finish, open_run
 from zu_framework.engine.results import Completion, RunResult
 from zu_framework.engine.saving import save_run
-from zu_framework.engine.session import Session, finish, open_run, resolve
+from zu_framework.engine.session import Session, resolve
 from zu_framework.engine.text import open_text, write_text
 from zu_framework.engine.verdict import Verdict
 from zu_framework.errors import ConfigError, ModelError
