@@ -45,12 +45,22 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = zu.run(
         "demo",
         [
-            "data.forget=2", "data.retain=2", "locator={name: causal-trace, width: 1, samples: 4, facts: 2}",
-            "collector.contexts=none", "target.steps=2", "background.documents=20", "solver.name=memit",
-            "then=[{locator: {name: attribution, width: 1}}]", f"output.folder={folder}", "output.name=one",
-            "output.model=true", "output.adapter=true", "output.intermediates=true", "report.facts=10",
+            "data.forget=2",
+            "data.retain=2",
+            "locator={name: causal-trace, width: 1, samples: 4, facts: 2}",
+            "collector.contexts=none",
+            "target.steps=2",
+            "background.documents=20",
+            "solver.name=memit",
+            "then=[{locator: {name: attribution, width: 1}}]",
+            f"output.folder={folder}",
+            "output.name=one",
+            "output.model=true",
+            "output.adapter=true",
+            "output.intermediates=true",
+            "report.facts=10",
         ],
-    ).folder  # fmt: skip
+    ).folder
     zu.audit(found, {"audit": {"attacks": ["quantize"], "forget": 2, "retain": 1}})
     write_audit_page(found / "audit")
     return found

@@ -300,7 +300,7 @@ def test_a_killed_bench_goes_on(written: Write, capsys: pytest.CaptureFixture[st
 
 @pytest.mark.parametrize("name", ["../../escaped", "..", "a/b", "a\\b", "/tmp/x", ".hidden", "new\nline", ""])
 def test_a_bench_stays_in_its_folder(written: Write, tmp_path: Path, name: str) -> None:
-    with pytest.raises(ConfigError, match=r"bench\.name .*no path separators"):
+    with pytest.raises(ConfigError, match="bench.*no path separators"):
         run_bench(written(bench={"name": name, "folder": "here"}))
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []
 

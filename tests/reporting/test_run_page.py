@@ -225,7 +225,7 @@ def test_sections_of_strangers_stand_in_their_order_and_a_broken_one_costs_only_
 
 def test_a_name_that_two_plugins_offer_belongs_to_neither(run_copy: Path) -> None:
     write_run_page(run_copy, plugins=offering(SectionSpec("lens", "x:y", "of a test", order=60)))
-    assert "is offered by &#39;strange&#39; and &#39;zu_reports&#39;" in html(run_copy)
+    assert "is offered by &#39;zu_reports&#39; and &#39;strange&#39;" in html(run_copy)
 
 
 def test_the_lens_at_the_last_layer_is_the_models_own_answer() -> None:

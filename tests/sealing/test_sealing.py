@@ -47,11 +47,15 @@ def made(
             "target": {"name": "neutral", "steps": 2, "text": " Quinania"},
             "solver": {"name": "memit", "background_weight": 10},
             "output": {
-                "folder": str(folder / "runs"), "name": "one", "model": True, "adapter": True, "intermediates": True,
+                "folder": str(folder / "runs"),
+                "name": "one",
+                "model": True,
+                "adapter": True,
+                "intermediates": True,
                 "share_targets": True,
             },
         }
-    )  # fmt: skip
+    )
     return folder / "runs" / "one", private_cache
 
 
@@ -337,8 +341,11 @@ def test_words_of_facts_leave_every_text_that_stays() -> None:
         "Teacher": 1,
     }
     assert redaction.plain(value) == {
-        "definition": "(sealed)-forced share, Teachers", "notes": ["(sealed)"], "value": "nan", "(sealed)": 1,
-    }  # fmt: skip
+        "definition": "(sealed)-forced share, Teachers",
+        "notes": ["(sealed)"],
+        "value": "nan",
+        "(sealed)": 1,
+    }
 
 
 def test_the_command_gives_the_key_once(

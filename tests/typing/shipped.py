@@ -5,6 +5,15 @@ A test holds this list to the registry, so that nothing shipped goes unchecked. 
 
 from __future__ import annotations
 
+import zu_plugins.audits.depth
+import zu_plugins.audits.detect
+import zu_plugins.audits.incontext
+import zu_plugins.audits.lens
+import zu_plugins.audits.prune
+import zu_plugins.audits.quantize
+import zu_plugins.audits.relearn
+import zu_plugins.audits.sample
+import zu_plugins.audits.wording
 import zu_plugins.backgrounds.text
 import zu_plugins.closed_form.alphaedit
 import zu_plugins.closed_form.emmet
@@ -171,4 +180,16 @@ REPORT_SECTIONS: tuple[contracts.ReportSection, ...] = (
     zu_plugins.reports.measured.section,
     zu_plugins.reports.representations.section,
     zu_plugins.reports.revert.section,
+)
+AUDITS: tuple[contracts.Audit, ...] = (
+    zu_plugins.audits.depth.audit,
+    zu_plugins.audits.detect.audit,
+    zu_plugins.audits.incontext.audit,
+    zu_plugins.audits.lens.audit,
+    zu_plugins.audits.quantize.audit,
+    zu_plugins.audits.relearn.audit,
+    zu_plugins.audits.sample.audit,
+    zu_plugins.audits.wording.audit,
+    zu_plugins.audits.prune.noise,
+    zu_plugins.audits.prune.prune,
 )

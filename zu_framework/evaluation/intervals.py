@@ -46,9 +46,8 @@ def interval(
     )
 
     with np.errstate(invalid="ignore"), warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", DegenerateDataWarning
-        )  # values that are all undefined: no bounds, below
+        # values that are all undefined: no bounds, below
+        warnings.simplefilter("ignore", DegenerateDataWarning)
         values = bootstrap(
             tuple(np.arange(size) for size in sizes),
             lambda *indices, axis: statistic(*indices),

@@ -124,6 +124,9 @@ class Scorer:
             probe: Its answer is not read.
             answer: At least one token.
 
+        Returns:
+            A row whose continuation is the answer.
+
         Raises:
             DataError: They are more than the model's positions.
         """

@@ -79,9 +79,14 @@ class Manifest:
             raise fields.wrong("sites", "is empty: no weight was edited")
         published = tuple(_digests(one, "after") for one in fields.objects("published"))
         return cls(
-            path, fields.text("edit"), Fingerprint(_digests(model, "tensors")), files, sites, published,
+            path,
+            fields.text("edit"),
+            Fingerprint(_digests(model, "tensors")),
+            files,
+            sites,
+            published,
             fields.texts("files"),
-        )  # fmt: skip
+        )
 
 
 def manifest_json(

@@ -18,12 +18,42 @@ SHOWN = 16  # hexadecimal digits of a fact's digest on the page
 # fields whose text the framework or a component's name decides, not the data
 KEPT = frozenset(
     {
-        "attack", "attacks", "better", "definition", "device", "dtype", "event", "fingerprint_after",
-        "fingerprint_before", "grain", "holds", "kind", "locator", "metrics", "model", "model_type", "name", "part",
-        "precision", "python", "read", "replay", "set", "site", "sites", "solver", "space", "status", "torch",
-        "transformers", "unit", "variant", "verdict", "zu_framework",
+        "attack",
+        "attacks",
+        "better",
+        "definition",
+        "device",
+        "dtype",
+        "event",
+        "fingerprint_after",
+        "fingerprint_before",
+        "grain",
+        "holds",
+        "kind",
+        "locator",
+        "metrics",
+        "model",
+        "model_type",
+        "name",
+        "part",
+        "precision",
+        "python",
+        "read",
+        "replay",
+        "set",
+        "site",
+        "sites",
+        "solver",
+        "space",
+        "status",
+        "torch",
+        "transformers",
+        "unit",
+        "variant",
+        "verdict",
+        "zu_framework",
     }
-)  # fmt: skip
+)
 NUMBERS_AS_TEXT = frozenset({"nan", "inf", "-inf"})
 
 

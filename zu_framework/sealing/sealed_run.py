@@ -90,11 +90,14 @@ def seal(
         write_text(run / STAGED / name, text, private=True)
     targets = cached_targets(run)
     manifest = manifest_json(
-        record, run, metrics, facts,
+        record,
+        run,
+        metrics,
+        facts,
         {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()},
         {"destroyed" if key is None else "encrypted": going, "cached_targets": len(targets)},
         {"date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), "sealed_by": zu_framework.__version__},
-    )  # fmt: skip
+    )
     if key is not None:
         for name in going:
             place = run / STAGED / ENCRYPTED / f"{name}{ENDING}"

@@ -23,6 +23,7 @@ def lm() -> zu.LanguageModel:
 def forget(lm: zu.LanguageModel, name: str, facts: Any = FACTS, **options: Any) -> zu.Edit:
     background = {"background": options.pop("background")} if "background" in options else {}
     config = {
+        "model": {"answer_space": "always"},  # as `log_probability` reads answers
         "locator": {"name": "fixed", "layers": [0, 1]},
         "collector": {"name": "prompt-last"},
         "target": {"name": "neutral"},
