@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from zu_framework.config import STAGE_GROUPS, Config
 from zu_framework.contracts import Progress, no_progress
 from zu_framework.engine.checkpoint import load_model
-from zu_framework.engine.loop import locate
 from zu_framework.engine.opening import open_session
 from zu_framework.engine.session import ConfigSource, Session
 from zu_framework.engine.text import write_text
@@ -91,6 +90,6 @@ def _measured(session: Session) -> tuple[Sinks, tuple[Site, ...]]:
     session.model = load_model(session.config, session.plugins)
     write_text(session)
     sinks = session.untouched.sinks(session.model)
-    locate(session, session.split.forget)
+    session.locate()
     sites = {site.module: site for stage in session.stages for site in stage.sites}
     return sinks, tuple(sites.values())
