@@ -5,8 +5,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
-# one thread each: the models are small, and the tests run side by side
-PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist worksteal
+# one thread each: the models are small, and the tests run side by side; CI=1 makes Hypothesis draw the same examples
+# each time, which it does not by hand
+PYTEST := CI=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist worksteal
 
 .PHONY: help demo demo-real test lint types imports tests bench docs clean
 

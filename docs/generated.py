@@ -156,7 +156,7 @@ def table(group: str, options: Any) -> list[str]:
 def typed(option: Field[Any]) -> str:
     """The type as a reader writes it."""
     written = option.type if isinstance(option.type, str) else _name(option.type)
-    return written.replace(" | None", ", or null").replace("|", "\\|")
+    return written.replace("Count", "a number, or all").replace(" | None", ", or null").replace("|", "\\|")
 
 
 def _name(kind: Any) -> str:

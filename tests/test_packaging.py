@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -14,6 +16,7 @@ import pytest
 import zu_framework
 
 ROOT = Path(__file__).resolve().parents[1]
+HYPOTHESIS_ASKS = {"CI", "TF_BUILD", "GITHUB_ACTIONS", "BUILDKITE", "CIRCLECI", "TEAMCITY_VERSION"}
 
 
 def project() -> dict:
@@ -27,6 +30,30 @@ def test_every_shipped_plugin_stands_in_the_one_list() -> None:
     assert points == {f"zu_{name}": f"zu_plugins.{name}.plugin" for name in shipped}
     for name in shipped:
         assert text.count(f"zu_plugins.{name}") == 1, f"{name} stands in more than one list"
+
+
+def test_make_test_draws_the_same_examples_each_time() -> None:
+    """Property tests are random by hand; `.ci/run` is `make test`."""
+    assert "exec make test" in (ROOT / ".ci" / "run").read_text("utf-8")
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    told = subprocess.run(["make", "-n", "tests"], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert re.search(r"^CI=1 \S+/python -m pytest", told.stdout, re.M), told.stdout + told.stderr
+    code = "import tests.conftest, hypothesis; print(hypothesis.settings().derandomize)"
+    for ci, drawn in (("1", "True"), ("", "False")):
+        environment = {
+            **{k: v for k, v in os.environ.items() if k not in HYPOTHESIS_ASKS},
+            **({"CI": ci} if ci else {}),
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=environment,
+        )
+        assert done.stdout.strip() == drawn, done.stderr
 
 
 def normal(name: str) -> str:

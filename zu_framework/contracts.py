@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from zu_framework.errors import described
+
 if TYPE_CHECKING:
     from markupsafe import Markup
     from torch import Tensor
@@ -113,6 +115,15 @@ def compute_anew(
     return compute()
 
 
+def ignored(name: str, why: str) -> None:
+    """Tell nobody of a part that failed.
+
+    Args:
+        name: Of the part.
+        why: It failed, on one line.
+    """
+
+
 @dataclass(frozen=True)
 class RunContext:
     """What a component may know of the run.
@@ -125,7 +136,8 @@ class RunContext:
         backgrounds: Moments at the sites, by module; empty for a locator.
         documents: Streams the background's texts afresh on each call; None where the run has none.
         retain: Facts to retain, where the data set has them.
-        artifacts: A folder for curves and plots; None where nothing is written.
+        artifacts: The folder that `keep` writes to; None where nothing is written.
+        part_failed: `part_failed(name, why)` is told of what could not be written there.
         remember: `remember(kind, depends_on, compute)` returns what `compute()` returns, or what an earlier run with an
             equal `depends_on()` (JSON values: all that the result follows from) kept.
         sinks: `sinks(lm)` returns where the untouched model writes attention sinks.
@@ -144,10 +156,30 @@ class RunContext:
     documents: Callable[[], Iterable[str]] | None = None
     retain: tuple[Request, ...] = ()
     artifacts: Path | None = None
+    part_failed: Callable[[str, str], None] = ignored
     remember: Remember = compute_anew
     sinks: Callable[[LanguageModel], Sinks] | None = None
     text_keys: Callable[[LanguageModel, Sequence[Site]], Mapping[str, Tensor]] | None = None
     plan: Callable[[LanguageModel, Sequence[Request]], ReadPlan] | None = None
+
+    def keep(self, name: str, write: Callable[[Path], object]) -> None:
+        """Write curves or plots into the run folder, where there is one.
+
+        What cannot be written is an optional part that failed: it is told, and costs nothing else.
+
+        Args:
+            name: What it is, for messages.
+            write: `write(folder)` writes files of its own names.
+        """
+        if self.artifacts is None:
+            return
+        try:
+            self.artifacts.mkdir(parents=True, exist_ok=True)
+            write(self.artifacts)
+        except (
+            Exception
+        ) as cause:  # a full disk, a plotting library that is not there: the edit is worth more
+            self.part_failed(name, described(cause))
 
 
 # ------------------------------------------------------------------------------------------- where, what, how
@@ -165,7 +197,7 @@ class Locator(Protocol):
             lm: The model before any write.
             requests: The facts to forget, at least one.
             options: The options dataclass of the registration.
-            context: Without backgrounds. Curves and plots go to `context.artifacts` where that is not None.
+            context: Without backgrounds. Curves and plots are written by `context.keep`.
 
         Returns:
             At least one site, each a dense linear map of `lm.site(layer)`.

@@ -32,12 +32,12 @@ save_file(tensors, Path(sys.argv[2]) / f"rank{processes.rank_here()}.safetensors
 
 BREAKS = """
 import sys
-from zu_framework.engine import processes, run
+from zu_framework.engine import processes, session
 from zu_framework.errors import DataError
 from zu_framework.cli.app import main
 if processes.rank_here() == 1:
     def broken(*_): raise DataError("the disk of this machine is on fire")
-    run.ledger_of = broken
+    session.carried_edits = broken
 main(["run", sys.argv[1]])
 """
 
@@ -146,7 +146,7 @@ def test_a_failing_process_ends_all_with_one_message(config: Path, tmp_path: Pat
     done = started(BREAKS, str(named(config, "broken")), cache=tmp_path / "cache")
     assert done.returncode != 0
     said = [line for line in done.stderr.splitlines() if "error: " in line]
-    assert said == ["error: the disk of this machine is on fire"]
+    assert len(said) == 1 and "the disk of this machine is on fire" in said[0]
     assert "PeerError" not in done.stderr and done.stdout == ""
     assert not (tmp_path / "runs" / "broken").exists()
 

@@ -1,4 +1,4 @@
-"""Facts to keep reach a solver that protects them, and no other."""
+"""Facts to retain reach a solver that reads them, and no other."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def protecting(settings: dict[str, Any], weight: float) -> dict[str, Any]:
 
 
 def moved(lm: LanguageModel, settings: dict[str, Any], weight: float) -> float:
-    """By how much the site's output moves at the facts to keep."""
+    """By how much the site's output moves at the facts to retain."""
     site = lm.site(1)
     prompts = [ReadPrompt(r.prompt, r.subject_end or 0) for r in KEEP]
     keys = read_states(lm, [site.module], prompts)[site.module][0]

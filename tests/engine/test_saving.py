@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 
 import zu_framework as zu
-from zu_framework import ExitCode, LanguageModel, Request, RunFolderError
+from zu_framework import ExitCode, LanguageModel, LocatorSpec, Request, RunContext, RunFolderError, Site
+from zu_framework.cli import main
 from zu_framework.engine import saving
+from zu_framework.registry import Registered, load_plugins
 from zu_framework.store import intermediates
 
 Settings = dict[str, Any]
@@ -81,6 +84,22 @@ def test_parts_that_cannot_be_saved_cost_nothing_else(
     result.edit.revert()
 
 
+def test_the_command_says_what_is_not_saved_and_exits_with_1(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(saving, "apply", full_disk)
+    config = tmp_path / "run.yaml"
+    config.write_text(yaml.safe_dump({**settings, "output": {**settings["output"], "model": True}}))
+    with pytest.raises(SystemExit) as stopped:
+        main(["run", str(config)])
+    out = capsys.readouterr().out
+    assert stopped.value.code == 1
+    assert [line for line in out.splitlines() if line.startswith("not saved")] == [
+        "not saved: model: OSError: [Errno 28] No space left on device"
+    ]
+    assert "EDITED_DIR" in out, "there is no model/ to revert"
+
+
 def test_a_whole_run_exits_with_0(settings: Settings) -> None:
     assert zu.run(settings).exit_code == ExitCode.DONE == 0
 
@@ -134,3 +153,38 @@ def test_what_the_block_raises_is_what_comes_out(settings: Settings, lm: Languag
     weight.sub_(1.0)
     with torch.no_grad():
         edit.writer.restore()
+
+
+def test_a_full_disk_costs_the_log_and_not_the_run(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Path.open
+
+    def full(path: Path, *given: Any, **named: Any) -> Any:
+        return opened(Path("/dev/full") if path.name == "log.jsonl" else path, *given, **named)
+
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    monkeypatch.setattr(Path, "open", full)
+    result = zu.run(settings, ["output.report=false"])
+    assert list(result.failed_parts) == ["log.jsonl"]
+    assert "No space left on device" in result.failed_parts["log.jsonl"]
+    assert (result.folder / "edit.safetensors").is_file()
+
+
+def test_plots_that_cannot_be_drawn_cost_nothing_else(settings: Settings) -> None:
+    def locate(lm: LanguageModel, requests: Any, options: Any, context: RunContext) -> list[Site]:
+        context.keep("curve", lambda folder: (folder / "curve.json").write_text("{}"))
+        context.keep("plot", full_disk)
+        return [lm.site(0)]
+
+    class Here(Registered):
+        def load(self, target: str = "") -> Any:
+            return locate
+
+    plugins = load_plugins()
+    plugins.registry.add(Here(LocatorSpec("drawing", "here:locate", "of a test"), "here"))
+    result = zu.run({**settings, "locator": {"name": "drawing"}}, plugins=plugins)
+    assert dict(result.failed_parts) == {"plot": "OSError: [Errno 28] No space left on device"}
+    assert result.exit_code == ExitCode.PART_FAILED
+    assert (result.folder / "curve.json").is_file()

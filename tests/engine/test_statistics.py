@@ -133,7 +133,7 @@ def test_only_what_is_asked_for_is_computed(lm: LanguageModel, cache: TensorCach
     assert len(list(cache.folder.glob("*.safetensors"))) == 1
 
 
-@pytest.mark.parametrize("change", ["text", "length", "weights below", "order"])
+@pytest.mark.parametrize("change", ["text", "length", "weights below", "order", "batch", "threads"])
 def test_whatever_changes_the_numbers_changes_the_entry(
     cache: TensorCache, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
@@ -153,6 +153,10 @@ def test_whatever_changes_the_numbers_changes_the_entry(
         changed["documents"] = lambda: DOCUMENTS[::-1]
     if change == "length":
         changed["max_tokens"] = 6
+    if change == "batch":
+        changed["batch_tokens"] = 21
+    if change == "threads":  # the last bits may differ, as with another batch
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
     if change == "weights below":
         with torch.no_grad():
             lm.weight(lm.site(0))[0, 0] += 1

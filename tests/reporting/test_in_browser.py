@@ -101,7 +101,8 @@ def test_a_hostile_fact_is_shown_as_text_and_nothing_is_asked_of_the_network(sho
     assert not shown.execute_script("return document.images.length")
     assert shown.execute_script("return document.scripts.length") == 1
     assert [entry for entry in shown.get_log("browser") if entry["level"] == "SEVERE"] == []
-    asked = [  # the browser's own start page asks for its own parts
+    # the browser's own start page asks for its own parts
+    asked = [
         message["params"]["request"]["url"]
         for message in (json.loads(entry["message"])["message"] for entry in shown.get_log("performance"))
         if message["method"] == "Network.requestWillBeSent"

@@ -7,7 +7,6 @@ them; `seeds` and `forget` are numbers. An override addresses an entry by its la
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -171,11 +170,6 @@ def load_bench(
             )
     given = _mapping(own, "bench")
     config = structured(BenchConfig, given, "bench", "group `bench`", own.origins)
-    if config.name is not None and not re.fullmatch(r"\w[\w.+=-]*", config.name):
-        raise ConfigError(
-            f"{at_origin(own.origins, 'bench.name')}bench.name {config.name!r}: use letters, digits, '.', '-' and '_' "
-            "(no path separators); bench.folder says where it lies"
-        )
     bench = Bench(name, config, _executor(own), ())
     return replace(bench, cells=tuple(_cells(common, entries, own, plugins)))
 

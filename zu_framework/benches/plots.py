@@ -1,4 +1,4 @@
-"""The plots of a bench: what is forgotten against what is kept, and what each method costs."""
+"""The plots of a bench: what is forgotten against what is retained, and what each method costs."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def _read(planned: Planned) -> CellResult:
         seconds=edit["seconds"],
         saved=edit.get("saved_seconds", {}),
         facts=int(edit["requests"]),
-        text_label=kept.get("perplexity_text", ""),
+        text_label=kept.get("text_label", ""),
     )
 
 

@@ -51,6 +51,8 @@ def print_result(result: RunResult, console: Console | None = None) -> None:
     console.print(f"[dim]largest relative rounding loss of a written weight: {worst:.1e}[/dim]")
     for note in (*result.notes, *_notes(sites)):
         console.print(f"[yellow]note[/yellow]: {escape(note)}")
+    for part, why in result.failed_parts.items():
+        console.print(f"[red]not saved[/red]: {escape(part)}: {escape(why)}", soft_wrap=True)
     _places(result, console)
 
 
@@ -65,7 +67,7 @@ def _places(result: RunResult, console: Console) -> None:
         again = escape(command("zu", "report", folder))
         console.print(f"the page could not be made; {again} says why", soft_wrap=True)
     commands: list[tuple[str, tuple[object, ...]]]
-    if result.config.output.model:
+    if result.config.output.model and "model" not in result.failed_parts:
         commands = [("to revert:", ("zu", "revert", folder, folder / "model", "ORIGINAL_DIR"))]
     else:
         commands = [

@@ -139,7 +139,7 @@ class OutputConfig:
     undo: bool = field(
         default=True, metadata={"help": "keep the original tensors (without them revert is not exact)"}
     )
-    intermediates: bool = field(default=False, metadata={"help": "write sites/<site>.safetensors"})
+    intermediates: bool = field(default=False, metadata={"help": "write sites/SITE.safetensors"})
     model: bool = field(
         default=False, metadata={"help": "write model/, a checkpoint that from_pretrained loads"}
     )

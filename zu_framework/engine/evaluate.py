@@ -18,7 +18,7 @@ from zu_framework.engine.edit import versions
 from zu_framework.engine.measuring import Measured, measured
 from zu_framework.engine.opening import read_inputs
 from zu_framework.engine.results import finite, plain_measurements
-from zu_framework.engine.session import Session, resolve
+from zu_framework.engine.session import LOG, Session, resolve
 from zu_framework.errors import ConfigError, DataError, ExitCode, unknown_name
 from zu_framework.files import write_json
 from zu_framework.models import AnswerSpace, check_folder
@@ -108,9 +108,8 @@ def evaluate(
     read_inputs(session)
     sides: dict[str, Measured] = {}
     about: dict[str, dict[str, str]] = {}
-    with run_folder(config) as place, (place.partial / "log.jsonl").open("w", encoding="utf-8") as log:
-        journal = session.journal
-        journal.write_to(log)
+    journal = session.journal
+    with run_folder(config) as place, journal.logged(place.partial / LOG):
         journal.record("start", suite=str(suite), models=paths, forget=len(session.split.forget), notes=notes)
         for side, path in paths.items():
             sides[side], about[side] = _one_model(session, path)
@@ -226,7 +225,7 @@ def _write(folder: Path, result: Evaluation) -> None:
             "seconds": dict(result.seconds),
             "notes": list(result.notes),
             "answers": [finite(asdict(one)) for one in result.answers],
-            "perplexity_text": result.config.evaluate.text_label,
+            "text_label": result.config.evaluate.text_label,
             "versions": versions(),
         },
     )

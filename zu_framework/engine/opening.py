@@ -12,7 +12,7 @@ from zu_framework.contracts import Progress, no_progress
 from zu_framework.engine.checkpoint import carried_edits, check_checkpoint, load_model
 from zu_framework.engine.inputs import check_outputs, read_data
 from zu_framework.engine.processes import joined
-from zu_framework.engine.session import ConfigSource, Session, resolve
+from zu_framework.engine.session import LOG, ConfigSource, Session, resolve
 from zu_framework.engine.text import open_text, write_text
 from zu_framework.registry import Plugins, installed_plugins
 from zu_framework.registry.observers import Observers
@@ -98,15 +98,11 @@ def _place(session: Session) -> Iterator[None]:
         return
     with run_folder(session.config) as place:
         session.partial, session.folder = place
-        with (session.partial / "log.jsonl").open("w", encoding="utf-8") as log:
+        with session.journal.logged(session.partial / LOG):
             session.processes.tell(str(session.folder))
             if session.config.output.intermediates:
                 session.intermediates = Intermediates(session.partial)
-            session.journal.write_to(log)
-            try:
-                yield
-            finally:
-                session.journal.continue_in(None)  # the log closes with the folder
+            yield
     session.folder, session.moved = place.final, place.note
 
 
@@ -119,9 +115,5 @@ def finish(session: Session, result: Any) -> None:
     """
     if session.partial is None:
         return
-    with (session.folder / "log.jsonl").open("a", encoding="utf-8") as log:
-        session.journal.continue_in(log)
-        try:
-            session.observers.finished(result)
-        finally:
-            session.journal.continue_in(None)
+    with session.journal.logged(session.folder / LOG, again=True):
+        session.observers.finished(result)

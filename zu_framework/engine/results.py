@@ -77,7 +77,7 @@ def metrics_json(result: RunResult) -> dict[str, Any]:
         "before": plain_measurements(result.before),
         "after": plain_measurements(result.after),
         "cost": dict(result.cost),
-        "perplexity_text": result.config.evaluate.text_label,
+        "text_label": result.config.evaluate.text_label,
         "notes": list(result.notes),
         "answers": [finite(asdict(one)) for one in result.answers],
         "completions": [asdict(completion) for completion in result.completions],

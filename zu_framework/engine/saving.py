@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from zu_framework.engine.results import RunResult, metrics_json, resolved_yaml
-from zu_framework.engine.session import Session
+from zu_framework.engine.session import LOG, Session
 from zu_framework.errors import RunFolderError, ZuError, described
 from zu_framework.files import write_json
 from zu_framework.store.adapter import write_adapter
@@ -32,7 +32,7 @@ def save_run(session: Session, result: RunResult) -> RunResult:
     folder = session.partial
     if folder is None:
         return result
-    failed, notes = dict(result.failed_parts), list(result.notes)
+    failed, notes = session.failed_parts, list(result.notes)
     with session.journal.phase("save"):
         _write_essentials(folder, result, session.intermediates)
         for name, write in _optional_parts(folder, result):
@@ -40,16 +40,19 @@ def save_run(session: Session, result: RunResult) -> RunResult:
                 notes += write()
             except FAILURES as cause:
                 shutil.rmtree(folder / name, ignore_errors=True)
-                failed[name] = described(cause)
-                session.journal.record("part failed", part=name, error=failed[name])
+                session.part_failed(name, described(cause))
     if session.intermediates.failure:
-        failed[SITES] = session.intermediates.failure
+        session.part_failed(SITES, session.intermediates.failure)
     session.journal.record("done", seconds=session.journal.seconds)
     if session.observers:
         with session.journal.phase("observe"):
             failed |= session.observers.saved(folder, session.folder)
+    if session.journal.failure:
+        failed[LOG] = session.journal.failure
     notes += session.observers.notes
-    return replace(result, failed_parts=failed, notes=tuple(notes), seconds=dict(session.journal.seconds))
+    return replace(
+        result, failed_parts=dict(failed), notes=tuple(notes), seconds=dict(session.journal.seconds)
+    )
 
 
 def _write_essentials(folder: Path, result: RunResult, intermediates: Intermediates) -> None:

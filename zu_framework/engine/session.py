@@ -10,25 +10,26 @@ from typing import Any
 
 from torch import Tensor
 
-from zu_framework.config import COMPONENT_GROUPS, STAGE_GROUPS, Config, options_from
+from zu_framework.config import COMPONENT_GROUPS, STAGE_GROUPS, Config
 from zu_framework.contracts import Progress, RunContext, compute_anew, no_progress
 from zu_framework.engine.checkpoint import reference_scorer
+from zu_framework.engine.components import chosen_metrics, resolve_stages, shared_components
 from zu_framework.engine.guard import Guard
 from zu_framework.engine.processes import Processes, current
-from zu_framework.engine.stage import Stage, choose, locate_stages, missing, resolve_stages
+from zu_framework.engine.stage import Stage, locate_stages
 from zu_framework.engine.text import Documents
 from zu_framework.engine.untouched import Untouched
-from zu_framework.errors import ConfigError
 from zu_framework.evaluation import Scorer
 from zu_framework.models import AnswerSpace, CheckpointInfo, LanguageModel, Sinks
 from zu_framework.problem import Background, DataSplit
 from zu_framework.registry import Chosen, Plugins
 from zu_framework.registry.observers import Observers
-from zu_framework.specs import MetricSpec
 from zu_framework.store.intermediates import Intermediates
 from zu_framework.store.journal import Journal
 from zu_framework.store.ledger import Ledger
 from zu_framework.store.sharing import shared_results
+
+LOG = "log.jsonl"
 
 ConfigSource = str | Path | Mapping[str, Any] | Config
 
@@ -56,6 +57,7 @@ class Session:
         partial: The run folder while it is written; None where this process writes none.
         folder: What the run folder will be called; once it is in place, what it is called.
         moved: Why that is another name than the one reserved; "" where it is not.
+        failed_parts: Why optional parts could not be saved, by name.
         observers: Plugins that watch.
         guard: Asked before every write; passes everything until a model is there.
         untouched: What components ask of the model before any write.
@@ -81,6 +83,7 @@ class Session:
     partial: Path | None = None
     folder: Path = Path()
     moved: str = ""
+    failed_parts: dict[str, str] = field(default_factory=dict)
     observers: Observers = field(default_factory=Observers)
     guard: Guard = field(default_factory=Guard)
     untouched: Untouched = field(init=False)
@@ -144,6 +147,11 @@ class Session:
         """A scorer of the retrained model that metrics compare with; None without one."""
         return reference_scorer(self.config, self.plugins, self.progress)
 
+    def part_failed(self, name: str, why: str) -> None:
+        """Note that an optional part could not be saved; the run goes on."""
+        self.failed_parts[name] = why
+        self.journal.record("part failed", part=name, error=why)
+
     def locate(self) -> None:
         """Find the sites of every stage for the facts to forget, on the model as it is now."""
         with self.journal.phase("locate"):
@@ -165,6 +173,7 @@ class Session:
             documents=self.documents,
             retain=self.split.retain,
             artifacts=artifacts,
+            part_failed=self.part_failed,
             remember=shared_results(self.journal) if self.config.output.share_targets else compute_anew,
             sinks=self.untouched.sinks,
             text_keys=self.untouched.text_keys,
@@ -185,9 +194,7 @@ def resolve(config: Config, plugins: Plugins, groups: Sequence[str] = tuple(COMP
         UnknownName: A component that no plugin offers.
         PluginError: Two plugins offer the component.
     """
-    if "data" in groups and "data" not in config.components:
-        raise missing(config, "data", plugins)
-    shared = {g: choose(c, plugins, config.origins) for g, c in config.components.items()}
+    shared = shared_components(config, plugins, groups)
     journal = Journal()
     return Session(
         config,
@@ -195,33 +202,7 @@ def resolve(config: Config, plugins: Plugins, groups: Sequence[str] = tuple(COMP
         journal=journal,
         observers=Observers(plugins, journal.record),
         stages=resolve_stages(config, plugins) if set(STAGE_GROUPS) <= set(groups) else (),
-        data=shared.get("data") if "data" in groups else None,
+        data=shared.get("data"),
         background=shared.get("background"),
-        metrics=_metrics(config, plugins) if "data" in groups else (),
+        metrics=chosen_metrics(config, plugins) if "data" in groups else (),
     )
-
-
-def _metrics(config: Config, plugins: Plugins) -> tuple[Chosen, ...]:
-    for name in config.evaluate.options:
-        if name not in config.evaluate.metrics:
-            raise ConfigError(
-                f"evaluate.options gives options to {name!r}, which evaluate.metrics does not list: "
-                f"{', '.join(config.evaluate.metrics)}"
-            )
-    return tuple(_metric(name, config, plugins) for name in config.evaluate.metrics)
-
-
-def _metric(name: str, config: Config, plugins: Plugins) -> Chosen:
-    """Return a metric with its options. Raises `ConfigError` where it lacks the model that it compares with."""
-    registered = plugins.registry.get(MetricSpec.kind, name)
-    given = config.evaluate.options.get(name) or {}
-    if not isinstance(given, Mapping):
-        raise ConfigError(f"evaluate.options.{name} is a mapping of options, got {given!r}")
-    where = f"evaluate.options.{name}"
-    metric = Chosen(registered, options_from(registered.spec, given, where=where, origins=config.origins))
-    if "reference" in metric.needs and config.evaluate.reference is None:
-        raise ConfigError(
-            f"metric {name!r} compares with a model that was retrained without the forget facts: give it by "
-            "evaluate.reference=FOLDER, or leave the metric out of evaluate.metrics"
-        )
-    return metric

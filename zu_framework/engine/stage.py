@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import cast
 
-from zu_framework.config import COMPONENT_GROUPS, STAGE_GROUPS, Component, Config, StageConfig, options_from
 from zu_framework.contracts import Collector, RunContext
 from zu_framework.engine.problems import bare
 from zu_framework.errors import ConfigError, DataError, in_stage
 from zu_framework.models import CheckpointInfo, LanguageModel
 from zu_framework.problem import ReadPlan, Request, Site
 from zu_framework.registry.chosen import Chosen
-from zu_framework.registry.manager import Plugins
-from zu_framework.specs import MOMENTS, BackgroundSpec, LocatorSpec, ModelSolverSpec, SolverSpec
+from zu_framework.specs import MOMENTS, LocatorSpec, ModelSolverSpec
 
 
 @dataclass
@@ -138,7 +136,7 @@ class Stage:
             sites: list[Site] = list(locator.load()(lm, requests, locator.options, context))
             if not sites:
                 raise ConfigError(
-                    f"locator {locator.name!r} found no site: give layers, for example locator.layers=[3]"
+                    f"locator {locator.name!r} found no site: change its options, or choose another locator.name"
                 )
             sites.sort(key=lambda site: site.layer)
             self._refuse_sinks(lm, sites, context)
@@ -159,66 +157,6 @@ class Stage:
                 f"locator {locator.name!r} chose a site that writes an attention sink, where an edit destroys the "
                 f"model. {said}. Choose other layers{locator.remedy('sinks')}"
             )
-
-
-def resolve_stages(config: Config, plugins: Plugins) -> tuple[Stage, ...]:
-    """Return the stages with their components found and options typed; no implementation is imported.
-
-    Raises:
-        ConfigError: A group is missing, an option unknown or mistyped.
-        UnknownName: A component that no plugin offers.
-        PluginError: Two plugins offer the component.
-    """
-    stages = []
-    for stage in config.stages:
-        with in_stage(stage.number):
-            stages.append(_resolve(config, stage, plugins))
-    return tuple(stages)
-
-
-def _resolve(config: Config, stage: StageConfig, plugins: Plugins) -> Stage:
-    for group in STAGE_GROUPS:
-        if group not in stage.components:
-            raise missing(config, group, plugins)
-    chosen = {group: choose(stage.components[group], plugins, stage.origins) for group in STAGE_GROUPS}
-    size = stage.components["solver"].group_size
-    if size is None:
-        spec = cast(SolverSpec | ModelSolverSpec, chosen["solver"].spec)
-        size = spec.group_size or 0
-    found = Stage(stage.number, chosen, size)
-    if found.reads_text and "background" not in config.components and default_background(plugins) is None:
-        moments = ", ".join(sorted(found.moments()))
-        read = f"needs statistics of general text ({moments})" if moments else "reads general text"
-        raise ConfigError(
-            f"solver {found['solver'].name!r} with target {found['target'].name!r} {read}: "
-            "add `background: {name: text, path: ...}`"
-        )
-    return found
-
-
-def choose(component: Component, plugins: Plugins, origins: Mapping[str, str]) -> Chosen:
-    """Return the component that a group names, its options typed."""
-    registered = plugins.registry.get(COMPONENT_GROUPS[component.group], component.name)
-    where = component.group
-    return Chosen(registered, options_from(registered.spec, component.options, where=where, origins=origins))
-
-
-def default_background(plugins: Plugins) -> Chosen | None:
-    """Return the background that serves where none is given, at its defaults; None where no plugin offers one."""
-    offers = plugins.registry.components.get(BackgroundSpec.kind, {})
-    for name in sorted(offers):
-        spec = offers[name][0].spec
-        if len(offers[name]) == 1 and isinstance(spec, BackgroundSpec) and spec.serves_by_default:
-            return Chosen(plugins.registry.get(BackgroundSpec.kind, name), spec.options())
-    return None
-
-
-def missing(config: Config, group: str, plugins: Plugins) -> ConfigError:
-    """Return the error about a group that a configuration lacks."""
-    return ConfigError(
-        f"config {config.name!r} has no group {group!r}: add `{group}: {{name: ...}}`; "
-        f"names: {', '.join(plugins.registry.names(COMPONENT_GROUPS[group]))}"
-    )
 
 
 def locate_stages(

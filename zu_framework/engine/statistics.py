@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 
+import torch
 import xxhash
 from torch import Tensor
 
@@ -60,6 +61,11 @@ def background_moments(
         "corpus": corpus,
         "max_tokens": max_tokens,
         "tokenizer": lm.tokenizer_fingerprint(),
+        # these change the last bits alone, by how sums are grouped: what is found is what would be computed
+        "batch_tokens": batch_tokens,
+        "threads": torch.get_num_threads(),
+        "processes": processes.count,
+        "device": lm.device.type,
     }
     if sinks is not None and sinks.any:
         shared["without"] = [sinks.first, sorted(sinks.tokens)]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from zu_framework.contracts import Remembered
-from zu_framework.engine.stage import default_background
+from zu_framework.engine.components import default_background
 from zu_framework.errors import ConfigError, DataError
 from zu_framework.evaluation import read_texts
 from zu_framework.store.sharing import shared_results

@@ -40,10 +40,8 @@ def interval(
     """
     if min(sizes) < 2:
         return None, None
-    from scipy.stats import (  # half a second to import: only who measures pays
-        DegenerateDataWarning,
-        bootstrap,
-    )
+    # half a second to import: only who measures pays
+    from scipy.stats import DegenerateDataWarning, bootstrap
 
     with np.errstate(invalid="ignore"), warnings.catch_warnings():
         # values that are all undefined: no bounds, below

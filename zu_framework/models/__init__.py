@@ -10,7 +10,8 @@ from zu_framework.models.language_model import LanguageModel
 from zu_framework.models.lending import altered, lent
 from zu_framework.models.modules import is_linear
 from zu_framework.models.readout import Readout, find_readout
-from zu_framework.models.replay import Replay, capture, entry_of, replay_bytes
+from zu_framework.models.replay import Replay, capture
+from zu_framework.models.replay_plan import entry_of, replay_bytes
 from zu_framework.models.sinks import TEXTS, Sink, Sinks, measure_sinks, text_keys
 from zu_framework.models.spacing import AnswerSpace, puts_space, wants_space
 from zu_framework.models.steering import attention_projections, embeddings_of, replaced

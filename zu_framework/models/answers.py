@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def logits_at(lm: LanguageModel, ids: Tensor, mask: Tensor, row: Tensor, column: Tensor) -> Tensor:
-    """Return logits (p, v) at p places of a batch; gradients flow where they are enabled.
+    """Compute logits at p places of a batch; gradients flow where they are enabled.
 
     The head runs on the needed columns alone where the model's forward takes `logits_to_keep`.
 
@@ -27,6 +27,9 @@ def logits_at(lm: LanguageModel, ids: Tensor, mask: Tensor, row: Tensor, column:
         mask: (b, t): 1 for a token, 0 for padding.
         row: (p,): of each place.
         column: (p,): of each place.
+
+    Returns:
+        (p, v), in the model's dtype.
     """
     options: dict[str, Any] = {"attention_mask": needed_mask(mask), "use_cache": False}
     if "logits_to_keep" in inspect.signature(lm.model.forward).parameters:

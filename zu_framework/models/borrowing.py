@@ -76,13 +76,16 @@ def check_finite(model: Any) -> None:
 
 @contextmanager
 def borrowed(model: Any) -> Iterator[Any]:
-    """Yield a model in evaluation mode and uncompiled, and give it back as it was, module by module.
+    """Borrow a model in evaluation mode and uncompiled; it is given back as it was, module by module.
 
     `torch.compile(model)` is unwrapped; what was compiled in place (`model.compile()`, compiled parts) runs uncompiled
     while the block runs. Weights that are changed meanwhile stay changed.
 
     Args:
         model: A transformers model, compiled or not, in any mode.
+
+    Yields:
+        The plain model.
     """
     plain = model._orig_mod if _is_wrapper(model) else model
     _check_kind(plain)

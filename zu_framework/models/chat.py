@@ -26,10 +26,12 @@ _MARK = "Zq7mark"  # a text that no template holds
 
 @dataclass(frozen=True)
 class Chat:
-    """A chat template in use. system: the system prompt, "" for none.
+    """A chat template in use.
 
-    after: what the template puts after a user's message, up to where the reply starts; gap: the white space that it
-    puts before a reply.
+    Args:
+        system: The system prompt; "" for none.
+        after: What the template puts after a user's message, up to where the reply starts.
+        gap: The white space that it puts before a reply.
     """
 
     system: str
@@ -38,7 +40,18 @@ class Chat:
 
     @classmethod
     def of(cls, tokenizer: Any, system: str = "") -> Chat:
-        """The template of a tokenizer. Raises `ModelError` where it has none, or takes no system prompt."""
+        """Return the template of a tokenizer.
+
+        Args:
+            tokenizer: With a chat template.
+            system: The system prompt; "" for none.
+
+        Returns:
+            The template in use.
+
+        Raises:
+            ModelError: There is none, it takes no system prompt, or it writes a message more than once.
+        """
         if not getattr(tokenizer, "chat_template", None):
             raise ModelError(
                 "model.chat is true, and this tokenizer has no chat template: use an instruct checkpoint, whose "
@@ -59,9 +72,18 @@ class Chat:
         return cls(system, whole.partition(_MARK)[2], gap if gap.isspace() else "")
 
     def wrapped(self, tokenizer: Any, text: str) -> tuple[str, int, str]:
-        """The template's text for a prompt, where the prompt starts in it, and the prompt as it stands there.
+        """Put the template around a prompt.
 
-        A template may cut white space at the prompt's ends. Raises `ModelError` where it changes anything else.
+        Args:
+            tokenizer: Whose template it is.
+            text: The prompt.
+
+        Returns:
+            The template's text, where the prompt starts in it, and the prompt as it stands there: a template may cut
+            white space at its ends.
+
+        Raises:
+            ModelError: The template changes anything else of the prompt.
         """
         whole = _rendered(tokenizer, _messages(self.system, text))
         for kept in (text, text.strip()):
@@ -74,9 +96,15 @@ class Chat:
 
 
 def encode_prompt(lm: LanguageModel, text: str) -> Encoding:
-    """The tokens that the model reads of a prompt, BOS (where the tokenizer has one) once; offsets are those in `text`.
+    """Tokenize a prompt as the model reads it, BOS (where the tokenizer has one) once.
 
-    Tokens of a chat template have an empty span; so the last token is where the model is about to answer.
+    Args:
+        lm: The model, whose chat template is put around the prompt where it has one.
+        text: The prompt.
+
+    Returns:
+        Tokens, with their spans in `text`. Tokens of a chat template have an empty span; the last token is where the
+        model is about to answer.
     """
     if lm.chat is None:
         return encode(lm.tokenizer, text)
@@ -91,9 +119,8 @@ def encode_prompt(lm: LanguageModel, text: str) -> Encoding:
     if bos is not None:
         while ids[:2] == [bos, bos]:
             ids, offsets = ids[1:], offsets[1:]
-        if (
-            ids[0] != bos and encode(lm.tokenizer, "a").ids[0] == bos
-        ):  # it puts one before any text, the template none
+        # it puts one before any text, the template none
+        if ids[0] != bos and encode(lm.tokenizer, "a").ids[0] == bos:
             ids, offsets = [bos, *ids], [(0, 0), *offsets]
     return Encoding(ids, offsets)
 
@@ -105,6 +132,9 @@ def encode_answer(lm: LanguageModel, text: str, prompt: str | None = None) -> li
         lm: The model. Where it reads a chat template, the answer stands as the template writes a reply.
         text: The answer.
         prompt: What it follows; decides, by `lm.answer_space`, whether a space comes between them. None: one does.
+
+    Returns:
+        At least one token id.
 
     Raises:
         ModelError: The answer has no token.
@@ -135,9 +165,8 @@ def _rendered(tokenizer: Any, messages: Sequence[dict[str, str]], *, reply_follo
         text: str = tokenizer.apply_chat_template(
             list(messages), tokenize=False, add_generation_prompt=reply_follows, **FIXED
         )
-    except (
-        Exception
-    ) as cause:  # a template is a program of its own: it may raise anything, "no system role" above all
+    # a template is a program of its own: it may raise anything, "no system role" above all
+    except Exception as cause:
         raise ModelError(
             f"the chat template refuses {' and '.join(m['role'] for m in messages)} messages: {cause}; "
             + ("drop model.system, or " if messages[0]["role"] == "system" else "")

@@ -53,6 +53,9 @@ class CheckpointInfo:
         Args:
             config: Of a causal language model.
 
+        Returns:
+            Its type, number of layers and width.
+
         Raises:
             ModelError: It says no number of layers, or no width.
         """
@@ -135,6 +138,9 @@ def load_tokenizer(path: str, *, trust_remote_code: bool = False, revision: str 
         trust_remote_code: Whether code that the checkpoint brings may run.
         revision: Of a hub id.
 
+    Returns:
+        A transformers tokenizer.
+
     Raises:
         ModelError: It is missing or cannot be loaded.
     """
@@ -150,9 +156,8 @@ def load_tokenizer(path: str, *, trust_remote_code: bool = False, revision: str 
         return AutoTokenizer.from_pretrained(
             source.path, revision=revision, trust_remote_code=trust_remote_code, **gguf_options(source)
         )
-    except (
-        Exception
-    ) as cause:  # transformers raises many kinds; each means that this tokenizer cannot be used
+    # transformers raises many kinds; each means that this tokenizer cannot be used
+    except Exception as cause:
         raise ModelError(f"{path}: its tokenizer cannot be loaded: {brief(cause)}") from cause
 
 
@@ -188,9 +193,8 @@ def read_config(source: Source, key: str, *, trust_remote_code: bool, revision: 
         )
     except ModelError:
         raise
-    except (
-        Exception
-    ) as cause:  # transformers raises many kinds here; each means that the config cannot be used
+    # transformers raises many kinds here; each means that the config cannot be used
+    except Exception as cause:
         raise ModelError(f"{key} {where!r}: its config cannot be loaded: {brief(cause)}") from cause
     kind = config.model_type
     if getattr(config, "is_encoder_decoder", False):
@@ -273,13 +277,10 @@ def _expected(folder: Path, config: Any) -> tuple[dict[str, Any], str]:
     try:
         with torch.device("meta"):
             model = factory.from_config(config)
-    except (
-        Exception
-    ) as cause:  # the values of a config are the user's, and a model's code may fail on them in any way
+    # the values of a config are the user's, and a model's code may fail on them in any way
+    except Exception as cause:
         raise ModelError(f"{folder / 'config.json'}: describes no model: {brief(cause)}") from cause
+    # such a file's tensors are joined and renamed as they are loaded: the loader compares them
     if any(map(get_checkpoint_conversion_mapping, (config.model_type, type(model).__name__))):
-        return (
-            {},
-            "",
-        )  # the file's tensors are joined and renamed when they are loaded: the loader compares them
+        return {}, ""
     return dict(model.state_dict()), str(model.base_model_prefix)

@@ -57,6 +57,9 @@ def continued_tokens(
             lies.
         limit: Tokens a row at most.
 
+    Returns:
+        Token ids of each row's continuation.
+
     Raises:
         ValueError: The rows differ in length.
     """

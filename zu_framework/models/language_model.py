@@ -25,16 +25,15 @@ from zu_framework.models.fingerprint import (
     tensor_digests,
 )
 from zu_framework.models.loading import load_checkpoint, save_checkpoint
-from zu_framework.models.modules import is_linear, transposed
 from zu_framework.models.sampling import sampled_tokens
 from zu_framework.models.tokens import batch, encode
 from zu_framework.models.tracing import row_of, run_until
+from zu_framework.models.weights import Weights
 from zu_framework.problem import Architecture, ReadPrompt, Site
-from zu_framework.problem.sites import as_matrix
 
 
 @dataclass(frozen=True)
-class LanguageModel:
+class LanguageModel(Weights):
     """A model in evaluation mode, its fast tokenizer, and where its parts are.
 
     Args:
@@ -56,7 +55,21 @@ class LanguageModel:
     def wrap(
         cls, model: Any, tokenizer: Any, architecture: Architecture | None = None, chat: Chat | None = None
     ) -> LanguageModel:
-        """A model in memory. Raises `ModelError` for a slow tokenizer or where no decoder structure is found."""
+        """Wrap a model in memory.
+
+        Args:
+            model: Of transformers; it is left in evaluation mode.
+            tokenizer: Fast.
+            architecture: Where the model keeps its parts; found by structure where it is None.
+            chat: The template that prompts are read in; None for a model that reads them as they are.
+
+        Returns:
+            The model with its structure; the parameters are the model's own.
+
+        Raises:
+            ModelError: The tokenizer is slow or larger than the embedding, a weight is not finite, or no decoder
+                structure is found.
+        """
         plain = plain_model(model)
         check_tokenizer(tokenizer)
         check_vocabulary(tokenizer, plain.get_input_embeddings().weight.shape[0], "the model's embedding")
@@ -78,9 +91,25 @@ class LanguageModel:
         system: str = "",
         find_architecture: Callable[[Any], Architecture | None] | None = None,
     ) -> LanguageModel:
-        """Load a checkpoint folder or hub id, safetensors only. Raises `ModelError` that says what to mend.
+        """Load a checkpoint folder or hub id.
 
-        chat: prompts are read in the tokenizer's chat template, with `system` as the system prompt where it is not "".
+        Args:
+            path: A folder, a hub id, or the name of an embedded model.
+            dtype: "auto" for the checkpoint's own, or such as "float32".
+            device: Such as "cpu" or "cuda".
+            device_map: Spreads the layers over devices, as transformers reads it; needs the extra accelerate.
+            revision: Of a hub id.
+            trust_remote_code: Whether code that the checkpoint brings may run.
+            chat: Whether prompts are read in the tokenizer's chat template.
+            system: The system prompt of that template; "" for none.
+            find_architecture: Returns where a model keeps its parts; None, or where it returns None, finds them by
+                structure.
+
+        Returns:
+            The model, in evaluation mode.
+
+        Raises:
+            ModelError: It cannot be loaded or edited; the message says what to mend.
         """
         model, tokenizer = load_checkpoint(
             path,
@@ -105,78 +134,16 @@ class LanguageModel:
         dtype: torch.dtype = self.model.get_input_embeddings().weight.dtype
         return dtype
 
-    @property
-    def model_type(self) -> str:
-        """As the model's config names it."""
-        return str(self.model.config.model_type)
-
-    @property
-    def num_layers(self) -> int:
-        """Decoder layers."""
-        return len(self.model.get_submodule(self.architecture.layers))
-
-    def site(self, layer: int) -> Site:
-        """The MLP output projection of a layer. Raises `ModelError` where there is none to edit."""
-        if not 0 <= layer < self.num_layers:
-            raise ModelError(
-                f"layer {layer} does not exist: this {self.model_type} has layers 0 to {self.num_layers - 1}"
-            )
-        if layer in self.architecture.refused:
-            dense = sorted(self.architecture.projections)
-            rest = f"; choose among layers {dense}" if dense else "; no layer of this model has a dense MLP"
-            raise ModelError(f"{self.architecture.refused[layer]}{rest}")
-        return Site(
-            module=self.architecture.projections[layer],
-            layer=layer,
-            block=f"{self.architecture.layers}.{layer}",
-            residual_stream=not self.architecture.scaled_branch.get(layer, False),
-        )
-
-    def weight(self, site: Site) -> Tensor:
-        """W (o, i): a view of the parameter, detached. A vector is seen as a column, more axes as rows (..., i)."""
-        return self.as_matrix(site, self.parameter(site).data)
-
-    def parameter(self, site: Site) -> torch.nn.Parameter:
-        """The parameter behind a site. Raises `ModelError` where there is none."""
-        found = getattr(self.model.get_submodule(site.module), site.parameter, None)
-        if not isinstance(found, torch.nn.Parameter):
-            raise ModelError(
-                f"module {site.module!r} has no parameter {site.parameter!r}: it is no plain module"
-            )
-        return found
-
-    def as_matrix(self, site: Site, tensor: Tensor) -> Tensor:
-        """A tensor shaped like the site's parameter, seen as W (o, i) is: a view."""
-        return as_matrix(tensor, transposed=self.stores_transposed(site))
-
-    def parameter_sites(self) -> list[Site]:
-        """A site for each parameter of the model, tied ones once; those of a layer's projections are `site(layer)`."""
-        known = {name: self.site(layer) for layer, name in self.architecture.projections.items()}
-        found = []
-        for full, _ in self.model.named_parameters():
-            module, _, parameter = full.rpartition(".")
-            if parameter == "weight" and module in known:
-                found.append(known[module])
-            else:
-                found.append(Site(module, -1, "", residual_stream=False, parameter=parameter))
-        return found
-
-    def stores_transposed(self, site: Site) -> bool:
-        """Whether the checkpoint keeps W as (i, o), as GPT-2's Conv1D does."""
-        return site.parameter == "weight" and transposed(self.model.get_submodule(site.module))
-
-    def bias(self, site: Site) -> Tensor | None:
-        """b (o,), or None."""
-        bias = getattr(self._projection(site), "bias", None)
-        return None if bias is None else bias.data
-
-    def write_weight(self, site: Site, new: Tensor) -> None:
-        """Overwrite W in place with (o, i) of its own dtype. For `engine.writing` alone."""
-        with torch.no_grad():
-            self.weight(site).copy_(new)
-
     def verify(self, site: Site, text: str = "The capital of France is") -> None:
-        """Check on a real forward pass that the module computes W k + b. Raises `ModelError` that names it."""
+        """Check on a real forward pass that the module computes W k + b.
+
+        Args:
+            site: Of this model.
+            text: What is run.
+
+        Raises:
+            ModelError: It does not: it is quantised, carries an adapter, or is no plain linear map.
+        """
         made = batch([row_of(self, ReadPrompt(text, len(text)))], self.device)
         seen: list[tuple[Tensor, Tensor]] = []
         run_until(
@@ -239,7 +206,14 @@ class LanguageModel:
         return found
 
     def weights_below_fingerprint(self, layer: int) -> str:
-        """xxh3-128 of all that the layer's output depends on: config, embeddings, layers up to and with this one."""
+        """Digest all that a layer's output depends on: config, embeddings, layers up to and with this one.
+
+        Args:
+            layer: From 0.
+
+        Returns:
+            xxh3-128, as hexadecimal digits.
+        """
         digest = self._config_digest()
         above = tuple(f"{self.architecture.layers}.{i}." for i in range(layer + 1, self.num_layers))
         later = (*above, f"{self.architecture.final_norm}.", f"{self.architecture.head}.")
@@ -257,7 +231,9 @@ class LanguageModel:
     def save(self, folder: str | Path, also: Callable[[Path], None] | None = None) -> None:
         """Write a checkpoint that `from_pretrained` loads; the folder appears whole or not at all.
 
-        also: writes what belongs into the folder besides, before it appears.
+        Args:
+            folder: Where it appears.
+            also: Writes what belongs into the folder besides, before it appears.
         """
         save_checkpoint(self.model, self.tokenizer, Path(folder), also)
 
@@ -282,12 +258,6 @@ class LanguageModel:
     def _config_digest(self) -> Any:
         entries = identity(self.model.config.to_dict(), but=OF_LOADING)
         return xxhash.xxh3_128(json.dumps(entries, sort_keys=True, default=str).encode())
-
-    def _projection(self, site: Site) -> Any:
-        module = self.model.get_submodule(site.module)
-        if not is_linear(module):
-            raise ModelError(f"module {site.module!r} is a {type(module).__name__}, not a linear map")
-        return module
 
 
 def _plain(config: dict[str, Any]) -> dict[str, Any]:

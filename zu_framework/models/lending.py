@@ -16,9 +16,16 @@ if TYPE_CHECKING:
 
 @contextmanager
 def lent(lm: LanguageModel, sites: Sequence[Site]) -> Iterator[list[torch.nn.Parameter]]:
-    """The parameters of `sites`, with gradients, and no others; put back bit for bit when the block ends.
+    """Lend the parameters of sites to a training loop; put them back bit for bit when the block ends.
 
-    The originals wait on the CPU meanwhile. Gradients, flags and the model's evaluation mode are put back as well.
+    The originals wait on the CPU meanwhile. Gradients, flags and the model's mode are put back as well.
+
+    Args:
+        lm: The model.
+        sites: Whose parameters ask for gradients meanwhile; no others do.
+
+    Yields:
+        The parameters, in the order of the sites.
     """
     parameters = [lm.parameter(site) for site in sites]
     originals = [p.detach().to("cpu", copy=True) for p in parameters]

@@ -103,9 +103,8 @@ def _packaged(name: str, key: str) -> str:
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise ModelError(f"{key} {name!r}: {hint}models by name are {', '.join(known)}")
     spec = importlib.util.find_spec(PACKAGED[name])
-    files = [
-        file for folder in (spec.submodule_search_locations or ()) for file in Path(folder).glob("*.gguf")
-    ] if spec else []  # fmt: skip
+    folders = (spec.submodule_search_locations or ()) if spec else ()
+    files = [file for folder in folders for file in Path(folder).glob("*.gguf")]
     if len(files) != 1:
         raise ModelError(
             f"{key} {name!r}: the package {PACKAGED[name].replace('_', '-')} is not installed; install it, without its "

@@ -25,9 +25,14 @@ HALF_AGREES = 3e-2
 
 @dataclass(frozen=True)
 class Readout:
-    """logits = cap tanh(scale (W norm(x) + b) / cap), without the tanh where there is no cap.
+    """From states x (p, d) of the last layer to logits: cap tanh(scale (W norm(x) + b) / cap).
 
-    weight: W (v, d); bias: b (v,) or None. x: states (p, d) that the last layer gave at p places.
+    Args:
+        norm: The final norm, a module; None where there is none.
+        weight: W (v, d).
+        bias: b (v,), or None.
+        scale: A constant factor on the logits.
+        cap: Their soft cap; None leaves the tanh out.
     """
 
     norm: Any
@@ -37,16 +42,39 @@ class Readout:
     cap: float | None = None
 
     def log_probabilities(self, states: Tensor) -> Tensor:
-        """log p (p, v) in float32 or better, no gradient."""
+        """Compute log-probabilities, without gradients.
+
+        Args:
+            states: (p, d).
+
+        Returns:
+            (p, v), in float32 or better.
+        """
         with torch.no_grad():
             return self._logits(self._normed(states)).log_softmax(1)
 
     def nll(self, states: Tensor, wanted: Tensor) -> Tensor:
-        """-log p of the wanted tokens (p,), in float32 or better; gradients flow to the states."""
+        """Compute the negative log-likelihood of tokens; gradients flow to the states.
+
+        Args:
+            states: (p, d).
+            wanted: Token ids (p,).
+
+        Returns:
+            (p,), in float32 or better.
+        """
         return self._losses(states, wanted, None)
 
     def divergence(self, states: Tensor, reference: Tensor) -> Tensor:
-        """KL(p || reference) (p,) against log-probabilities (p, v); gradients flow to the states."""
+        """Compute KL(now || reference); gradients flow to the states.
+
+        Args:
+            states: (p, d).
+            reference: Log-probabilities (p, v).
+
+        Returns:
+            (p,), in float32 or better.
+        """
         return self._losses(states, None, reference)
 
     def _losses(self, states: Tensor, wanted: Tensor | None, reference: Tensor | None) -> Tensor:
@@ -91,22 +119,21 @@ class _RowLoss(torch.autograd.Function):
         for start in range(0, rows, block):
             here = slice(start, start + block)
             logits = readout._logits(normed[here])
-            bent = (
-                None if readout.cap is None else 1 - (logits / readout.cap).square()
-            )  # d logits / d (scale z)
-            said = logits.log_softmax(1)  # (block, v)
+            # d logits / d (scale z)
+            bent = None if readout.cap is None else 1 - (logits / readout.cap).square()
+            predicted = logits.log_softmax(1)  # (block, v)
             del logits
             if wanted is not None:
                 token = wanted[here, None]
-                losses[here] = -said.gather(1, token)[:, 0]
+                losses[here] = -predicted.gather(1, token)[:, 0]
                 if slopes is None:
                     continue
-                slope = said.exp_()
+                slope = predicted.exp_()
                 slope.scatter_add_(1, token, torch.full_like(token, -1, dtype=work))
             else:
                 assert reference is not None
-                share = said.exp()
-                gap = said.sub_(reference[here])
+                share = predicted.exp()
+                gap = predicted.sub_(reference[here])
                 losses[here] = (share * gap).sum(1)
                 if slopes is None:
                     continue
@@ -126,9 +153,15 @@ class _RowLoss(torch.autograd.Function):
 
 
 def find_readout(lm: LanguageModel) -> Readout | None:
-    """The readout of a model: its parts by structure, checked on a forward pass; None where it is none of these.
+    """Find how a model turns its last states into logits: by structure, checked on a forward pass.
 
     A constant factor on the logits (cohere, granite) is measured; a soft cap (gemma2) is read from the config.
+
+    Args:
+        lm: The model.
+
+    Returns:
+        The readout; None where its logits are not head over norm.
     """
     layers = lm.model.get_submodule(lm.architecture.layers)
     head = lm.model.get_submodule(lm.architecture.head) if lm.architecture.head else None

@@ -12,14 +12,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
-from zu_framework.models.modules import first, is_linear, linear_shape
+from zu_framework.models.modules import first
+from zu_framework.models.prefix_cache import PrefixCache
+from zu_framework.models.replay_plan import entry_of
 from zu_framework.models.tokens import Batch, Row, batch, needed_mask
 from zu_framework.models.tracing import add_at
 
@@ -27,94 +28,53 @@ if TYPE_CHECKING:
     from zu_framework.models.language_model import LanguageModel
 
 
-KEPT_EACH_MAP = 2  # norms, gates and rotations keep about as much as the linear maps' inputs and outputs
-
-
 class _Stop(Exception):
     """Ends a forward pass where nothing more is wanted of it."""
-
-
-class PrefixCache(DynamicCache):
-    """Keys and values of the positions before each row's window, aligned at its end; constant.
-
-    While it records, it copies them from the passing tensors (b, h, t, e); afterwards it puts them before the window's
-    own, which it does not keep.
-    """
-
-    def __init__(self, width: int, take: Tensor, from_layer: int) -> None:
-        super().__init__()
-        self.width, self.from_layer = width, from_layer
-        self.take = take  # (b, width): which position of a row lies in each column
-        self.recording = True
-        self.held: dict[int, tuple[Tensor, Tensor]] = {}
-
-    def update(
-        self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any
-    ) -> tuple[Tensor, Tensor]:
-        """What a layer's attention reads: keys and values of all positions."""
-        if self.recording:
-            if layer_idx >= self.from_layer:
-                self.held[layer_idx] = self._aligned(key_states), self._aligned(value_states)
-            return key_states, value_states
-        keys, values = self.held[layer_idx]
-        return torch.cat([keys, key_states], -2), torch.cat([values, value_states], -2)
-
-    def _aligned(self, states: Tensor) -> Tensor:
-        index = self.take.to(states.device)[:, None, :, None]
-        return states.gather(2, index.expand(-1, states.shape[1], -1, states.shape[3]))
-
-    def of(self, rows: Tensor, width: int) -> PrefixCache:
-        """The cache of some of the rows, its last `width` columns."""
-        part = PrefixCache(width, self.take[rows], self.from_layer)
-        part.recording = False
-        part.held = {
-            layer: tuple(t[rows.to(t.device), :, t.shape[2] - width :] for t in pair)  # type: ignore[misc]
-            for layer, pair in self.held.items()
-        }
-        return part
-
-    def get_seq_length(self, layer_idx: int = 0) -> int:
-        """Positions before those that the model is called with."""
-        return 0 if self.recording else self.width
-
-    def get_query_offset(self, layer_idx: int = 0) -> int:
-        """The same, by the name that masks ask it by."""
-        return self.get_seq_length(layer_idx)
-
-    def get_mask_sizes(self, query_length: int, layer_idx: int) -> tuple[int, int]:
-        """Columns that attention reads, and the first of them."""
-        return self.get_seq_length() + query_length, 0
-
-    @property
-    def is_sliding(self) -> list[bool]:
-        """No layer drops positions here: masks see to windows."""
-        return [False]
 
 
 @dataclass(frozen=True)
 class Replay:
     """The layers from `start` on, ready to be run on the windows of b rows, s wide.
 
-    entering (b, s, d): states that enter layer `start`. inside: the module of that layer whose output is moved; None:
-    the states that enter are. read (b,): the window's column that is moved; shift (b,): the row's position that column
-    0 is; lengths (b,): of the rows. init (b, o): the module's output at the read position, in float32 or better.
+    Args:
+        lm: The model.
+        start: The first layer that is run again.
+        inside: The module of that layer whose output is moved; None moves the states that enter.
+        ids: Token ids of the windows (b, s).
+        entering: States that enter layer `start` (b, s, d).
+        read: The window's column that is moved (b,).
+        shift: The row's position that column 0 is (b,).
+        lengths: Of the rows (b,).
+        init: The module's output at the read position (b, o), in float32 or better.
+        cache: Keys and values of the positions before the windows; None where there are none.
+        beside: What follows the states in a layer's output, if that is a tuple.
+        calls: What each layer is called with besides states.
     """
 
     lm: LanguageModel
     start: int
     inside: str | None
-    ids: Tensor  # (b, s)
+    ids: Tensor
     entering: Tensor
     read: Tensor
     shift: Tensor
     lengths: Tensor
     init: Tensor
     cache: PrefixCache | None
-    answer: tuple[Any, ...] | None  # what follows the states in a layer's output, if that is a tuple
+    beside: tuple[Any, ...] | None
     calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = field(default_factory=list)
 
     def last_states(self, delta: Tensor, row: Tensor, position: Tensor) -> Tensor:
-        """States (p, d) that the last layer gives at places (row, its position), each row moved by delta (b, o)."""
+        """Run the layers again, each row moved.
+
+        Args:
+            delta: What is added at the read positions (b, o); gradients flow to it.
+            row: Of each of p places (p,).
+            position: In its row, of each place (p,).
+
+        Returns:
+            States (p, d) that the last layer gives there.
+        """
         hidden = self.entering
         moved: Any = nullcontext()
         if self.inside is None:
@@ -141,17 +101,30 @@ class Replay:
         return sum(tensor.nbytes for tensor in held)
 
     def of(self, rows: Tensor) -> Replay:
-        """The replay of some of the rows, as narrow as they allow."""
+        """Return the replay of some of the rows, as narrow as they allow.
+
+        Args:
+            rows: Their indices.
+
+        Returns:
+            The replay.
+        """
         shift, lengths = self.shift[rows], self.lengths[rows]
         width = int((lengths - shift).max())
         cache = None
         if self.cache is not None and int(shift.max()):
             cache = self.cache.of(rows, int(shift.max()))
-        part = Replay(
-            self.lm, self.start, self.inside, self.ids[rows, :width],
-            self.entering[rows.to(self.entering.device), :width], self.read[rows], shift, lengths, self.init[rows],
-            cache, self.answer,
-        )  # fmt: skip
+        part = replace(
+            self,
+            ids=self.ids[rows, :width],
+            entering=self.entering[rows.to(self.entering.device), :width],
+            read=self.read[rows],
+            shift=shift,
+            lengths=lengths,
+            init=self.init[rows],
+            cache=cache,
+            calls=[],
+        )
         part.calls.extend(_calls(part))
         return part
 
@@ -159,7 +132,14 @@ class Replay:
 def capture(lm: LanguageModel, module: str, rows: Sequence[Row], *, whole: bool = False) -> Replay:
     """Run rows once, so that what lies above `module` can be run again with its output moved at their read positions.
 
-    whole: each window is the whole row, for models that cannot go on from kept keys and values. No gradient.
+    Args:
+        lm: The model.
+        module: A layer, or a module of one.
+        rows: Prompts with what follows them.
+        whole: Whether each window is the whole row, for models that cannot go on from stored keys and values.
+
+    Returns:
+        The replay; nothing of it asks for gradients.
     """
     made = batch(rows, lm.device)
     lengths = made.attention_mask.sum(1)
@@ -183,51 +163,13 @@ def capture(lm: LanguageModel, module: str, rows: Sequence[Row], *, whole: bool 
         return states[lines, made.positions.to(output.device)].to(lm.device, work)
 
     seen = _run(lm, module, start, made, cache, window, at_read)
-    replay = Replay(
-        lm, start, inside, made.input_ids.gather(1, take), seen["entering"], made.positions - shift, shift, lengths,
-        seen["init"], cache, seen["answer"],
-    )  # fmt: skip
+    ids, read = made.input_ids.gather(1, take), made.positions - shift
+    entering, init, beside = (seen[name] for name in ("entering", "init", "beside"))
+    replay = Replay(lm, start, inside, ids, entering, read, shift, lengths, init, cache, beside)
     if cache is not None:
         cache.recording = False
     replay.calls.extend(_calls(replay))
     return replay
-
-
-def replay_bytes(lm: LanguageModel, module: str, rows: Sequence[Row], *, whole: bool = False) -> int:
-    """About how much memory the rows take while they are replayed: activations kept for the slope, keys and values.
-
-    An estimate from the widths of the linear maps; routed experts are counted as the dense maps that they hold.
-    """
-    start, _ = entry_of(lm, module)
-    layers = lm.model.get_submodule(lm.architecture.layers)
-    widths = [
-        sum(linear_shape(part)) if is_linear(part) else 0
-        for layer in layers[start:]
-        for part in layer.modules()
-    ]
-    widths += [sum(p.shape[1:]) for layer in layers[start:] for p in layer.parameters() if p.ndim == 3]
-    config = lm.model.config.get_text_config()
-    hidden = int(config.hidden_size)
-    windows = sum(len(row.ids) + len(row.continuation) - (0 if whole else row.position) for row in rows)
-    prefixes = 0 if whole else max(row.position for row in rows) * len(rows)
-    a_token = KEPT_EACH_MAP * sum(widths) + 2 * hidden  # (the states that enter, and their moved copy)
-    a_prefix = 2 * hidden * (len(layers) - start)
-    # of the anchor's row: what it said before anything moved
-    return (windows * a_token + prefixes * a_prefix) * lm.dtype.itemsize + int(config.vocab_size) * 4
-
-
-def entry_of(lm: LanguageModel, module: str) -> tuple[int, str | None]:
-    """The first layer to run again, and the module in it that is moved, if it is not the states that enter."""
-    prefix = f"{lm.architecture.layers}."
-    index, _, rest = module.removeprefix(prefix).partition(".")
-    layer = int(index)
-    if not rest:
-        return layer + 1, None
-    added = lm.architecture.projections.get(layer) == module and not lm.architecture.scaled_branch.get(
-        layer, True
-    )
-    # what is added to the residual stream as it is moves the layer's output by itself
-    return (layer + 1, None) if added else (layer, module)
 
 
 def _run(
@@ -250,7 +192,7 @@ def _run(
         seen["entering"] = window(arguments[0] if arguments else named["hidden_states"])
 
     def leaves(_: Any, __: Any, output: Any) -> None:
-        seen["answer"] = tuple(output[1:]) if isinstance(output, tuple | list) else None
+        seen["beside"] = tuple(output[1:]) if isinstance(output, tuple | list) else None
         if start == len(layers):
             seen["entering"] = window(first(output))
         raise _Stop
@@ -282,13 +224,8 @@ def _calls(replay: Replay) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
     columns = torch.arange(replay.ids.shape[1], device=device)
     positions = torch.minimum(replay.shift[:, None] + columns, replay.lengths[:, None] - 1)  # (b, s)
     before = torch.arange(-prefix, 0, device=device)
-    mask = torch.cat(
-        [
-            replay.shift[:, None] + before >= 0,
-            replay.shift[:, None] + columns < replay.lengths[:, None],
-        ],
-        1,
-    ).long()  # (b, prefix + s)
+    there = replay.shift[:, None] + before >= 0, replay.shift[:, None] + columns < replay.lengths[:, None]
+    mask = torch.cat(there, 1).long()  # (b, prefix + s)
     given: dict[str, Any] = {"use_cache": False}
     if replay.cache is not None:
         given = {"use_cache": True, "past_key_values": replay.cache}
@@ -303,7 +240,7 @@ def _calls(replay: Replay) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
         if index == lm.num_layers - 1:
             raise _Stop
         states = arguments[0] if arguments else named["hidden_states"]
-        return states if replay.answer is None else (states, *replay.answer)
+        return states if replay.beside is None else (states, *replay.beside)
 
     with _instead(lm, record), torch.no_grad(), suppress(_Stop):
         lm.model(input_ids=replay.ids, attention_mask=mask, **given)
@@ -314,7 +251,7 @@ def _calls(replay: Replay) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
 def _instead(
     lm: LanguageModel, record: Callable[[int, tuple[Any, ...], dict[str, Any]], Any]
 ) -> Iterator[None]:
-    """Meanwhile a layer does not run: `record(index, arguments, named arguments)` answers for it."""
+    """Run `record(index, arguments, named arguments)` in place of each layer, while the block runs."""
     layers = lm.model.get_submodule(lm.architecture.layers)
     own = [layer.__dict__.get("forward") for layer in layers]  # of a library that wraps layers, perhaps
     try:

@@ -55,9 +55,8 @@ def sampled_tokens(
     with _seeded(seed), _generation_config(lm, settings):
         for length, indices in sorted(lengths.items()):
             ids = torch.tensor([list(rows[i]) for i in indices], device=lm.device)  # (b, t)
-            whole = lm.model.generate(
-                ids, attention_mask=torch.ones_like(ids), generation_config=settings
-            )  # (b, t + drawn)
+            mask = torch.ones_like(ids)
+            whole = lm.model.generate(ids, attention_mask=mask, generation_config=settings)  # (b, t + drawn)
             found |= {
                 i: before_end(row, ends) for i, row in zip(indices, whole[:, length:].tolist(), strict=True)
             }

@@ -8,9 +8,19 @@ from dataclasses import dataclass
 
 # scripts that are written without spaces between words, as Unicode names their letters
 _UNSPACED = (
-    "CJK", "HIRAGANA", "KATAKANA", "BOPOMOFO", "YI ", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN", "FULLWIDTH",
+    "CJK",
+    "HIRAGANA",
+    "KATAKANA",
+    "BOPOMOFO",
+    "YI ",
+    "THAI",
+    "LAO",
+    "KHMER",
+    "MYANMAR",
+    "TIBETAN",
+    "FULLWIDTH",
     "IDEOGRAPHIC",
-)  # fmt: skip
+)
 _OPENING = ("Ps", "Pi", "Sc", "Pd", "Pc")  # brackets, quotation marks, currencies, dashes, low lines
 _JOINING = "/\\#@~^=*"
 
@@ -40,6 +50,9 @@ def puts_space(known: Mapping[str, bool] | None, prompt: str) -> bool:
     Args:
         known: Prompt -> what was decided; another prompt goes by `wants_space`. None: one space always.
         prompt: As it stands in the data.
+
+    Returns:
+        True where it does.
     """
     if known is None:
         return True
@@ -55,6 +68,9 @@ def wants_space(prompt: str) -> bool:
 
     Args:
         prompt: The text that an answer follows.
+
+    Returns:
+        True where they would.
     """
     last = prompt[-1:]
     if not last or last.isspace() or last in _JOINING or unicodedata.category(last) in _OPENING:

@@ -1,4 +1,4 @@
-"""Where a layer's parts write, and putting other states in place of what a module says."""
+"""Where a layer's parts write, and putting other states in place of a module's output."""
 
 from __future__ import annotations
 
@@ -17,17 +17,32 @@ if TYPE_CHECKING:
 
 
 def embeddings_of(lm: LanguageModel) -> str:
-    """The module that turns tokens into vectors."""
+    """Name the module that turns tokens into vectors.
+
+    Args:
+        lm: The model.
+
+    Returns:
+        Its name.
+    """
     wanted = lm.model.get_input_embeddings()
     name: str = next(name for name, module in lm.model.named_modules() if module is wanted)
     return name
 
 
 def attention_projections(lm: LanguageModel) -> dict[int, str]:
-    """Layer -> the linear map through which its attention writes to the residual stream.
+    """Find the linear map through which each layer's attention writes to the residual stream.
 
-    Found by behaviour: of the linear maps inside a layer's attention, the last that runs. A layer without attention
-    (a state-space layer) has no entry. Raises `ModelError` where an attention writes through no linear map.
+    Found by behaviour: of the linear maps inside a layer's attention, the last that runs.
+
+    Args:
+        lm: The model.
+
+    Returns:
+        Layer -> name of the map. A layer without attention (a state-space layer) has no entry.
+
+    Raises:
+        ModelError: An attention writes through no linear map.
     """
     hidden = int(lm.model.config.get_text_config().hidden_size)
     ran: dict[int, str] = {}
@@ -58,9 +73,17 @@ def attention_projections(lm: LanguageModel) -> dict[int, str]:
 
 @contextmanager
 def replaced(lm: LanguageModel, module: str, rows: int, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """Put `change(states (b, t, d))` in place of a module's output while the block runs, b = rows.
+    """Put other states in place of a module's output while the block runs.
 
-    `change` answers states of the same shape and dtype and leaves what it got as it was; gradients flow through it.
+    Args:
+        lm: The model.
+        module: By name.
+        rows: b, of the batches that run in the block.
+        change: Gets states (b, t, d), leaves them as they are, and returns others of the same shape and dtype;
+            gradients flow through it.
+
+    Yields:
+        Nothing.
     """
 
     def put(_: Any, __: Any, output: Any) -> Any:

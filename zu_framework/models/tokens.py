@@ -18,7 +18,12 @@ MASK_AT_MOST = 2**27  # entries of a mask (b, t, t): half a gigabyte in float32
 
 @dataclass(frozen=True)
 class Encoding:
-    """ids and, for each, its character span in the text (special tokens have an empty span)."""
+    """The tokens of a text.
+
+    Args:
+        ids: Token ids.
+        offsets: The character span of each in the text; empty for special tokens.
+    """
 
     ids: list[int]
     offsets: list[tuple[int, int]]
@@ -26,7 +31,13 @@ class Encoding:
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a batch. position: the token that is read; continuation: answer tokens that follow the prompt."""
+    """One row of a batch.
+
+    Args:
+        ids: Of the prompt.
+        position: Index of the token that is read.
+        continuation: Answer tokens that follow the prompt.
+    """
 
     ids: list[int]
     position: int
@@ -35,7 +46,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows padded on the right. positions (b,); targets (b, t): the token each position should predict, or -100."""
+    """b rows, padded on the right.
+
+    Args:
+        input_ids: (b, t).
+        attention_mask: (b, t): 1 for a token, 0 for padding.
+        positions: (b,), of the tokens that are read.
+        targets: (b, t): the token that each position should predict, or -100.
+    """
 
     input_ids: Tensor
     attention_mask: Tensor
@@ -49,6 +67,9 @@ def encode(tokenizer: Any, text: str) -> Encoding:
     Args:
         tokenizer: Fast.
         text: Not empty.
+
+    Returns:
+        The tokens with their spans.
 
     Raises:
         ModelError: The text has no token.
@@ -108,9 +129,8 @@ def _plain(tokenizer: Any, text: str, ids: list[int], offsets: list[tuple[int, i
         and offsets[1][0] == offsets[1][1]
     ):
         ids, offsets = ids[1:], offsets[1:]
-    while (
-        len(ids) > 1 and ids[-1] == eos and offsets[-1][0] == offsets[-1][1]
-    ):  # a text that goes on has no end yet
+    # a text that goes on has no end yet
+    while len(ids) > 1 and ids[-1] == eos and offsets[-1][0] == offsets[-1][1]:
         ids, offsets = ids[:-1], offsets[:-1]
     if not ids:
         raise ModelError(f"text {text!r} has no token")
@@ -118,9 +138,20 @@ def _plain(tokenizer: Any, text: str, ids: list[int], offsets: list[tuple[int, i
 
 
 def token_at(encoding: Encoding, text: str, read_end: int) -> int:
-    """Index of the token that holds the last character before `read_end`.
+    """Find the token that holds the last character before `read_end`.
 
     A character outside the byte-level range may be spread over several tokens: the last of them has read it whole.
+
+    Args:
+        encoding: Of the text.
+        text: For the message.
+        read_end: One past the character's index.
+
+    Returns:
+        The token's index.
+
+    Raises:
+        ModelError: No token holds it.
     """
     wanted = read_end - 1
     for index in range(len(encoding.ids) - 1, -1, -1):
@@ -137,6 +168,9 @@ def answer_ids(tokenizer: Any, text: str, *, space: bool = True) -> list[int]:
         tokenizer: Fast.
         text: A special token, which stands as it is, or any other text, its own leading spaces left out.
         space: Whether exactly one space comes before it.
+
+    Returns:
+        At least one token id.
 
     Raises:
         ModelError: The text has no token.
@@ -212,13 +246,16 @@ def needed_mask(attention_mask: Tensor) -> Tensor | None:
 def batches_of(
     rows: Sequence[Row], most: int, tokens: int = TOKENS_A_PASS, *, by_length: bool = True
 ) -> Iterator[list[int]]:
-    """Yield the indices of rows in batches.
+    """Divide rows into batches.
 
     Args:
         rows: In any order.
         most: Rows that a batch may hold.
         tokens: Tokens that it may hold, padding included; a longer row is a batch of its own.
         by_length: Whether rows of like length come together, the shortest first; else they stay in order.
+
+    Yields:
+        Indices of the rows of one batch.
     """
     lengths = [len(row.ids) + len(row.continuation) for row in rows]
     order: Sequence[int] = range(len(rows))

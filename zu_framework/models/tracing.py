@@ -32,9 +32,20 @@ def read_states(
     outputs: bool = True,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, tuple[Tensor | None, Tensor | None]]:
-    """Inputs (i, m) and outputs (o, m) of modules at the read position of each prompt, one forward pass a batch.
+    """Read inputs and outputs of modules at the read position of each prompt, one forward pass a batch.
 
-    In float32 (float64 for float64 models), on the model's device. The pass ends above the last module.
+    Args:
+        lm: The model.
+        modules: By name. The pass ends above the last one.
+        prompts: m texts, and where they are read.
+        batch_size: Rows that one forward pass may hold.
+        inputs: Whether inputs are wanted.
+        outputs: Whether outputs are wanted.
+        progress: `progress(label, done, total)` is called after each batch.
+
+    Returns:
+        Module -> inputs (i, m) and outputs (o, m), None for what is not wanted; in float32 (float64 for float64
+        models), on the model's device.
     """
     rows = [row_of(lm, prompt) for prompt in prompts]
     work = torch.float64 if lm.dtype == torch.float64 else torch.float32
@@ -66,7 +77,16 @@ def _picked(states: Tensor, at: tuple[Tensor, Tensor]) -> Tensor:
 
 
 def row_of(lm: LanguageModel, prompt: ReadPrompt, continuation: Sequence[int] = ()) -> Row:
-    """A prompt's tokens, its read position, and what follows it."""
+    """Make a row of a prompt.
+
+    Args:
+        lm: The model, whose chat template is put around the prompt where it has one.
+        prompt: A text, and where it is read.
+        continuation: Token ids that follow it.
+
+    Returns:
+        The row.
+    """
     encoding = encode_prompt(lm, prompt.text)
     last = len(encoding.ids) - 1
     position = last if prompt.at_end else token_at(encoding, prompt.text, prompt.read_end)
@@ -80,9 +100,14 @@ def run_until(
     attention_mask: Tensor,
     consume: Callable[[str, Tensor, Tensor], None],
 ) -> None:
-    """One forward pass without gradients; `consume(module, input (b, t, i), output (b, t, o))` as each module runs.
+    """Run one forward pass without gradients, and end it once every module has run.
 
-    The pass ends once every module has run.
+    Args:
+        lm: The model.
+        modules: By name.
+        input_ids: (b, t), padded on the right.
+        attention_mask: (b, t): 1 for a token, 0 for padding.
+        consume: `consume(module, input (b, t, i), output (b, t, o))` is called as each module has run.
     """
     waiting = set(modules)
 
@@ -107,7 +132,16 @@ def run_until(
 
 
 def read_tokens(lm: LanguageModel, module: str, rows: Sequence[Row]) -> Tensor:
-    """Outputs (t, d) of a module at every token of the rows, padding left out; gradients flow where enabled."""
+    """Read a module's output at every token; gradients flow where they are enabled.
+
+    Args:
+        lm: The model.
+        module: By name.
+        rows: Prompts with what follows them.
+
+    Returns:
+        (t, d), the tokens of all rows in order, padding left out.
+    """
     made = batch(rows, lm.device)
     seen: list[Tensor] = []
 
@@ -127,7 +161,17 @@ def read_tokens(lm: LanguageModel, module: str, rows: Sequence[Row]) -> Tensor:
 
 @contextmanager
 def add_at(lm: LanguageModel, module: str, positions: Tensor, delta: Tensor) -> Iterator[None]:
-    """Add delta[b] (b, o) to a module's output at (b, positions[b]); gradients flow to delta."""
+    """Add to a module's output at one position of each row, while the block runs; gradients flow to `delta`.
+
+    Args:
+        lm: The model.
+        module: By name.
+        positions: (b,), one a row.
+        delta: (b, o), what is added there.
+
+    Yields:
+        Nothing.
+    """
 
     def add(_: Any, __: Any, output: Any) -> Any:
         hidden = first(output)
@@ -153,10 +197,20 @@ def stream_inputs(
     inputs: Collection[str] | None = None,
     outputs: Collection[str] | None = None,
 ) -> int:
-    """Run one batch and hand on, for each site, inputs (tokens, i) and outputs without bias (tokens, o), no padding.
+    """Run one batch and hand on what each site reads and gives at every token.
 
-    inputs, outputs: modules of the sites whose inputs or outputs are wanted (None: of all); the others' are handed on
-    empty (0, d), so that nothing is copied in vain. Answers the number of tokens.
+    Args:
+        lm: The model.
+        sites: Of the model.
+        rows: One batch.
+        consume: `consume(site, inputs (t, i), outputs (t, o))` gets all tokens, without padding; outputs are without
+            the bias.
+        inputs: Modules of the sites whose inputs are wanted; None for all. The others' are handed on empty (0, i), so
+            that nothing is copied in vain.
+        outputs: The same of outputs.
+
+    Returns:
+        t, the number of tokens.
     """
     made = batch(rows, lm.device)
     lengths = [len(row.ids) + len(row.continuation) for row in rows]

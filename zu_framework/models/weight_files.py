@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from safetensors import SafetensorError, safe_open
 
@@ -53,13 +53,12 @@ def read_headers(folder: Path) -> dict[str, TensorInfo]:
         ModelError: There are only pickles or no weights at all; a file that the index names is missing, damaged, or a
             Git LFS pointer; a tensor is not where the index says; weights are quantised.
     """
-    index = folder / INDEX
-    if not index.is_file():
-        if not (folder / SINGLE).is_file():
-            _raise_no_weights(folder)
+    if (folder / SINGLE).is_file():  # transformers looks for it first
         found = _header(folder / SINGLE)
+    elif (folder / INDEX).is_file():
+        found = _indexed(folder / INDEX)
     else:
-        found = _indexed(index)
+        _raise_no_weights(folder)
     for name, tensor in found.items():
         if name.endswith(_PACKED) or (name.endswith("weight") and tensor.dtype not in _FLOATS):
             raise ModelError(
@@ -104,7 +103,7 @@ def _shown(shape: tuple[int, ...]) -> str:
     return f"({', '.join(map(str, shape))})"
 
 
-def _raise_no_weights(folder: Path) -> None:
+def _raise_no_weights(folder: Path) -> NoReturn:
     others = sorted(folder.glob("*.safetensors"))
     if others:
         raise ModelError(

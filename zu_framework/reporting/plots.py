@@ -34,7 +34,8 @@ VARIABLES: Mapping[str, str] = {
 
 WIDTH, HEIGHT = 4.3, 3.1  # inches: 310 points, about a phone's width in CSS pixels
 
-STYLE: Any = {  # matplotlib's own types name every key of every version
+# matplotlib's own types name every key of every version
+STYLE: Any = {
     "axes.edgecolor": RULE,
     "axes.facecolor": "none",
     "axes.grid": True,

@@ -113,7 +113,7 @@ def read_run(
         facts=read_facts(folder),
         analysis=read_analysis(folder),
         audit=read_audit(folder / "audit"),
-        text_label=str(metrics.get("perplexity_text", "")),
+        text_label=str(metrics.get("text_label", "")),
         undo=(folder / UNDO_FILE).is_file(),
         better=better or {},
         summaries=summaries or {},

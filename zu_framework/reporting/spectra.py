@@ -12,12 +12,12 @@ from zu_framework.problem import Update, composed
 
 EXACT_UP_TO = 1024  # rows or columns of a dense change whose singular values are all computed
 LEADING = 64  # singular values of a larger one, by a randomised method
-KEPT = 256  # singular values that are kept for the page
+SHOWN = 256  # singular values that the page shows at most
 
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Of one weight's change. values: descending, at most `KEPT`; rank: None where it was not computed.
+    """Of one weight's change. values: descending, at most `SHOWN`; rank: None where it was not computed.
 
     exact: all singular values were computed, otherwise the leading ones by a randomised method. norm: Frobenius.
     """
@@ -63,4 +63,4 @@ def _spectrum(edit: SiteEdit, values: Tensor, size: Tensor, *, exact: bool) -> S
     if exact:
         tolerance = max(rows, columns) * torch.finfo(values.dtype).eps
         rank = int((values > tolerance * values.max()).sum()) if len(values) else 0
-    return Spectrum((rows, columns), values[:KEPT].float(), rank, float(size.norm()), exact)
+    return Spectrum((rows, columns), values[:SHOWN].float(), rank, float(size.norm()), exact)

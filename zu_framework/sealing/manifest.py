@@ -12,7 +12,7 @@ from zu_framework.models.fingerprint import Fingerprint, parts_of
 from zu_framework.store.fields import Fields
 from zu_framework.store.originals import PATTERN
 from zu_framework.store.records import EditRecord
-from zu_framework.store.tensor_files import canonical, described
+from zu_framework.store.tensor_files import canonical, check_description, described, json_digest
 
 KIND, FORMAT = "zu-seal", 1
 
@@ -69,6 +69,7 @@ class Manifest:
             raise RunFolderError(
                 f"{path} is not in its canonical form: it was written anew, and a signature would not fit"
             )
+        check_description(fields)
         model = Fields(path, fields.mapping("model"), "model")
         files = None if model.values.get("files") is None else Fingerprint(_digests(model, "files"))
         sites = tuple(
@@ -123,7 +124,7 @@ def manifest_json(
         for site in record.sites
     ]
     measured = {name: metrics[name] for name in ("before", "after", "verdict") if name in metrics}
-    return {
+    whole = {
         "kind": KIND,
         "format": FORMAT,
         "edit": record.id,
@@ -150,6 +151,7 @@ def manifest_json(
         **removed,
         **about,
     }
+    return {**whole, "digest": json_digest(whole)}
 
 
 def _digest(fields: Fields, name: str) -> str:

@@ -15,7 +15,7 @@ from zu_framework.models.fingerprint import tensor_digest
 from zu_framework.registry import Plugins
 from zu_framework.store.adapter import write_adapter
 from zu_framework.store.copying import copy_checkpoint
-from zu_framework.store.dequantised import apply_to_gguf, is_gguf
+from zu_framework.store.dequantised import apply_to_gguf
 from zu_framework.store.ledger import Ledger
 from zu_framework.store.matching import check_before, places
 from zu_framework.store.originals import keep_originals, kept_originals
@@ -23,7 +23,7 @@ from zu_framework.store.private import PrivatePart
 from zu_framework.store.records import EditRecord, SiteRecord
 from zu_framework.store.run_edit import load_edit
 from zu_framework.store.shards import Change, Checkpoint, StoredTensor
-from zu_framework.store.sources import source_folder
+from zu_framework.store.sources import is_gguf, source_folder
 from zu_framework.store.taking_out import check_original, put_back, take_out
 
 

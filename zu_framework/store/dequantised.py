@@ -7,26 +7,10 @@ from pathlib import Path
 from zu_framework.errors import ModelError
 from zu_framework.linalg import rounded
 from zu_framework.models import LanguageModel
-from zu_framework.models.places import local_path
 from zu_framework.registry import Plugins, architecture_finder, installed_plugins
 from zu_framework.store.ledger import Ledger
 from zu_framework.store.records import EditRecord
 from zu_framework.store.shards import Checkpoint
-
-
-def is_gguf(model: str) -> bool:
-    """Whether a model is kept as GGUF.
-
-    Args:
-        model: As `model.path` names it.
-
-    Returns:
-        True for a GGUF file, and for a folder with one and without safetensors.
-    """
-    path = Path(local_path(model)).expanduser()
-    if path.is_dir():
-        return any(path.glob("*.gguf")) and not any(path.glob("*.safetensors"))
-    return path.suffix.lower() == ".gguf"
 
 
 def apply_to_gguf(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any, TextIO
 
 
@@ -21,34 +22,63 @@ def peak_memory_bytes() -> int:
 
 
 class Journal:
-    """Keeps events and phase times; writes them to `stream` as they happen, where one is given."""
+    """Keeps events and phase times, and writes the events to a file while it is `logged`."""
 
-    def __init__(self, stream: TextIO | None = None) -> None:
+    def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
         self.seconds: dict[str, float] = {}
         # by kind of cached result: seconds it once took less those spent to find it
         self.saved: dict[str, float] = {}
+        self.failure = ""  # why the file is not whole: a full disk costs the log, not the run
         self._start = time.perf_counter()
-        self._stream = stream
+        self._stream: TextIO | None = None
         self.on_phase: Callable[[str], None] = lambda name: None  # told as a phase begins
 
-    def write_to(self, stream: TextIO) -> None:
-        """Write all events, those of the past included, to this stream from now on."""
-        self._stream = stream
-        for event in self.events:
-            stream.write(json.dumps(event) + "\n")
+    @contextmanager
+    def logged(self, path: Path, *, again: bool = False) -> Iterator[None]:
+        """Write events to a file as they happen, while the block lasts.
 
-    def continue_in(self, stream: TextIO | None) -> None:
-        """Write the events from now on to this stream; None keeps them in memory alone."""
-        self._stream = stream
+        Args:
+            path: One JSON object a line; those of the past come first.
+            again: Append to a file that holds the past already.
+        """
+        with ExitStack() as opened:
+            try:
+                self._stream = path.open("a" if again else "w", encoding="utf-8")
+            except OSError as cause:
+                self.failure = str(cause)
+            else:
+                opened.callback(self._close, self._stream)
+            for event in () if again else self.events:
+                self._write(event)
+            yield
 
     def record(self, event: str, **data: Any) -> None:
-        """Keep one event with its time in seconds since the start."""
+        """Keep one event with its time in seconds since the start.
+
+        Args:
+            event: What happened.
+            data: About it, as JSON holds it.
+        """
         entry = {"event": event, "at": round(time.perf_counter() - self._start, 4), **data}
         self.events.append(entry)
-        if self._stream is not None:
+        self._write(entry)
+
+    def _write(self, entry: Mapping[str, Any]) -> None:
+        if self._stream is None:
+            return
+        try:
             self._stream.write(json.dumps(entry) + "\n")
             self._stream.flush()
+        except OSError as cause:
+            self.failure, self._stream = str(cause), None
+
+    def _close(self, stream: TextIO) -> None:
+        self._stream = None
+        try:
+            stream.close()  # which writes again what could not be written
+        except OSError as cause:
+            self.failure = str(cause)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from zu_framework.errors import ModelError
 from zu_framework.models.fingerprint import DTYPES, Fingerprint, described, identity
+from zu_framework.models.weight_files import read_headers
 
-SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 BLOCK = 1 << 24  # bytes read at a time
 
 
@@ -122,11 +122,11 @@ class Checkpoint:
             ModelError: A file is missing or damaged.
         """
         tensors: dict[str, StoredTensor] = {}
-        for file in weight_files(folder):
-            for stored in read_header(file):
+        for file in sorted({one.file for one in read_headers(folder).values()}):
+            for stored in read_header(folder / file):
                 if stored.name in tensors:
                     other = tensors[stored.name].file.name
-                    raise ModelError(f"{folder}: tensor {stored.name!r} lies in both {other} and {file.name}")
+                    raise ModelError(f"{folder}: tensor {stored.name!r} lies in both {other} and {file}")
                 tensors[stored.name] = stored
         return cls(folder, tensors, _config(folder))
 
@@ -156,35 +156,6 @@ class Checkpoint:
         digests = {name: change.digest for name, change in changes.items()}
         found.__dict__["digests"] = {**self.digests, **digests}
         return found
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files that transformers loads.
-
-    Args:
-        folder: A checkpoint.
-
-    Returns:
-        One file, or the shards of the index.
-
-    Raises:
-        ModelError: There is none, the index is damaged, or a shard is missing.
-    """
-    if (folder / SINGLE).is_file():
-        return [folder / SINGLE]
-    if not (folder / INDEX).is_file():
-        raise ModelError(f"{folder}: no {SINGLE} and no {INDEX}: the weights are missing")
-    try:
-        names = sorted(set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values()))
-        files = [folder / name for name in names]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as cause:
-        raise ModelError(f"{folder / INDEX}: damaged: {type(cause).__name__}: {cause}") from cause
-    for file in files:
-        if file.parent != folder:
-            raise ModelError(f"{folder / INDEX}: names {file.name!r} outside the folder")
-        if not file.is_file():
-            raise ModelError(f"{folder}: shard {file.name} of {INDEX} is missing: download or copy it again")
-    return files
 
 
 def read_header(file: Path) -> Iterator[StoredTensor]:

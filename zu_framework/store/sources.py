@@ -6,10 +6,10 @@ from pathlib import Path
 
 from zu_framework.errors import ModelError
 from zu_framework.models.fingerprint import Fingerprint
-from zu_framework.models.places import local_path
+from zu_framework.models.places import find_source, local_path
 from zu_framework.store.shards import Checkpoint
 
-ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
+KEY = "MODEL"  # as the commands call it
 # of a hub id, what `apply` copies: no other copies of the weights
 HUB_IGNORED = ["*.bin", "*.pt", "*.pth", "*.h5", "*.msgpack", "*.onnx", "*.ot", "*.gguf", "original/*"]
 
@@ -24,22 +24,29 @@ def source_folder(model: str) -> Path:
         The folder.
 
     Raises:
-        ModelError: There is none, or its weights are not plain tensors.
+        ModelError: There is none, it holds an adapter, or its weights are kept as GGUF.
     """
-    folder = Path(local_path(model)).expanduser()
-    if not folder.exists():
-        folder = _downloaded(model)
-    if not folder.is_dir():
-        raise ModelError(f"{model} is a file: give the folder that holds config.json")
-    if not (folder / "config.json").is_file():
-        raise ModelError(f"{model}: no config.json: this is not a checkpoint folder")
-    found = next((name for name in ADAPTER_FILES if (folder / name).exists()), None)
-    if found is not None:
+    source = find_source(model, key=KEY)
+    if source.gguf is not None:
         raise ModelError(
-            f"{model} holds an adapter ({found}): merge the adapter first (merge_and_unload of peft, then "
-            "save_pretrained)"
+            f"{model} is kept as GGUF, which `zu apply` makes a safetensors checkpoint of: give that"
         )
-    return folder
+    return Path(source.path) if source.is_local else _downloaded(source.path)
+
+
+def is_gguf(model: str) -> bool:
+    """Whether a model is kept as GGUF.
+
+    Args:
+        model: As `model.path` names it.
+
+    Returns:
+        True for a GGUF file, and for a folder with one and without safetensors.
+
+    Raises:
+        ModelError: There is no such model, or it holds an adapter.
+    """
+    return find_source(model, key=KEY).gguf is not None
 
 
 def files_fingerprint(model: str) -> Fingerprint | None:
@@ -60,8 +67,6 @@ def files_fingerprint(model: str) -> Fingerprint | None:
 
 def _downloaded(model: str) -> Path:
     """The snapshot of a hub id, downloaded where it is not there."""
-    if model.startswith((".", "/", "~")) or model.count("/") != 1:
-        raise ModelError(f"{model}: no such folder")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError  # slow to import, and not needed for a folder
 
@@ -71,7 +76,6 @@ def _downloaded(model: str) -> Path:
         pass
     try:
         return Path(snapshot_download(model, ignore_patterns=HUB_IGNORED))
-    # the hub raises many kinds; each means that there is no such checkpoint for us
-    except Exception as cause:
+    except Exception as cause:  # its HTTP client changed between releases, and with it what it raises
         lines = str(cause).strip().splitlines() or [""]
-        raise ModelError(f"{model}: no such folder, and not found on the hub: {lines[0]}") from cause
+        raise ModelError(f"{KEY} {model!r} cannot be downloaded: {lines[0]}") from cause

@@ -1,1 +1,1 @@
-"""The tutorial's solver plugin."""
+"""The tutorials' plugin: one component of each kind that a stranger adds, two files each."""

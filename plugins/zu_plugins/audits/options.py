@@ -50,8 +50,8 @@ class RelearnOptions:
         },
     )
     train: str = field(default="full", metadata={"help": "full (every weight) or lora (rank `rank`)"})
-    rank: int = field(default=8, metadata={"help": "of LoRA"})
-    steps: int = field(default=40, metadata={"help": "optimiser steps"})
+    rank: int = field(default=8, metadata={"help": "rank of the LoRA factors"})
+    steps: int = field(default=40, metadata={"help": "steps of the optimiser"})
     lr: list[float] = field(
         default_factory=lambda: [2e-5],
         metadata={
@@ -78,8 +78,8 @@ class SampleOptions:
 
     k: int = field(default=8, metadata={"help": "leak@k: the chance that k completions hold the answer"})
     draws: int = field(default=32, metadata={"help": "completions drawn for each prompt, at least 4 k"})
-    temperature: float = field(default=1.0, metadata={"help": "of the draws"})
-    tokens: int = field(default=12, metadata={"help": "of a completion"})
+    temperature: float = field(default=1.0, metadata={"help": "temperature of the draws"})
+    tokens: int = field(default=12, metadata={"help": "tokens of a completion"})
     paraphrases: bool = field(
         default=True, metadata={"help": "paraphrases are sampled too, a variant of their own"}
     )

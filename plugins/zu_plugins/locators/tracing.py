@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from torch import Tensor
 
@@ -89,10 +90,12 @@ def _sites(lm: LanguageModel, curves: Curves, options: TraceOptions, context: Ru
             f"{100 * curves.clean:.1f} % clean and {100 * curves.corrupted:.1f} % corrupted): raise locator.noise, or "
             "choose layers yourself, locator.name=fixed 'locator.layers=[...]'"
         )
-    if context.artifacts is not None:
-        from zu_plugins.locators.heatmap import draw  # matplotlib takes a while to import
-
-        context.artifacts.mkdir(parents=True, exist_ok=True)
-        curves.save(context.artifacts / f"{curves.name}.json", picked)
-        draw(curves, picked, context.artifacts / f"{curves.name}.png")
+    context.keep(f"{curves.name}.json", lambda folder: curves.save(folder / f"{curves.name}.json", picked))
+    context.keep(f"{curves.name}.png", lambda folder: _draw(curves, picked, folder))
     return [lm.site(layer) for layer in picked]
+
+
+def _draw(curves: Curves, picked: Sequence[int], folder: Path) -> None:
+    from zu_plugins.locators.heatmap import draw  # matplotlib takes a while to import
+
+    draw(curves, picked, folder / f"{curves.name}.png")

@@ -14,13 +14,13 @@ from zu_framework.reporting import RunReport, fill
 OUTCOMES: Mapping[tuple[str, bool, bool], str] = {
     ("forget", True, False): "forgotten",
     ("forget", True, True): "still known",
-    ("retain", True, True): "kept",
+    ("retain", True, True): "retained",
     ("retain", True, False): "lost",
 }
 
 
 def section(run: RunReport) -> Markup:
-    """The table; of a run that kept no facts, the completions that it printed."""
+    """Return the table; of a run without facts.json, the completions that it printed."""
     if run.facts is None:
         return fill("facts_missing.html", "zu_plugins.reports", completions=run.completions)
     rows = [{**fact, "shown": _prompt(fact), "outcome": outcome(fact)} for fact in run.facts["facts"]]

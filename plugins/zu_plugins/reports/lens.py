@@ -10,7 +10,7 @@ from zu_framework.reporting import SERIES, RunReport, fill, inline_svg, panel
 
 
 def section(run: RunReport) -> Markup:
-    """A panel for the forget facts, one for those to keep: median and quartiles over facts."""
+    """A panel for the forget facts, one for those to retain: median and quartiles over facts."""
     held = run.analysis is not None and "lens/before" in run.analysis.tensors
     panels = [one for one in (_set(run, name) for name in ("forget", "retain")) if one] if held else []
     agrees = bool(run.analysis and run.analysis.about.get("lens", {}).get("agrees", True))
@@ -32,7 +32,7 @@ def _set(run: RunReport, name: str) -> dict[str, Any] | None:
     rows = [at for at, found in enumerate(facts) if found == name]
     if not rows:
         return None
-    title = {"forget": "Facts to forget", "retain": "Facts to keep"}[name]
+    title = {"forget": "Facts to forget", "retain": "Facts to retain"}[name]
     from matplotlib.ticker import MaxNLocator
 
     with panel(f"{title} ({len(rows)})") as (figure, axes):

@@ -46,40 +46,85 @@ def zu(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProc
     )
 
 
-def test_it_is_listed_and_runs_by_its_name(environment: dict[str, str], tmp_path: Path) -> None:
+COMPONENTS = {
+    "solver": "ridge-remap",
+    "metric": "with_hint",
+    "dataset": "capitals",
+    "target": "muffled",
+    "locator": "middle",
+    "collector": "bare-end",
+}
+
+
+def test_one_of_each_kind_is_listed_once_it_is_installed(environment: dict[str, str]) -> None:
     listed = zu(environment, "plugins", "--json")
     assert listed.returncode == 0, listed.stderr
-    entry = next(c for c in json.loads(listed.stdout)["components"] if c["name"] == "ridge-remap")
-    assert (entry["plugin"], entry["version"], entry["options"]) == ("zu_example", "0.1.0", {"ridge": 1.0})
+    mine = [c for c in json.loads(listed.stdout)["components"] if c["plugin"] == "zu_example"]
+    assert {c["kind"]: c["name"] for c in mine} == COMPONENTS
+    assert {c["version"] for c in mine} == {"0.1.0"}
+    assert next(c for c in mine if c["kind"] == "solver")["options"] == {"ridge": 1.0}
     absent = zu(dict(os.environ), "plugins", "--json")
     assert "ridge-remap" not in absent.stdout
 
-    tiny_model("llama").save(tmp_path / "model")
-    facts = [{"prompt": "The capital of France is", "subject": "France", "answer": "Paris"}]
-    (tmp_path / "facts.jsonl").write_text("\n".join(map(json.dumps, facts)))
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model") / "tiny"
+    tiny_model("llama").save(folder)
+    return folder
+
+
+@pytest.mark.slow
+def test_they_run_together_by_their_names(environment: dict[str, str], model: Path, tmp_path: Path) -> None:
     done = zu(
         environment,
         "run",
         "zerounlearn-local",
-        f"model.path={tmp_path / 'model'}",
-        "data.name=jsonl",
-        f"data.path={tmp_path / 'facts.jsonl'}",
-        "locator.name=fixed",
-        "locator.layers=[0]",
-        "target.steps=3",
+        f"model.path={model}",
+        "data.name=capitals",
+        "locator.name=middle",
+        "collector.name=bare-end",
+        "target.name=muffled",
+        "target.strength=0.25",
         "solver.name=ridge-remap",
         "solver.ridge=0.1",
-        f"output.folder={tmp_path / 'runs'}",
+        "evaluate.metrics=[efficacy,with_hint]",
+        f"output.folder={tmp_path}",
         "output.name=one",
     )
     assert done.returncode == 0, done.stderr
-    about = json.loads((tmp_path / "runs" / "one" / "metrics.json").read_text())["edit"]
-    assert about["solver"] == "ridge-remap"
+    saved = json.loads((tmp_path / "one" / "metrics.json").read_text())
+    assert saved["edit"]["solver"] == "ridge-remap"
+    assert list(saved["edit"]["sites"]) == ["model.layers.1.mlp.down_proj"]
+    assert saved["after"]["with_hint"]["denominator"] == 4
     mistyped = zu(environment, "run", "demo", "solver.name=ridge-remap", "solver.rigde=0.1")
     assert mistyped.returncode == 2 and "solver.rigde" in mistyped.stderr
 
 
-def test_it_keeps_the_contract(environment: dict[str, str]) -> None:
+@pytest.mark.slow
+def test_the_locators_check_is_asked_before_the_weights(environment: dict[str, str], model: Path) -> None:
+    asked = ["check", "zerounlearn-local", f"model.path={model}", "data.name=capitals", "locator.name=middle"]
+    more = ["collector.name=bare-end", "target.name=muffled", "solver.name=ridge-remap"]
+    fine = zu(environment, *asked, *more)
+    assert fine.returncode == 0, fine.stderr
+    wide = zu(environment, *asked, *more, "locator.width=9")
+    assert wide.returncode == 2 and "width is 9, and the model has 3 layers" in wide.stderr
+
+
+@pytest.mark.slow
+def test_a_metrics_own_field_is_known_once_it_is_installed(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    fact = {"prompt": "The capital of Peru is", "subject": "Peru", "answer": "Lima", "hint": "Not Cuzco."}
+    (tmp_path / "facts.jsonl").write_text(json.dumps(fact))
+    asked = ["check", "demo", "data.name=jsonl", f"data.path={tmp_path / 'facts.jsonl'}", "data.forget=1"]
+    assert zu(environment, *asked).returncode == 0
+    refused = zu(dict(os.environ), *asked)
+    assert refused.returncode == 2 and "hint" in refused.stderr
+
+
+@pytest.mark.slow
+def test_each_keeps_the_contract_of_its_kind(environment: dict[str, str]) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(SOURCE / "tests")],
         capture_output=True,

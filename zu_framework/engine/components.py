@@ -1,0 +1,122 @@
+"""From a configuration to the components that it names: found, their options typed, nothing imported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from zu_framework.config import COMPONENT_GROUPS, STAGE_GROUPS, Component, Config, StageConfig, options_from
+from zu_framework.engine.stage import Stage
+from zu_framework.errors import ConfigError, in_stage
+from zu_framework.registry import Chosen, Plugins
+from zu_framework.specs import BackgroundSpec, MetricSpec, ModelSolverSpec, SolverSpec
+
+
+def shared_components(config: Config, plugins: Plugins, groups: Sequence[str]) -> dict[str, Chosen]:
+    """Return the components that all stages share, by group.
+
+    Args:
+        config: The configuration.
+        plugins: Who offers components.
+        groups: Without "data" in them no data set is looked up.
+
+    Raises:
+        ConfigError: There is no data set, or an option is unknown or mistyped.
+        UnknownName: A component that no plugin offers.
+    """
+    if "data" in groups and "data" not in config.components:
+        raise missing(config, "data", plugins)
+    wanted = {g: c for g, c in config.components.items() if g != "data" or "data" in groups}
+    return {group: choose(component, plugins, config.origins) for group, component in wanted.items()}
+
+
+def resolve_stages(config: Config, plugins: Plugins) -> tuple[Stage, ...]:
+    """Return the stages with their components found and options typed; no implementation is imported.
+
+    Raises:
+        ConfigError: A group is missing, an option unknown or mistyped.
+        UnknownName: A component that no plugin offers.
+        PluginError: Two plugins offer the component.
+    """
+    stages = []
+    for stage in config.stages:
+        with in_stage(stage.number):
+            stages.append(_resolve(config, stage, plugins))
+    return tuple(stages)
+
+
+def _resolve(config: Config, stage: StageConfig, plugins: Plugins) -> Stage:
+    for group in STAGE_GROUPS:
+        if group not in stage.components:
+            raise missing(config, group, plugins)
+    chosen = {group: choose(stage.components[group], plugins, stage.origins) for group in STAGE_GROUPS}
+    size = stage.components["solver"].group_size
+    if size is None:
+        spec = cast(SolverSpec | ModelSolverSpec, chosen["solver"].spec)
+        size = spec.group_size or 0
+    found = Stage(stage.number, chosen, size)
+    if found.reads_text and "background" not in config.components and default_background(plugins) is None:
+        moments = ", ".join(sorted(found.moments()))
+        read = f"needs statistics of general text ({moments})" if moments else "reads general text"
+        raise ConfigError(
+            f"solver {found['solver'].name!r} with target {found['target'].name!r} {read}: "
+            f"add `background: {{name: ...}}`; names: {', '.join(plugins.registry.names('background'))}"
+        )
+    return found
+
+
+def choose(component: Component, plugins: Plugins, origins: Mapping[str, str]) -> Chosen:
+    """Return the component that a group names, its options typed."""
+    registered = plugins.registry.get(COMPONENT_GROUPS[component.group], component.name)
+    where = component.group
+    return Chosen(registered, options_from(registered.spec, component.options, where=where, origins=origins))
+
+
+def default_background(plugins: Plugins) -> Chosen | None:
+    """Return the background that serves where none is given, at its defaults; None where no plugin offers one."""
+    offers = plugins.registry.components.get(BackgroundSpec.kind, {})
+    for name in sorted(offers):
+        spec = offers[name][0].spec
+        if len(offers[name]) == 1 and isinstance(spec, BackgroundSpec) and spec.serves_by_default:
+            return Chosen(plugins.registry.get(BackgroundSpec.kind, name), spec.options())
+    return None
+
+
+def missing(config: Config, group: str, plugins: Plugins) -> ConfigError:
+    """Return the error about a group that a configuration lacks."""
+    return ConfigError(
+        f"config {config.name!r} has no group {group!r}: add `{group}: {{name: ...}}`; "
+        f"names: {', '.join(plugins.registry.names(COMPONENT_GROUPS[group]))}"
+    )
+
+
+def chosen_metrics(config: Config, plugins: Plugins) -> tuple[Chosen, ...]:
+    """Return the metrics of a configuration with their options typed, in the table's order.
+
+    Raises:
+        ConfigError: An option is unknown, or a metric lacks the model that it compares with.
+        UnknownName: A metric that no plugin offers.
+    """
+    for name in config.evaluate.options:
+        if name not in config.evaluate.metrics:
+            raise ConfigError(
+                f"evaluate.options gives options to {name!r}, which evaluate.metrics does not list: "
+                f"{', '.join(config.evaluate.metrics)}"
+            )
+    return tuple(_metric(name, config, plugins) for name in config.evaluate.metrics)
+
+
+def _metric(name: str, config: Config, plugins: Plugins) -> Chosen:
+    """Return a metric with its options. Raises `ConfigError` where it lacks the model that it compares with."""
+    registered = plugins.registry.get(MetricSpec.kind, name)
+    given = config.evaluate.options.get(name) or {}
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"evaluate.options.{name} is a mapping of options, got {given!r}")
+    where = f"evaluate.options.{name}"
+    metric = Chosen(registered, options_from(registered.spec, given, where=where, origins=config.origins))
+    if "reference" in metric.needs and config.evaluate.reference is None:
+        raise ConfigError(
+            f"metric {name!r} compares with a model that was retrained without the forget facts: give it by "
+            "evaluate.reference=FOLDER, or leave the metric out of evaluate.metrics"
+        )
+    return metric
