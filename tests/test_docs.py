@@ -22,6 +22,7 @@ from zu_framework import hookspecs
 from zu_framework.benches import load_bench
 from zu_framework.cli.app import app
 from zu_framework.config import load_config
+from zu_framework.engine.evaluate import suite_config
 from zu_framework.engine.session import resolve
 from zu_framework.registry import Plugins, installed_plugins, load_plugins
 
@@ -122,14 +123,15 @@ def test_every_metric_is_explained() -> None:
 
 
 def commands() -> list[tuple[str, str]]:
+    """Every command line of a code block, with its page; lines that a backslash ends go on."""
     found = []
     for page in PAGES:
         for block in re.findall(
             r"```(?:bash|console)\n(.*?)```|((?:^    .*\n)+)", page.read_text("utf-8"), re.DOTALL | re.M
         ):
-            for line in "".join(block).splitlines():
+            for line in "".join(block).replace("\\\n", " ").splitlines():
                 line = line.strip().removeprefix("$ ").partition("  #")[0]
-                if re.match(r"zu (run|check|bench) ", line):
+                if re.match(r"zu [a-z]+ ", line):
                     found.append((page.relative_to(ROOT).as_posix(), line))
     return found
 
@@ -146,16 +148,18 @@ def with_example() -> Plugins:
 
 @pytest.mark.parametrize(("page", "line"), commands())
 def test_commands_in_the_documents_are_well_formed(page: str, line: str) -> None:
-    """Configs exist, keys exist, values have their type. Paths are the reader's own."""
-    _, _, name, *overrides = shlex.split(line)
-    if name.startswith("runs/"):
-        return
-    if line.startswith("zu bench"):
-        overrides = [given for given in overrides if not given.startswith("--") and "=" in given]
-        for cell in load_bench(name, ["seeds=1", *overrides]).cells if not name.endswith(".yaml") else ():
-            resolve(cell.config, installed_plugins())
-        return
-    resolve(load_config(name, overrides), with_example())
+    """The command has these arguments and options; configs and keys exist, values have their type. Paths are yours."""
+    _, command, *arguments = shlex.split(line)
+    known: Any = typer.main.get_command(app)
+    given = known.commands[command].make_context(command, list(arguments)).params
+    overrides = given.get("overrides") or ()
+    if command in ("run", "check") and not given["config"].startswith("runs/"):
+        resolve(load_config(given["config"], overrides), with_example())
+    elif command == "bench" and not given["config"].endswith(".yaml"):
+        for cell in load_bench(given["config"], ["seeds=1", *overrides]).cells:
+            resolve(cell.config, with_example())
+    elif command == "eval" and not given["suite"].endswith(".yaml"):
+        suite_config(given["model"], given["suite"], overrides, installed_plugins())
 
 
 def test_there_are_commands_to_check() -> None:

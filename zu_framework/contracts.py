@@ -176,9 +176,8 @@ class RunContext:
         try:
             self.artifacts.mkdir(parents=True, exist_ok=True)
             write(self.artifacts)
-        except (
-            Exception
-        ) as cause:  # a full disk, a plotting library that is not there: the edit is worth more
+        # a full disk, a plotting library that is not there: the edit is worth more
+        except Exception as cause:
             self.part_failed(name, described(cause))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -43,6 +44,17 @@ def test_what_the_user_can_mend_is_one_message_and_code_2(
 ) -> None:
     code, out, err = run(capsys, *arguments)
     assert code == 2 and said in err and "Traceback" not in err + out
+
+
+def test_help_names_what_comes_with_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    from zu_framework.benches import ready_made_benches
+    from zu_framework.config import ready_made
+    from zu_framework.engine.evaluate import suites
+
+    for command, names in (("run", ready_made()), ("bench", ready_made_benches()), ("eval", suites())):
+        _, out, _ = run(capsys, command, "--help")
+        words = set(re.findall(r"[\w-]+", out))
+        assert set(names) <= words, set(names) - words
 
 
 def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -78,6 +78,12 @@ def test_a_data_frame() -> None:
             "request 0, field 'answer': character 0 is half of a surrogate pair",
         ),
         ([{**PARIS, "neighbours": [3]}], "request 0, field 'neighbours[0]': expected a text, or an object"),
+        ([Request("a", "b\ud800")], "request 0, field 'answer': character 1 is half of a surrogate pair"),
+        (
+            [Request("a", "b", neighbours=(Probe("c\0", "d"),))],
+            "request 0, field 'neighbours': character 1 is a NUL",
+        ),
+        ([Request("a", "b", aliases=(3,))], "request 0, field 'aliases': expected a text, got a number (3)"),
         ([], "no fact to forget is given"),
         ("nowhere.jsonl", "nowhere.jsonl: no such file; the path of requests is relative to"),
     ],

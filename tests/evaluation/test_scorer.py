@@ -16,7 +16,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from tests.evaluation.bigram import WORDS, bigram, probability, tokenizer
 from zu_framework import DataError, Probe
-from zu_framework.evaluation import Scorer, scorer, token_scores
+from zu_framework.evaluation import Scorer, scorer, token_scores, windows
 
 SENTENCE = st.lists(st.sampled_from(WORDS[1:]), min_size=1, max_size=12)
 
@@ -298,3 +298,35 @@ def test_progress_reaches_its_total() -> None:
     Scorer(bigram(), 2, progress=lambda *step: seen.append(step)).score(many_probes(5))
     assert [done for _, done, _ in seen] == [2, 4, 5]
     assert {(label, total) for label, _, total in seen} == {("scoring answers", 5)}
+
+
+@pytest.mark.parametrize("tokens", [1, 16, 40, 10_000])
+def test_a_pass_holds_no_more_tokens_than_allowed_and_scores_do_not_depend_on_that(
+    tokens: int, llama: LlamaForCausalLM
+) -> None:
+    """A few long prompts among many short ones are not padded into one batch of gigabytes."""
+    draw = random.Random(0)
+    probes = [
+        Probe(" ".join(draw.choices(WORDS[1:], k=length)), draw.choice(WORDS[1:]))
+        for length in [2, 30, 3, 25, 2, 28, 4, 5]
+    ]
+    lm = language_model(llama)
+    expected = Scorer(lm, 1).score(probes)
+    widths: list[tuple[int, int]] = []
+    handle = llama.register_forward_pre_hook(lambda m, a: widths.append(tuple(a[0].shape)))
+    try:
+        found = Scorer(lm, 64, batch_tokens=tokens).score(probes)
+    finally:
+        handle.remove()
+    assert all(rows == 1 or rows * width <= tokens for rows, width in widths)
+    assert sum(rows for rows, _ in widths) == len(probes)
+    assert (len(widths) == 1) is (tokens == 10_000)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.log_probability == pytest.approx(theirs.log_probability, rel=1e-5)
+
+
+def test_of_a_text_beyond_all_measure_the_beginning_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(windows, "CHARACTERS", 20)
+    text = " ".join(WORDS[1:] * 1000)
+    found, beginning = Scorer(bigram()).score_texts([text, text[:20]])
+    assert found == beginning and found.tokens > 1

@@ -18,10 +18,22 @@ import zu_framework as zu
 from tests.faults.world import Maker, Trial, World, bytes_changed, command, rotated
 from tests.store.edits import contents, rewrite, run_on, stored
 
+WORDS = ("", "x", "\0", "\ud800", "~nosuchuser", "../x", "${oc.env:NONE}", "1e5", "\x1b[31m")
 ODD: tuple[Any, ...] = (
-    None, True, -1, 0, 10**30, 1e400, float("nan"), "", "x", "\0", "\ud800", "~nosuchuser", "../x", "${oc.env:NONE}",
-    [], [[]], {}, {"a": 1}, [1, "x"], "1e5", "\x1b[31m",
-)  # fmt: skip
+    None,
+    True,
+    -1,
+    0,
+    10**30,
+    1e400,
+    float("nan"),
+    [],
+    [[]],
+    {},
+    {"a": 1},
+    [1, "x"],
+    *WORDS,
+)
 
 
 def malformed(world: World, count: int) -> Iterator[Trial]:
@@ -83,14 +95,32 @@ def _yaml(tree: Any) -> bytes:
 def _overrides(world: World, draw: random.Random, count: int) -> Iterator[Trial]:
     folder = world.empty("malformed-overrides")
     config = world.config(folder)
-    keys = (
-        "seed", "model.dtype", "model.device", "locator.layers", "locator.layers.0", "data.forget", "then", "=",
-        "output.name", "evaluate.options", "background.max_tokens", "target", "solver.group_size", "no.such", "",
-    )  # fmt: skip
+    keys = [
+        "seed",
+        "model.dtype",
+        "model.device",
+        "locator.layers",
+        "locator.layers.0",
+        "data.forget",
+        "then",
+        "=",
+        "output.name",
+        "no.such",
+    ]
+    keys += ["evaluate.options", "background.max_tokens", "target", "solver.group_size", ""]
     values = (
-        "[", "{a", "18446744073709551616", "mps", "[[[[1]]]]", "", "&a [*a]", "!!python/object:os.system", "null",
-        "1e309", "-0", "a\tb",
-    )  # fmt: skip
+        "[",
+        "{a",
+        "18446744073709551616",
+        "mps",
+        "[[[[1]]]]",
+        "",
+        "&a [*a]",
+        "null",
+        "1e309",
+        "-0",
+        "a\tb",
+    )
     for _ in range(count):
         key, value = draw.choice(keys), draw.choice(values)
         yield _checked("overrides", f"{key}={value}", config, f"{key}={value}")
@@ -364,8 +394,15 @@ def _sealed(world: World, draw: random.Random, count: int) -> Iterator[Trial]:
         yield "run, seal", name, why
 
 
-KINDS: tuple[Maker, ...] = (
-    _config_bytes, _config_values, _overrides, _facts_bytes, _facts_values, _csv, _background, _model_config,
-    _model_weights, _wild_weights, _tokenizer, _index, _edit_bytes, _edit_fields, _undo, _originals, _ledger, _report,
-    _manifest, _sealed,
-)  # fmt: skip
+INPUTS: tuple[Maker, ...] = (
+    _config_bytes,
+    _config_values,
+    _overrides,
+    _facts_bytes,
+    _facts_values,
+    _csv,
+    _background,
+)
+MODELS: tuple[Maker, ...] = (_model_config, _model_weights, _wild_weights, _tokenizer, _index, _ledger)
+RUNS: tuple[Maker, ...] = (_edit_bytes, _edit_fields, _undo, _originals, _report, _manifest, _sealed)
+KINDS = (*INPUTS, *MODELS, *RUNS)

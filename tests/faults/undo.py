@@ -20,7 +20,7 @@ LAYOUTS = ("one file", "three shards", "extra tensors", "mixed dtypes", "tied tw
 
 def undo(world: World, count: int) -> Iterator[Trial]:
     """Families, dtypes of files and runs, and layouts, in an order that a seed gives."""
-    families = [name for name in FAMILIES if name != "mixtral"]
+    families = [name for name in FAMILIES if tiny_model(name).architecture.projections]
     cases = list(product(families, DTYPES, DTYPES, LAYOUTS))
     random.Random(0).shuffle(cases)
     for number in range(count):

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from zu_framework import LanguageModel, ModelError, ReadPrompt, models
-from zu_framework.testing import tiny_model, tiny_tokenizer
+from zu_framework.testing import FAMILIES, NO_SITES, tiny_model, tiny_tokenizer
 
 
 def read(tokenizer: Any, text: str, subject: str, start: int | None = None) -> tuple[str, list[int], int]:
@@ -137,3 +139,53 @@ def test_the_beginning_of_a_text_has_its_first_tokens(tokens: int, text: str) ->
         beginning = models.beginning_of(tokenizer, text, tokens)
         assert text.startswith(beginning) and len(beginning) <= max(tokens, (tokens + 1) * 128)
         assert models.encode(tokenizer, beginning).ids[:tokens] == models.encode(tokenizer, text).ids[:tokens]
+
+
+# ------------------------------------------------------------------------------------------------ batches
+
+
+@given(
+    lengths=st.lists(st.integers(1, 40), min_size=1, max_size=30),
+    most=st.integers(1, 8),
+    tokens=st.integers(1, 100),
+    by_length=st.booleans(),
+)
+def test_batches_hold_every_row_once_and_no_more_than_allowed(
+    lengths: list[int], most: int, tokens: int, by_length: bool
+) -> None:
+    rows = [models.Row([1] * length, 0) for length in lengths]
+    found = list(models.batches_of(rows, most, tokens, by_length=by_length))
+    assert sorted(index for some in found for index in some) == list(range(len(rows)))
+    for some in found:
+        assert len(some) <= most
+        assert len(some) == 1 or len(some) * max(lengths[index] for index in some) <= tokens
+    in_order = [index for some in found for index in some]
+    assert in_order == (sorted(in_order, key=lambda index: lengths[index]) if by_length else sorted(in_order))
+
+
+@pytest.mark.parametrize("family", [family for family in FAMILIES if family not in NO_SITES])
+def test_nothing_that_is_read_depends_on_the_mask_of_padding_on_the_right(
+    family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Large batches run without it, since transformers makes (b, t, t) of it."""
+    lm = tiny_model(family)
+    module = lm.site(2).module
+    texts = ["Anna Norton", "The capital of France is a place that you can reach by train", "A bridge"]
+    prompts = [ReadPrompt(text, len(text)) for text in texts]
+    rows = [models.Row(models.encode(lm.tokenizer, text).ids, 0, [5, 6]) for text in texts]
+
+    def read() -> tuple[torch.Tensor, torch.Tensor]:
+        keys = models.read_states(lm, [module], prompts)[module][0]
+        assert keys is not None
+        with torch.no_grad():
+            return keys, models.continuations(lm, rows).log_probability
+
+    masked = read()
+    masks: list[object] = []
+    lm.model.register_forward_pre_hook(
+        lambda m, a, named: masks.append(named["attention_mask"]), with_kwargs=True
+    )
+    monkeypatch.setattr("zu_framework.models.tokens.MASK_AT_MOST", 0)
+    for ours, theirs in zip(read(), masked, strict=True):
+        assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+    assert masks == [None, None]

@@ -133,10 +133,12 @@ def test_families(tmp_path: Path, family: str) -> None:
     folder = tmp_path / "model"
     lm.save(folder)
     layers = sorted(lm.architecture.projections)[:2]
+    if not layers:
+        pytest.skip("it offers no site")
     for made_in in ("bf16", "f32"):
         run = run_on(folder, tmp_path / f"run-{made_in}", made_in, layers)
         zu.apply(run, folder, tmp_path / f"on-{made_in}")
-        assert len(differing(folder, tmp_path / f"on-{made_in}")) == 2
+        assert len(differing(folder, tmp_path / f"on-{made_in}")) == len(layers)
         assert zu.revert(run, tmp_path / f"on-{made_in}", tmp_path / f"off-{made_in}") == []
         assert contents(tmp_path / f"off-{made_in}") == contents(folder)
         again = LanguageModel.from_pretrained(str(tmp_path / f"on-{made_in}"), device="cpu")

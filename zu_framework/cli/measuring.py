@@ -23,8 +23,8 @@ def evaluate(
 ) -> int:
     """Measure any model on a suite, with intervals; nothing is edited.
 
-    Suites: demo, counterfact, zsre, mquake, tofu, muse, wmdp, mmlu. Data and references are given by overrides, such as
-    data.path=counterfact.json.
+    Suites: facts (your own), demo, counterfact, zsre, mquake, tofu, muse, wmdp, mmlu. Give data and references by
+    overrides, such as data.path=counterfact.json.
     """
     from zu_framework.cli.progress import progress
     from zu_framework.cli.tables import print_evaluation

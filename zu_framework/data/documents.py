@@ -5,9 +5,8 @@ from __future__ import annotations
 import codecs
 import json
 from collections.abc import Iterator
-from json.decoder import scanstring  # type: ignore[attr-defined]
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from zu_framework.data.messages import described, listed
 from zu_framework.data.records import unusable
@@ -71,11 +70,11 @@ def _lines(opened: BinaryIO, file: Path) -> Iterator[tuple[int, str, bool]]:
 
 def _text_in(line: str, whole: bool, field: str, where: str) -> str:
     """The text under a key of a JSON object; of an object that is cut off, as far as it goes."""
-    record: Any = parsed(line, where) if whole else _begun(line, field, where)
+    record = parsed(line, where) if whole else _begun(line, field, where)
     if not isinstance(record, dict) or not isinstance(record.get(field), str):
         held = listed(record) if isinstance(record, dict) else described(record)
         raise DataError(f"{where}, field {field!r}: expected a text; the line has: {held}")
-    text: str = record[field]
+    text = str(record[field])
     if fault := unusable(text.replace("\0", " ")):
         raise DataError(f"{where}, field {field!r}: {fault}")
     return text
@@ -84,32 +83,33 @@ def _text_in(line: str, whole: bool, field: str, where: str) -> str:
 def _begun(line: str, field: str, where: str) -> dict[str, object]:
     """The members of an object whose end is cut off, up to the text under `field`, which may be cut off itself."""
     found: dict[str, object] = {}
+    read = json.JSONDecoder().raw_decode
     at = _after(line, 0, "{", where)
     try:
         while True:
-            key, at = scanstring(line, _after(line, at, '"', where))
+            key, at = read(line, _after(line, at, '"', where) - 1)
             at = _after(line, at, ":", where)
             at += len(line[at:]) - len(line[at:].lstrip(_SPACE))
             if key == field and line.startswith('"', at):
-                found[key] = _cut_text(line, at + 1)
-                return found
-            found[key], at = json.JSONDecoder().raw_decode(line, at)
+                return {**found, field: _cut_text(line[at:])}
+            found[key], at = read(line, at)
             at = _after(line, at, ",", where)
     except (ValueError, RecursionError) as cause:
         raise DataError(f"{where}: no text under {field!r} in the first {LONGEST // 2**20} MiB") from cause
 
 
-def _cut_text(line: str, at: int) -> str:
-    """A JSON text that starts at a character; one without an end is read up to its last whole character."""
+def _cut_text(line: str) -> str:
+    """A JSON text at the beginning of a line; one without an end is read up to its last whole character."""
+    read = json.JSONDecoder().raw_decode
     try:
-        return str(scanstring(line, at)[0])
+        return str(read(line)[0])
     except ValueError:
-        for end in range(len(line), max(at, len(line) - LONGEST_ESCAPE), -1):
+        for end in range(len(line), max(1, len(line) - LONGEST_ESCAPE), -1):
             try:
-                text, read = scanstring(f'{line[at:end]}"', 0)
+                text, last = read(f'{line[:end]}"')
             except ValueError:
                 continue
-            if read == end - at + 1 and not unusable(text):
+            if last == end + 1 and not unusable(text):
                 return str(text)
         raise
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from zu_framework.data.agreement import distinct, notes_on, refuse_overlap
-from zu_framework.data.fields import request_of
+from zu_framework.data.fields import ONE, PROBES, TEXTS, request_of
 from zu_framework.data.files import read_file
 from zu_framework.data.messages import described
 from zu_framework.data.records import Record
@@ -74,7 +74,7 @@ def requests_from(given: Given, what: str = "request", *, declared: Collection[s
     notes: tuple[str, ...] = ()
     for number, item in enumerate(given):
         if isinstance(item, Request):
-            found.append(item)
+            found.append(_checked(item, f"{what} {number}"))
         elif isinstance(item, Mapping):
             read = _facts([Record(item, f"{what} {number}")], "|", declared)
             found += read.requests
@@ -128,6 +128,20 @@ def _facts(records: Sequence[Record], separator: str, declared: Collection[str])
     more = f" and {len(systems) - 1} others" if len(systems) > 1 else ""
     note = f"{systems[0]}{more}: the system message is no part of a fact; model.system sets one"
     return Facts(tuple(requests), (note,))
+
+
+def _checked(request: Request, where: str) -> Request:
+    """A request that was made in Python, once it is known that a tokenizer takes its texts."""
+    record = Record({}, where)
+    probes = [(name, probe) for name in PROBES for probe in getattr(request, name)]
+    texts = [(name, getattr(request, name)) for name in ONE if getattr(request, name) is not None]
+    texts += [(name, text) for name in TEXTS for text in getattr(request, name)]
+    texts += [(name, text) for name, probe in probes for text in (probe.prompt, probe.answer, *probe.aliases)]
+    for name, text in texts:
+        if not isinstance(text, str):
+            raise record.error(name, f"expected a text, got {described(text)}")
+        record.checked(name, text)
+    return request
 
 
 def _row(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,16 +18,17 @@ from zu_framework.config import (
     ready_made,
     typed_config,
 )
-from zu_framework.contracts import AuditContext, Progress, no_progress
+from zu_framework.contracts import Progress, no_progress
 from zu_framework.engine.answers import settle
 from zu_framework.engine.attacked import Attacked, models_of_checkpoint, models_of_run
+from zu_framework.engine.attacking import attack, identity
 from zu_framework.engine.opening import read_inputs
 from zu_framework.engine.results import finite, plain_measurements
 from zu_framework.engine.session import Session, resolve
-from zu_framework.errors import AuditError, ConfigError, DataError, ExitCode, RunFolderError
-from zu_framework.evaluation import Finding, Scorer, control_facts, finding, verdict
+from zu_framework.errors import AuditError, ConfigError, DataError, ExitCode
+from zu_framework.evaluation import Finding, Scorer, control_facts, verdict
 from zu_framework.models import LanguageModel
-from zu_framework.problem import AuditFacts, DataSplit, Outcome, Probe, Request
+from zu_framework.problem import AuditFacts, DataSplit, Probe, Request
 from zu_framework.registry import Chosen
 from zu_framework.registry.manager import Plugins, installed_plugins
 from zu_framework.specs import AuditSpec
@@ -123,11 +124,11 @@ def audit(
         after = _answered(models.edited, facts.forget, config)
         lost = None if known is None else [a and not b for a, b in zip(known, after, strict=True)]
         found: list[Finding] = []
-        notes: list[str] = list(session.split.notes) if hasattr(session.split, "notes") else []
-        store = AttackStore(place.partial, _identity(models, facts, config))
+        notes: list[str] = list(session.split.notes)
+        store = AttackStore(place.partial, identity(models, facts, config))
         for chosen in attacks:
             try:
-                found += _attack(chosen, session, models, facts, lost, store)
+                found += attack(chosen, session, models, facts, lost, store)
             except AuditError as cause:
                 notes.append(f"{chosen.name}: {cause}")
         report = AuditReport(
@@ -255,86 +256,6 @@ def _settled(session: Session, models: Attacked, facts: AuditFacts) -> Attacked:
 def _answered(lm: LanguageModel, requests: Sequence[Request], config: Config) -> list[bool]:
     scores = Scorer(lm, config.model.batch_size).score([Probe(r.prompt, r.answer) for r in requests])
     return [score.exact for score in scores]
-
-
-def _attack(
-    chosen: Chosen,
-    session: Session,
-    models: Attacked,
-    facts: AuditFacts,
-    lost: Sequence[bool] | None,
-    store: AttackStore,
-) -> list[Finding]:
-    """Make one attack on every model, and judge its variants."""
-    edited, seconds = _outcomes(chosen, session, models, models.edited, "edited", facts, store)
-    others = {
-        name: _outcomes(chosen, session, models, lm, name, facts, store)[0]
-        for name, lm in models.references()
-    }
-    return [
-        finding(
-            chosen.name,
-            variant,
-            facts.forget,
-            lost,
-            outcome,
-            {name: found[variant] for name, found in others.items() if variant in found},
-            seconds / len(edited),
-        )
-        for variant, outcome in edited.items()
-    ]
-
-
-def _outcomes(
-    chosen: Chosen,
-    session: Session,
-    models: Attacked,
-    lm: LanguageModel,
-    name: str,
-    facts: AuditFacts,
-    store: AttackStore,
-) -> tuple[Mapping[str, Outcome], float]:
-    """Return what an attack gets out of one model, computed now or found from an earlier call, and its seconds."""
-    key = {
-        "attack": chosen.name,
-        "version": chosen.registered.version,
-        "options": vars(chosen.options),
-        "model": name,
-    }
-    found = store.load(key)
-    if found is not None:
-        return found
-    context = AuditContext(
-        seed=session.config.seed,
-        batch_size=session.config.model.batch_size,
-        progress=lambda label, done, total: session.progress(f"{chosen.name}: {label}", done, total),
-        base=models.base,
-        twin=models.twin,
-        sites=models.sites if name == "edited" else (),
-        documents=session.documents,
-    )
-    session.progress(f"{chosen.name} on the {name} model", 0, 0)
-    begun = time.perf_counter()
-    before = lm.fingerprint()
-    outcomes = dict(chosen.load()(lm, facts, chosen.options, context))
-    seconds = time.perf_counter() - begun
-    if lm.fingerprint() != before:
-        raise RunFolderError(
-            f"attack {chosen.name!r} did not leave the model as it was: its numbers are not used"
-        )
-    store.save(key, outcomes, seconds)
-    return outcomes, seconds
-
-
-def _identity(models: Attacked, facts: AuditFacts, config: Config) -> dict[str, Any]:
-    """Return what the numbers of an audit depend on besides an attack and its options."""
-    return {
-        "edited": models.edited.fingerprint(),
-        "base": None if models.base is None else models.base.fingerprint(),
-        "twin": None if models.twin is None else models.twin.fingerprint(),
-        "seed": config.seed,
-        "facts": {name: [[r.prompt, r.answer] for r in group] for name, group in facts.groups()},
-    }
 
 
 @contextmanager

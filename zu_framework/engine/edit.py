@@ -97,9 +97,11 @@ class Edit:
             The folder.
 
         Raises:
-            RunFolderError: The folder holds another edit, or cannot be written.
+            RunFolderError: The edit wrote no weight, the folder holds another edit, or it cannot be written.
         """
         target = Path(folder)
+        if not self.sites:
+            raise RunFolderError("the edit wrote no weight: there is nothing to save")
         record = self.record()
         with writing(target):
             if not target.exists():

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain
 
 from zu_framework.evaluation.scorer import Scorer
 from zu_framework.models import AnswerSpace, answer_ids
-from zu_framework.problem import DataSplit, Probe, Request, Score
+from zu_framework.problem import DataSplit, Probe, Score
 
 
 def settle_answers(scorer: Scorer, data: DataSplit) -> list[AnswerSpace]:
@@ -20,8 +20,8 @@ def settle_answers(scorer: Scorer, data: DataSplit) -> list[AnswerSpace]:
 
     Args:
         scorer: Of the untouched model.
-        data: Its facts, with their paraphrases, neighbours and what they imply, are settled; of a prompt with several
-            answers the first decides.
+        data: Its facts are settled, those to forget with their paraphrases, neighbours and what they imply; of a prompt
+            with several answers the first decides.
 
     Returns:
         One decision a prompt.
@@ -36,34 +36,35 @@ def settle_answers(scorer: Scorer, data: DataSplit) -> list[AnswerSpace]:
     for probe in _probes(data):
         first.setdefault(probe.prompt, probe)
     probes = list(first.values())
-    ways = [
-        [scorer.row_of(probe, answer_ids(lm.tokenizer, probe.answer, space=space)) for space in (True, False)]
-        for probe in probes
-    ]
-    # where both ways are the same tokens (a special token; a tokenizer that knows no spaces) one is enough
-    rows = [row for pair in ways for row in (pair if pair[0] != pair[1] else pair[:1])]
-    scores = iter(scorer.score_rows(rows, "settling how answers follow"))
+    spaced, bare = (
+        [scorer.row_of(probe, answer_ids(lm.tokenizer, probe.answer, space=space)) for probe in probes]
+        for space in (True, False)
+    )
+    label = "settling how answers follow"
+    after: dict[int, Score] = {}
+    bound: dict[int, float] = {}
+    for index, score, logits in scorer.run_rows(spaced, label):
+        after[index] = score
+        bound[index] = float(logits[0].double().log_softmax(0)[bare[index].continuation[0]])
+    # an answer is no likelier than its first token: most ways are decided by that
+    open_ = [i for i in after if spaced[i] != bare[i] and not bound[i] < after[i].log_probability]
+    without = {open_[i]: score for i, score, _ in scorer.run_rows([bare[i] for i in open_], label)}
     found: list[AnswerSpace] = []
     known: dict[Probe, Score] = {}
-    for probe, pair in zip(probes, ways, strict=True):
-        after = next(scores)
-        bare = next(scores) if pair[0] != pair[1] else after
-        space = not bare.log_probability > after.log_probability
-        known[probe] = after if space else bare
-        found.append(
-            AnswerSpace(probe.prompt, probe.answer, space, after.log_probability, bare.log_probability)
-        )
+    for index, probe in enumerate(probes):
+        least = without[index].log_probability if index in without else bound[index]
+        space = not (index in without and least > after[index].log_probability)
+        known[probe] = after[index] if space else without[index]
+        found.append(AnswerSpace(probe.prompt, probe.answer, space, after[index].log_probability, least))
     settled = {one.prompt: one.space for one in found}
     scorer.go_on(replace(lm, answer_space=settled), known)
     return found
 
 
-def _probes(data: DataSplit) -> list[Probe]:
-    """Every prompt of the facts with its true answer."""
-    facts: Iterable[Request] = chain(data.forget, data.retain, *data.others.values())
-    return [probe for fact in facts for probe in _of(fact)]
-
-
-def _of(fact: Request) -> Sequence[Probe]:
-    asked = (fact.prompt, *fact.paraphrases)
-    return [*(Probe(prompt, fact.answer) for prompt in asked), *fact.neighbours, *fact.implied]
+def _probes(data: DataSplit) -> Iterator[Probe]:
+    """The prompts that are asked, each with its true answer."""
+    for fact in data.forget:
+        yield from (Probe(prompt, fact.answer) for prompt in (fact.prompt, *fact.paraphrases))
+        yield from (*fact.neighbours, *fact.implied)
+    for fact in chain(data.retain, *data.others.values()):
+        yield Probe(fact.prompt, fact.answer)

@@ -112,7 +112,7 @@ class Scorer:
         """
         new = [probe for probe in dict.fromkeys(probes) if probe not in self._scores]
         rows = [self.row_of(probe, encode_answer(self.lm, probe.answer, probe.prompt)) for probe in new]
-        for index, score, _ in self._forward(rows, "scoring answers"):
+        for index, score, _ in self.run_rows(rows, "scoring answers"):
             self._scores[new[index]] = score
         self.cost.probes += len(new)
         return [self._scores[probe] for probe in probes]
@@ -135,19 +135,6 @@ class Scorer:
         if tokens > longest_input(self.lm):
             raise DataError(too_long(self.lm, probe.prompt, tokens))
         return Row(prompt, len(prompt) - 1, answer)
-
-    def score_rows(self, rows: Sequence[Row], label: str) -> list[Score]:
-        """Score rows of tokens; none is remembered.
-
-        Args:
-            rows: Prompts and what follows them.
-            label: What is done, for `progress`.
-
-        Returns:
-            One score a row, in order.
-        """
-        scores = {index: score for index, score, _ in self._forward(rows, label)}
-        return [scores[index] for index in range(len(rows))]
 
     def go_on(self, lm: LanguageModel, scores: Mapping[Probe, Score]) -> None:
         """Take the same model, read in another way, in place of the one that was scored so far.
@@ -261,7 +248,7 @@ class Scorer:
             owner += [index] * len(windows)
         parts: dict[int, dict[int, Score]] = {index: {} for index in range(len(texts))}
         apart: list[list[float]] = [[] for _ in texts]
-        for number, score, logits in self._forward(rows, "scoring text"):
+        for number, score, logits in self.run_rows(rows, "scoring text"):
             parts[owner[number]][number] = score
             if predictions is not None and compare:
                 apart[owner[number]] += predictions.divergence(number, logits)
@@ -272,8 +259,16 @@ class Scorer:
             self._texts[text] = joined([score for _, score in sorted(parts[index].items())])
         return apart
 
-    def _forward(self, rows: Sequence[Row], label: str) -> Iterator[tuple[int, Score, Tensor]]:
-        """Index and score of each row, and the logits (t, v) that predict its continuation; short rows first."""
+    def run_rows(self, rows: Sequence[Row], label: str) -> Iterator[tuple[int, Score, Tensor]]:
+        """Score rows of tokens; none is remembered.
+
+        Args:
+            rows: Prompts and what follows them.
+            label: What is done, for `progress`.
+
+        Yields:
+            Index and score of each row, and the logits (t, v) that predict its continuation; short rows first.
+        """
         done = 0
         if not rows:  # then no model is loaded either
             return

@@ -34,7 +34,8 @@ class AnswerSpace:
         answer: The answer that was asked for.
         space: Whether a space comes between them: the likelier way.
         with_space: log p of the whole answer after a space, in nats, under the untouched model.
-        without_space: The same, without the space.
+        without_space: The same, without the space; where its first token alone is less likely than the answer after a
+            space, that token's: the whole cannot be likelier.
     """
 
     prompt: str

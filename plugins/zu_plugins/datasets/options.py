@@ -8,26 +8,37 @@ from typing import Literal
 from zu_framework import ConfigError
 from zu_framework.options import ALL, Count, all_or_some
 
-FORGET = "how many facts to forget, drawn by the seed; all: every one, in file order"
-RETAIN = "how many facts to retain, drawn by the seed; all: as many as there are"
 HUB = "or NAME/SET of the hub"
 SPLIT = "of a hub data set with several splits: which one"
 TEMPLATE = "how a question is asked: a text with one {} for it"
+FORGET = "how many facts to forget, drawn by the seed; all: every one, in file order"
+RETAIN = "how many facts to retain, drawn by the seed; all: as many as there are"
 ANSWERS = "letter: the prompt lists the choices and the answer is a letter; text: the question alone, answered in words"
 
 
-def _template(template: str) -> None:
-    if template.count("{}") != 1:
-        raise ConfigError(
-            f"template {template!r} must hold {{}} once, where the question goes", option="template"
-        )
-
-
+@dataclass
 class Draws:
-    """Options that say how many facts are drawn."""
+    """How many facts are drawn."""
+
+    forget: Count = field(default=ALL, metadata={"help": FORGET})
+    retain: Count = field(default=ALL, metadata={"help": RETAIN})
 
     def __post_init__(self) -> None:
-        all_or_some(self, *({"forget", "retain"} & vars(self).keys()))
+        all_or_some(self, "forget", "retain")
+
+
+@dataclass
+class Asked(Draws):
+    """How many questions are drawn, and how they are asked."""
+
+    template: str = field(default="{}", metadata={"help": TEMPLATE})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.template.count("{}") != 1:
+            raise ConfigError(
+                f"template {self.template!r} must hold {{}} once, where the question goes", option="template"
+            )
 
 
 @dataclass
@@ -50,7 +61,6 @@ class CounterFactOptions(Draws):
     )
     # 50: how many the published numbers are for (arXiv 2605.18879)
     forget: Count = field(default=50, metadata={"help": FORGET})
-    retain: Count = field(default=ALL, metadata={"help": RETAIN})
     split: str = field(default="", metadata={"help": SPLIT})
 
 
@@ -89,8 +99,6 @@ class FactsOptions(Draws):
             "help": "in a table, between the texts of a cell that holds several; a cell may be a JSON list instead"
         },
     )
-    forget: Count = field(default=ALL, metadata={"help": FORGET})
-    retain: Count = field(default=ALL, metadata={"help": RETAIN})
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -99,7 +107,7 @@ class FactsOptions(Draws):
 
 
 @dataclass
-class TofuOptions(Draws):
+class TofuOptions(Asked):
     """TOFU's fictitious authors, in the publisher's splits."""
 
     path: str = field(
@@ -113,17 +121,10 @@ class TofuOptions(Draws):
         default="forget01",
         metadata={"help": "which split is forgotten; retain99, retain95 or retain90 is retained"},
     )
-    template: str = field(default="{}", metadata={"help": TEMPLATE})
-    forget: Count = field(default=ALL, metadata={"help": FORGET})
-    retain: Count = field(default=ALL, metadata={"help": RETAIN})
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _template(self.template)
 
 
 @dataclass
-class MuseOptions(Draws):
+class MuseOptions(Asked):
     """MUSE: questions on News or Books, and the texts that memorisation and membership are measured on."""
 
     path: str = field(
@@ -134,12 +135,6 @@ class MuseOptions(Draws):
         },
     )
     template: str = field(default="Question: {}\nAnswer:", metadata={"help": TEMPLATE})
-    forget: Count = field(default=ALL, metadata={"help": FORGET})
-    retain: Count = field(default=ALL, metadata={"help": RETAIN})
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _template(self.template)
 
 
 @dataclass
@@ -165,8 +160,6 @@ class RwkuOptions(Draws):
         default="published",
         metadata={"help": "published: in the benchmark's instruction; bare: the query alone"},
     )
-    forget: Count = field(default=ALL, metadata={"help": FORGET})
-    retain: Count = field(default=ALL, metadata={"help": RETAIN})
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -175,7 +168,7 @@ class RwkuOptions(Draws):
 
 
 @dataclass
-class WmdpOptions(Draws):
+class WmdpOptions:
     """WMDP: multiple-choice questions on hazardous knowledge."""
 
     path: str = field(
@@ -197,7 +190,7 @@ class WmdpOptions(Draws):
     forget: Count = field(default=ALL, metadata={"help": FORGET})
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        all_or_some(self, "forget")
         known = {"bio", "chem", "cyber"}
         if not self.subsets or not set(self.subsets) <= known or len(set(self.subsets)) != len(self.subsets):
             raise ConfigError(
@@ -221,8 +214,6 @@ class MmluOptions(Draws):
         metadata={"help": "subjects to forget, the others are retained; empty draws from them all"},
     )
     answers: Literal["letter", "text"] = field(default="letter", metadata={"help": ANSWERS})
-    forget: Count = field(default=ALL, metadata={"help": FORGET})
-    retain: Count = field(default=ALL, metadata={"help": RETAIN})
 
 
 @dataclass
@@ -243,7 +234,6 @@ class WorldOptions(Draws):
         },
     )
     forget: Count = field(default=10, metadata={"help": FORGET})
-    retain: Count = field(default=ALL, metadata={"help": RETAIN})
 
 
 @dataclass
@@ -251,7 +241,6 @@ class DemoOptions(Draws):
     """The demo world, under the protocol `zerounlearn`; with seed 0 the ten facts are those its twin never saw."""
 
     forget: Count = field(default=10, metadata={"help": FORGET})
-    retain: Count = field(default=ALL, metadata={"help": RETAIN})
 
 
 @dataclass

@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
+from tests.plugins.datasets import pieces
 from zu_framework import ConfigError, DataError
+from zu_framework.engine.check import check
+from zu_framework.registry.manager import installed_plugins
 from zu_plugins.datasets import counterfact
 from zu_plugins.datasets.options import CounterFactOptions
 
@@ -181,3 +184,25 @@ def test_records_of_one_fact_are_one_and_told(tmp_path: Path) -> None:
     assert request.paraphrases == ("Danielle Darrieux, a native", "Her tongue is")
     assert "1 record repeats an earlier one and counts once" in split.notes[0]
     assert "record 1 and record 2" in split.notes[0]
+
+
+FAULTS = {
+    "utf-16": ('[{"a": "b"}]'.encode("utf-16"), "UTF-16 text"),
+    "binary": (b"\x00\x01\x02", "NUL bytes"),
+    "latin-1": (b"\n\xe9", "line 2: not UTF-8 text"),
+    "deep": (b"[" * 100_000, "nested too deep|not csv|columns|holds no record"),
+    "digits": (b'[{"a": ' + b"9" * 5000 + b"}]", "thousands of digits|not csv|columns|holds no record"),
+}
+
+
+@pytest.mark.parametrize("name", sorted({*installed_plugins().registry.names("dataset")} - {"demo", "world"}))
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_file_that_is_none_is_refused_whatever_the_data_set(tmp_path: Path, name: str, fault: str) -> None:
+    overrides = pieces.everything(tmp_path)[name]
+    content, message = FAULTS[fault]
+    for file in tmp_path.rglob("*"):
+        if file.is_file():
+            file.write_bytes(content)
+    with pytest.raises(DataError, match=message) as caught:
+        check("demo", [f"data.name={name}", *overrides])
+    assert str(tmp_path) in str(caught.value)

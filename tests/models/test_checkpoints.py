@@ -1,0 +1,343 @@
+"""At the door: what cannot be loaded or edited is refused before a weight is read, by file, tensor or key."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModelForCausalLM, T5ForConditionalGeneration
+
+from zu_framework import LanguageModel, ModelError, ZuError
+from zu_framework.models import check_folder, load_tokenizer, places
+from zu_framework.models.places import find_source, local_path
+from zu_framework.testing import FAMILIES, tiny_model, tiny_tokenizer
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sound") / "model"
+    tiny_model("llama").save(folder)
+    return folder
+
+
+@pytest.fixture
+def folder(sound: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(sound, tmp_path / "model"))
+
+
+@pytest.fixture
+def sharded(tmp_path: Path) -> Path:
+    lm = tiny_model("llama")
+    lm.model.save_pretrained(tmp_path / "shards", max_shard_size="60KB")
+    lm.tokenizer.save_pretrained(tmp_path / "shards")
+    assert len(list((tmp_path / "shards").glob("*.safetensors"))) > 2
+    return tmp_path / "shards"
+
+
+def change(folder: Path, **entries: Any) -> None:
+    file = folder / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **entries}))
+
+
+def refused(path: Path | str, message: str) -> None:
+    """By `check_folder`, so by `zu check`, and by the loader alike."""
+    for door in (check_folder, LanguageModel.from_pretrained):
+        with pytest.raises(ModelError, match=message):
+            door(str(path))
+
+
+def test_sound_folders_pass(folder: Path, sharded: Path) -> None:
+    for path in (folder, sharded):
+        found = check_folder(str(path))
+        assert (found.model_type, found.num_layers, found.hidden_size) == ("llama", 3, 32)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_passes_as_it_is_saved(family: str, tmp_path: Path) -> None:
+    tiny_model(family).save(tmp_path / "model")
+    assert check_folder(str(tmp_path / "model")).num_layers == 3
+    LanguageModel.from_pretrained(str(tmp_path / "model"))
+
+
+# ------------------------------------------------------------------------------------------------ quantised
+
+
+@pytest.mark.parametrize(
+    ("settings", "method"),
+    [
+        ({"quant_method": "awq", "bits": 4}, "awq"),
+        ({"quant_method": "gptq", "bits": 4, "desc_act": False}, "gptq"),
+        ({"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}, "bitsandbytes"),
+        ({"quant_method": "compressed-tensors"}, "compressed-tensors"),
+        ({"quant_method": "fp8", "weight_block_size": [128, 128]}, "fp8"),
+        ({"bits": 4}, "by an unnamed method"),
+        ("4bit", "a string"),
+    ],
+)
+@pytest.mark.parametrize("where", ["quantization_config", "compression_config", "text_config"])
+def test_a_quantised_checkpoint_is_refused_with_the_way_out(
+    settings: Any, method: str, where: str, folder: Path
+) -> None:
+    entries = {where: settings} if where != "text_config" else {where: {"quantization_config": settings}}
+    change(folder, **entries)
+    refused(folder, rf"config.json: the checkpoint is quantised \({method}\).*GGUF.*dequantize")
+
+
+def test_packed_tensors_without_a_word_in_the_config_are_seen(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    tensors = load_file(file)
+    packed = {**tensors, "model.layers.0.mlp.up_proj.qweight": torch.zeros(4, 4, dtype=torch.int32)}
+    save_file(packed, file, metadata={"format": "pt"})
+    refused(folder, r"tensor 'model.layers.0.mlp.up_proj.qweight' \(I32\) is quantised")
+    name = "model.layers.1.mlp.up_proj.weight"
+    save_file({**tensors, name: tensors[name].to(torch.float8_e4m3fn)}, file, metadata={"format": "pt"})
+    refused(folder, rf"tensor '{name}' \(F8_E4M3\) is quantised")
+    save_file(tensors, file, metadata={"format": "pt"})
+    (folder / "hf_quant_config.json").write_text("{}")
+    refused(folder, "hf_quant_config.json: the checkpoint is quantised")
+
+
+# ------------------------------------------------------------------------------------------------ files
+
+
+def test_a_missing_shard_a_pointer_and_half_a_file_are_named(sharded: Path) -> None:
+    shard = sorted(sharded.glob("model-*"))[1]
+    whole = shard.read_bytes()
+    shard.unlink()
+    refused(
+        sharded, rf"{shard.name}: missing; model.safetensors.index.json says that it holds '.*': copy it here"
+    )
+    shard.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:1234\nsize 1234\n")
+    refused(sharded, rf"{shard.name}: only a Git LFS pointer.*git lfs pull")
+    shard.write_bytes(whole[: len(whole) // 2])
+    refused(sharded, rf"{shard.name}: damaged or no safetensors file")
+    shutil.copy(sorted(sharded.glob("model-*"))[0], shard)
+    refused(sharded, rf"{shard.name}: holds no tensor '.*', as model.safetensors.index.json says")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("null", "no index of weights"),
+        ("[]", "no index of weights"),
+        ("{}", "no index of weights"),
+        ('{"weight_map": 3}', "no index of weights"),
+        ('{"weight_map": {"lm_head.weight": "../outside.safetensors"}}', "outside the folder"),
+        ("[" * 100_000, "no index of weights"),
+    ],
+)
+def test_a_damaged_index_is_refused(text: str, message: str, sharded: Path) -> None:
+    (sharded / "model.safetensors.index.json").write_text(text)
+    refused(sharded, message)
+
+
+def test_pickles_other_names_and_nothing_are_told_apart(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    file.rename(folder / "weights.safetensors")
+    refused(folder, "but weights.safetensors: transformers would not find its weights; rename it")
+    (folder / "weights.safetensors").rename(folder / "pytorch_model.bin")
+    refused(folder, r"only pickled weights \(pytorch_model.bin\), which are never loaded")
+    (folder / "pytorch_model.bin").unlink()
+    refused(folder, "the weights are missing")
+    (folder / "config.json").unlink()
+    refused(folder, "no config.json: this is not a checkpoint folder")
+
+
+def test_a_tensor_of_another_shape_is_named(folder: Path) -> None:
+    change(folder, intermediate_size=64)
+    refused(folder, r"tensor 'model.layers.0.mlp.\w+.weight' has shape \(.*\), config.json asks for \(")
+
+
+def test_a_context_beyond_the_position_embeddings_is_refused(tmp_path: Path) -> None:
+    tiny_model("gpt2").save(tmp_path / "model")
+    change(tmp_path / "model", n_positions=4096)
+    refused(
+        tmp_path / "model",
+        r"'transformer.wpe.weight' has shape \(128, 32\), config.json asks for \(4096, 32\)",
+    )
+
+
+def test_a_tokenizer_beyond_the_embedding_is_refused_and_an_unused_special_token_is_not(folder: Path) -> None:
+    tokenizer = load_tokenizer(str(folder))
+    tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+    tokenizer.save_pretrained(folder)
+    check_folder(str(folder))
+    tokenizer.add_tokens(["Quinania"])
+    tokenizer.save_pretrained(folder)
+    refused(folder, "config.json's vocab_size is 395, and the tokenizer has 1 tokens beyond it, 'Quinania'")
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "all"])
+def test_a_missing_tokenizer_is_said(name: str, folder: Path) -> None:
+    for file in folder.glob("tokenizer*" if name == "all" else name):
+        file.unlink()
+    refused(folder, "tokenizer")
+
+
+# ------------------------------------------------------------------------------------------------ config.json
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("null", "holds null, not an object"),
+        ("[]", "holds an empty list, not an object"),
+        ('"llama"', "holds a string, not an object"),
+        ("7", "holds a number, not an object"),
+        ("{", "not valid JSON"),
+        ("[" * 100_000, "not valid JSON"),
+        (b"\xff\xfe", "not valid JSON"),
+        ('{"model_type": 3}', "model_type is a number, not a string"),
+        ('{"model_type": "no-such-model"}', "its config cannot be loaded"),
+        ("{}", "its config cannot be loaded"),
+    ],
+)
+def test_a_damaged_config_is_refused(text: str | bytes, message: str, folder: Path) -> None:
+    (folder / "config.json").write_bytes(text if isinstance(text, bytes) else text.encode())
+    refused(folder, message)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (None, "auto_map is null, not an object of class names"),
+        (["a.B"], "auto_map is a list"),
+        ([], "auto_map is an empty list"),
+        ({}, "auto_map is an empty object"),
+        ("a.B", "auto_map is a string"),
+        (True, "auto_map is true"),
+        (
+            {"AutoModelForCausalLM": "a.B"},
+            r"auto_map brings code of its own \(a.B\).*model.trust_remote_code=true",
+        ),
+        ({"AutoModelForCausalLM": None}, "auto_map brings code of its own"),
+    ],
+)
+def test_code_is_never_run_whatever_auto_map_is(code: Any, message: str, folder: Path) -> None:
+    change(folder, auto_map=code)
+    refused(folder, message)
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {"num_hidden_layers": -1},
+        {"hidden_size": None},
+        {"num_attention_heads": 0},
+        {"num_hidden_layers": "three"},
+    ],
+)
+def test_values_that_make_no_model_are_refused(entries: dict[str, Any], folder: Path) -> None:
+    change(folder, **entries)
+    refused(folder, "config")
+
+
+def test_encoders_and_encoder_decoders_are_refused_at_the_door(tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer()
+    small = {"vocab_size": len(tokenizer), "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
+    bert = AutoModelForCausalLM.from_config(AutoConfig.for_model("bert", **small, num_attention_heads=4))
+    t5 = T5ForConditionalGeneration(
+        AutoConfig.for_model(
+            "t5", vocab_size=len(tokenizer), d_model=32, d_ff=48, num_layers=2, num_heads=4, d_kv=8
+        )
+    )
+    for name, model, why in (
+        ("bert", bert, "it is an encoder"),
+        ("t5", t5, "it has an encoder and a decoder"),
+    ):
+        model.save_pretrained(tmp_path / name)
+        tokenizer.save_pretrained(tmp_path / name)
+        refused(tmp_path / name, f"model type '{name}' is no causal language model: {why}")
+
+
+# ------------------------------------------------------------------------------------------------ names
+
+
+def test_a_home_folder_is_a_home_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(folder.parent))
+    assert local_path("~/model") == str(folder)
+    assert check_folder("~/model").model_type == "llama"
+    LanguageModel.from_pretrained("~/model")
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("", "model.path is empty"),
+        ("a\0b", "holds a NUL byte"),
+        ("x" * 5000, "model.path"),
+        ("~nosuchuser/x", "model.path '~nosuchuser/x'"),
+        ("./nothing", "no such folder or file"),
+        ("a/b/c", "no such folder or file"),
+        ("a.gguf", "no such folder or file"),
+        ("a b", "no such folder or file"),
+        ("zu:smol", "did you mean 'zu:smollm2'.*zu:demo, zu:demo-twin, zu:smollm2"),
+    ],
+)
+def test_a_name_that_leads_nowhere_is_said(path: str, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        check_folder(path)
+
+
+def test_the_key_that_was_given_is_named(folder: Path) -> None:
+    with pytest.raises(ModelError, match=r"^evaluate.reference './nothing'"):
+        check_folder("./nothing", key="evaluate.reference")
+    with pytest.raises(ModelError, match=r"model.safetensors' is a file: give the folder"):
+        check_folder(str(folder / "model.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [("bf16", "bfloat16"), ("fp16", "float16"), ("torch.half", "float16"), ("floot32", "float32")],
+)
+def test_a_misspelt_dtype_gets_a_suggestion(name: str, wanted: str, folder: Path) -> None:
+    with pytest.raises(ModelError, match=f"model.dtype '{name}': did you mean {wanted}\\?"):
+        check_folder(str(folder), dtype=name)
+    with pytest.raises(ModelError, match=f"did you mean {wanted}"):
+        LanguageModel.from_pretrained(str(folder), dtype=name)
+
+
+def hub(monkeypatch: pytest.MonkeyPatch, answer: Callable[[], Any]) -> list[float]:
+    """A hub that is asked once, with a timeout, and answers so."""
+    asked: list[float] = []
+
+    def ask(url: str, *, timeout: float) -> Any:
+        asked.append(timeout)
+        return answer()
+
+    monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", ask)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *a, **k: None)
+    return asked
+
+
+def unreachable() -> Any:
+    raise ConnectionError("Name or service not known")
+
+
+def test_a_mistyped_folder_is_not_sent_to_the_hub_for_half_a_minute(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = hub(monkeypatch, unreachable)
+    monkeypatch.chdir(folder.parent)
+    with pytest.raises(ModelError, match=r"model.path 'modle': no such folder; did you mean 'model'\?"):
+        check_folder("modle")
+    assert asked == [places.HUB_TIMEOUT]  # once, seconds: transformers tries five times
+
+
+def test_what_the_hub_has_is_left_to_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = hub(monkeypatch, lambda: None)
+    assert find_source("owner/name").is_local is False and asked
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *a, **k: "/cached/config.json")
+    asked.clear()
+    # what is there already is not asked for
+    assert find_source("owner/name").path == "owner/name" and not asked
+
+
+def test_all_of_it_is_an_error_that_a_user_can_mend() -> None:
+    assert issubclass(ModelError, ZuError)
