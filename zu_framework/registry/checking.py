@@ -140,4 +140,6 @@ def _named(spec: Spec) -> tuple[str, ...]:
     """Parameters that the core gives by name."""
     if isinstance(spec, DatasetSpec) and spec.open_fields:
         return ("declared",)
+    if isinstance(spec, BackgroundSpec) and "model" in spec.needs:
+        return ("lm",)
     return ("options",) if isinstance(spec, MetricSpec) and fields(spec.options) else ()
