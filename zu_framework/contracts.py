@@ -62,6 +62,7 @@ __all__ = [
     "RunObserver",
     "Solver",
     "TargetBuilder",
+    "WrittenBackground",
     "compute_anew",
     "no_progress",
 ]
@@ -410,14 +411,22 @@ class BackgroundSource(Protocol):
     def __call__(self, options: Any, /) -> Iterator[str]:
         """Return an iterator over documents, in a fixed order, afresh on each call.
 
-        Where the registration needs "model", it is called with `lm=` besides: the untouched model. What it returns is
-        then kept in the cache.
-
         How many tokens of a document are read is the core's `background.max_tokens`, no matter of the source.
 
         Raises:
             ConfigError: No source is given. Raised at the call, before anything is streamed.
             DataError: A document cannot be read: file and line are named.
+        """
+
+
+class WrittenBackground(Protocol):
+    """Streams general text that the model writes: of a registration that needs "model"."""
+
+    def __call__(self, options: Any, /, *, lm: LanguageModel) -> Iterator[str]:
+        """Return an iterator over documents, in a fixed order. What it yields is kept in the cache, by model.
+
+        Raises:
+            ConfigError: The model cannot write what the options ask for.
         """
 
 

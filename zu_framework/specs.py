@@ -278,7 +278,7 @@ class ModelSolverSpec(Spec):
 
 @dataclass(frozen=True)
 class BackgroundSpec(Spec):
-    """Registers a `BackgroundSource`.
+    """Registers a `BackgroundSource`, or a `WrittenBackground` where it needs "model".
 
     Args:
         serves_by_default: Whether it serves where general text is read and none is given; at its default options then.

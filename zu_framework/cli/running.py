@@ -12,9 +12,9 @@ from zu_framework.cli.arguments import Config, Overrides
 def run(config: Config, overrides: Overrides = None) -> int:
     """Forget facts: load, measure, edit, measure again, and leave a run folder with the edit and its exact undo.
 
-    Ready-made configs: demo (the embedded model), smollm2 (a real one, from PyPI), zerounlearn-local, zerounlearn (as
-    published), zerounlearn-gd, two-stages, questions (for data without subjects). `zu run RUN/config.yaml` runs again
-    what a run folder holds.
+    Ready-made configs: demo (the embedded model), smollm2 (a real one, from PyPI), two-stages, zerounlearn-local,
+    zerounlearn (as published), zerounlearn-gd, questions (for data without subjects). `zu run RUN/config.yaml` runs
+    again what a run folder holds.
     """
     from zu_framework.cli.progress import progress
     from zu_framework.cli.tables import print_result

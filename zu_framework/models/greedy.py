@@ -20,6 +20,9 @@ def greedy_tokens(lm: LanguageModel, rows: Sequence[Sequence[int]], limit: int) 
         lm: The model.
         rows: Token ids, all of one length.
         limit: Tokens a row at most.
+
+    Returns:
+        Token ids, a list a row.
     """
     return continued_tokens(lm, rows, limit, lambda logits: logits.argmax(-1))
 
@@ -34,6 +37,9 @@ def drawn_tokens(
         rows: Token ids, all of one length.
         limit: Tokens a row at most.
         generator: Of the CPU; the same one draws the same tokens.
+
+    Returns:
+        Token ids, a list a row.
     """
 
     def draw(logits: Tensor) -> Tensor:

@@ -28,7 +28,10 @@ class FixedOptions:
 
 @dataclass
 class AutoOptions:
-    """How a layer is priced, and how many are edited. Weights are those of the key-space closed form."""
+    """Options of pricing layers.
+
+    Weights are those of the key-space closed form.
+    """
 
     width: int = field(default=3, metadata={"help": "layers that are edited, side by side"})
     others: int = field(

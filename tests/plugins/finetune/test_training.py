@@ -139,7 +139,6 @@ def test_the_retain_loss_keeps_what_it_looks_at(lm: zu.LanguageModel, text: Path
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"retain": "nll"}, "reads general text: add `background"),
         (
             {"retain": "nll", "retain_source": "facts"},
             "holds no facts to retain; use solver.retain_source=text",
