@@ -169,7 +169,7 @@ def _ask_hub(found: str, path: str, key: str, revision: str | None) -> None:
         RevisionNotFoundError,
     )
 
-    here = f"{key} {path!r}: no such folder{_hint(Path(found))}"
+    here, hint = f"{key} {path!r}: no such folder", _hint(Path(found))
     try:
         if isinstance(try_to_load_from_cache(found, "config.json", revision=revision), str):
             return
@@ -179,10 +179,12 @@ def _ask_hub(found: str, path: str, key: str, revision: str | None) -> None:
             f"{key} {path!r} is gated: ask for access on the hub, and log in (hf auth login)"
         ) from cause
     except RepositoryNotFoundError as cause:
-        raise ModelError(f"{here}, and no such model on the hub (a private one: hf auth login)") from cause
+        raise ModelError(
+            f"{here}, and no such model on the hub (a private one: hf auth login){hint}"
+        ) from cause
     except (EntryNotFoundError, RevisionNotFoundError) as cause:
         raise ModelError(
             f"{key} {path!r}: this model of the hub has no config.json, or no revision {revision or 'main'!r}"
         ) from cause
     except Exception as cause:  # its HTTP client changed between releases, and with it what it raises
-        raise ModelError(f"{here}, and the hub does not answer ({type(cause).__name__})") from cause
+        raise ModelError(f"{here}, and the hub does not answer ({type(cause).__name__}){hint}") from cause
