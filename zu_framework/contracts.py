@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from zu_framework.engine.edit import Edit
     from zu_framework.evaluation import Scorer
-    from zu_framework.models import CheckpointInfo, LanguageModel
+    from zu_framework.models import CheckpointInfo, LanguageModel, Sinks
     from zu_framework.problem import (
         AuditFacts,
         Background,
@@ -62,6 +62,7 @@ __all__ = [
     "RunObserver",
     "Solver",
     "TargetBuilder",
+    "WrittenBackground",
     "compute_anew",
     "no_progress",
 ]
@@ -140,6 +141,12 @@ class RunContext:
         part_failed: `part_failed(name, why)` is told of what could not be written there.
         remember: `remember(kind, depends_on, compute)` returns what `compute()` returns, or what an earlier run with an
             equal `depends_on()` (JSON values: all that the result follows from) kept.
+        sinks: `sinks(lm)` returns where the untouched model writes attention sinks.
+        text_keys: `text_keys(lm, sites)` returns inputs (i, t) of sites at tokens of general text that are no sinks, by
+            module.
+        plan: `plan(lm, requests)` returns what the stage's collector reads of facts, the bare prompts alone.
+
+    The last three are functions of the untouched model, computed when first asked; None outside a run.
     """
 
     seed: int = 0
@@ -152,6 +159,9 @@ class RunContext:
     artifacts: Path | None = None
     part_failed: Callable[[str, str], None] = ignored
     remember: Remember = compute_anew
+    sinks: Callable[[LanguageModel], Sinks] | None = None
+    text_keys: Callable[[LanguageModel, Sequence[Site]], Mapping[str, Tensor]] | None = None
+    plan: Callable[[LanguageModel, Sequence[Request]], ReadPlan] | None = None
 
     def keep(self, name: str, write: Callable[[Path], object]) -> None:
         """Write curves or plots into the run folder, where there is one.
@@ -406,6 +416,17 @@ class BackgroundSource(Protocol):
         Raises:
             ConfigError: No source is given. Raised at the call, before anything is streamed.
             DataError: A document cannot be read: file and line are named.
+        """
+
+
+class WrittenBackground(Protocol):
+    """Streams general text that the model writes: of a registration that needs "model"."""
+
+    def __call__(self, options: Any, /, *, lm: LanguageModel) -> Iterator[str]:
+        """Return an iterator over documents, in a fixed order. What it yields is kept in the cache, by model.
+
+        Raises:
+            ConfigError: The model cannot write what the options ask for.
         """
 
 

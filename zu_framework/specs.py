@@ -15,8 +15,8 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar
 from zu_framework.errors import PluginError, described
 
 # What a component may ask of the run. A problem's tensors: keys, bare_keys, retain_keys, sensitive. Moments of general
-# text at a site: key_moment, value_moment, mean_value. General text itself: documents. Of a metric: held-out texts, and
-# a reference model. Of a request: its subject.
+# text at a site: key_moment, value_moment, mean_value. General text itself: documents; the model, to write it. Of a
+# metric: held-out texts, and a reference model. Of a request: its subject.
 Need = Literal[
     "keys",
     "bare_keys",
@@ -26,6 +26,7 @@ Need = Literal[
     "value_moment",
     "mean_value",
     "documents",
+    "model",
     "texts",
     "reference",
     "subject",
@@ -38,6 +39,10 @@ LAWS: frozenset[str] = frozenset({"objective", "order-free", "orthogonality"})
 
 Better = Literal["lower", "higher", "unchanged"]
 BETTER: frozenset[str] = frozenset({"lower", "higher", "unchanged"})
+
+# What a remedy may be for besides a need that cannot be met: a site that writes an attention sink, a prediction or a
+# measurement of damage above its limit.
+TROUBLES: frozenset[str] = frozenset({"sinks", "damage"})
 
 Tells = Literal["", "forgetting", "damage"]
 TELLS: frozenset[str] = frozenset({"", "forgetting", "damage"})
@@ -63,7 +68,8 @@ class Spec:
         summary: One line.
         options: A dataclass whose fields all have defaults; `{name: ..., <fields>}` is the component's config group.
         needs: What the run must provide; a set, or a function of the options.
-        remedies: Need -> what a user can do where it cannot be met, such as "set solver.retain_weight to 0".
+        remedies: Need -> what a user can do where it cannot be met, such as "set solver.retain_weight to 0"; and what
+            to change where the guard predicts "damage", or a site writes "sinks".
     """
 
     name: str
@@ -123,7 +129,7 @@ class Spec:
             yield from _unknown("needs", self.needs_of(options), self.known_needs)
         except PluginError as cause:
             yield str(cause).partition(": ")[2]
-        yield from _unknown("remedies for", frozenset(self.remedies), self.known_needs)
+        yield from _unknown("remedies for", frozenset(self.remedies), self.known_needs | TROUBLES)
 
 
 @dataclass(frozen=True)
@@ -132,9 +138,11 @@ class LocatorSpec(Spec):
 
     Args:
         check: `"module:attr"` of a `LocatorCheck`, which `zu check` calls before weights are loaded; "" for none.
+        may_write_sinks: Says of the options whether a site that writes an attention sink may be chosen; None for never.
     """
 
     check: str = ""
+    may_write_sinks: Callable[[Any], bool] | None = None
     kind: ClassVar[str] = "locator"
     known_needs: ClassVar[frozenset[str]] = frozenset({"documents"})
 
@@ -270,9 +278,15 @@ class ModelSolverSpec(Spec):
 
 @dataclass(frozen=True)
 class BackgroundSpec(Spec):
-    """Registers a `BackgroundSource`."""
+    """Registers a `BackgroundSource`, or a `WrittenBackground` where it needs "model".
 
+    Args:
+        serves_by_default: Whether it serves where general text is read and none is given; at its default options then.
+    """
+
+    serves_by_default: bool = False
     kind: ClassVar[str] = "background"
+    known_needs: ClassVar[frozenset[str]] = frozenset({"model"})
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from zu_framework.engine.answers import settle
 from zu_framework.engine.checkpoint import check_reference, load_model
 from zu_framework.engine.edit import versions
 from zu_framework.engine.measuring import Measured, measured
+from zu_framework.engine.opening import read_inputs
 from zu_framework.engine.results import finite, plain_measurements
-from zu_framework.engine.session import LOG, Session, read_inputs, resolve
+from zu_framework.engine.session import LOG, Session, resolve
 from zu_framework.errors import ConfigError, DataError, ExitCode, unknown_name
 from zu_framework.files import write_json
 from zu_framework.models import AnswerSpace, check_folder
