@@ -19,7 +19,7 @@ from zu_framework import ZuError
         (["export", "runs/one"], "Missing option '--lora'"),
         (["run"], "Missing argument 'CONFIG'"),
         (["plugins", "--jsn"], "No such option: --jsn"),
-        (["apply", "runs/one"], "Missing argument 'MODEL_DIR'"),
+        (["apply", "runs/one"], "Missing argument 'MODEL'"),
         (["run", "demoo"], "did you mean 'demo'"),
         (["run", "demo", "solver.name=zerounlear"], "did you mean 'zerounlearn'"),
         (["run", "demo", "model.path=zu:nothing"], "models by name are zu:demo, zu:demo-twin"),

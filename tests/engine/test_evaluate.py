@@ -143,9 +143,9 @@ def test_what_the_user_can_mend_leaves_no_folder(
 def test_models_and_suites_that_are_not_there(suite: Path, checkpoint: Path) -> None:
     with pytest.raises(UnknownName, match="did you mean 'counterfact'"):
         evaluate(str(checkpoint), "counterfct")
-    with pytest.raises(ModelError, match="no such folder"):
+    with pytest.raises(ModelError, match="^model './nowhere': no such folder"):
         evaluate("./nowhere", suite)
-    with pytest.raises(ModelError, match="no such folder"):
+    with pytest.raises(ModelError, match="^base './nowhere': no such folder"):
         evaluate(str(checkpoint), suite, base="./nowhere")
 
 

@@ -108,6 +108,10 @@ def test_unlearn_is_taken_back_to_the_bit(settings: Settings, lm: LanguageModel,
         assert weights(lm) != before
         edit.save(tmp_path / "saved")
         assert edit.report["sites"]
+        assert (
+            repr(edit)
+            == "Edit(1 fact, model.layers.0.mlp.down_proj, model.layers.1.mlp.down_proj, in the model)"
+        )
     assert weights(lm) == before
     assert {p.name for p in (tmp_path / "saved").iterdir()} == {
         "edit.safetensors",
@@ -115,6 +119,7 @@ def test_unlearn_is_taken_back_to_the_bit(settings: Settings, lm: LanguageModel,
         "ledger",
     }
     edit.revert()  # a second time does nothing
+    assert repr(edit).endswith(", reverted)") and len(repr(lm)) < 80
 
 
 def test_revert_refuses_a_weight_that_something_else_wrote(settings: Settings, lm: LanguageModel) -> None:

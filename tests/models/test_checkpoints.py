@@ -299,7 +299,7 @@ def test_the_key_that_was_given_is_named(folder: Path) -> None:
 def test_a_misspelt_dtype_gets_a_suggestion(name: str, wanted: str, folder: Path) -> None:
     with pytest.raises(ModelError, match=f"model.dtype '{name}': did you mean {wanted}\\?"):
         check_folder(str(folder), dtype=name)
-    with pytest.raises(ModelError, match=f"did you mean {wanted}"):
+    with pytest.raises(ModelError, match=f"^dtype '{name}': did you mean {wanted}"):
         LanguageModel.from_pretrained(str(folder), dtype=name)
 
 
@@ -325,7 +325,9 @@ def test_a_mistyped_folder_is_not_sent_to_the_hub_for_half_a_minute(
 ) -> None:
     asked = hub(monkeypatch, unreachable)
     monkeypatch.chdir(folder.parent)
-    with pytest.raises(ModelError, match=r"model.path 'modle': no such folder; did you mean 'model'\?"):
+    with pytest.raises(
+        ModelError, match=r"model.path 'modle': no such folder, and the hub .*; did you mean 'model'\?$"
+    ):
         check_folder("modle")
     assert asked == [places.HUB_TIMEOUT]  # once, seconds: transformers tries five times
 

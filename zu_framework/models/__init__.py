@@ -3,7 +3,7 @@
 from zu_framework.models.answers import Continuations, continuations, logits_at
 from zu_framework.models.architecture import find_architecture
 from zu_framework.models.borrowing import borrowed
-from zu_framework.models.chat import Chat, encode_answer, encode_prompt
+from zu_framework.models.chat import Chat, encode_answer, encode_prompt, eos_of
 from zu_framework.models.checkpoints import CheckpointInfo, check_folder, load_tokenizer
 from zu_framework.models.greedy import drawn_tokens, greedy_tokens
 from zu_framework.models.language_model import LanguageModel
@@ -61,6 +61,7 @@ __all__ = [
     "encode_answer",
     "encode_prompt",
     "entry_of",
+    "eos_of",
     "find_architecture",
     "find_readout",
     "greedy_tokens",
