@@ -98,8 +98,8 @@ def refuse_unknown(record: Record, known: Collection[str]) -> None:
         if name not in known:
             raise record.error(
                 escaped(str(name)),
-                f"unknown field: {did_you_mean(str(name), known, most=1)}fields: {', '.join(known)}; what a plugin's metric "
-                "reads stands under `extra`",
+                f"unknown field: {did_you_mean(str(name), known, most=1)}fields: {', '.join(known)}; what a "
+                "plugin's metric reads stands under `extra`",
             )
 
 
