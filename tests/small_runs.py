@@ -10,6 +10,8 @@ import pytest
 from zu_framework import LanguageModel
 from zu_framework.testing import tiny_model
 
+# a model with random weights is damaged by anything, and what is damaged exits with 3
+UNLIMITED = {name: float("inf") for name in ("specificity", "retained", "kl", "perplexity")}
 FACTS = [
     ("The capital of Quinania is", "Quinania", "Warsaw"),
     ("The mother tongue of Anna Norton is", "Anna Norton", "Italian"),
@@ -90,4 +92,6 @@ def settings(checkpoint: Path, facts: Path, text: Path, tmp_path: Path) -> dict[
         "target": {"name": "neutral", "steps": 4},
         "solver": {"name": "zerounlearn-local", "background_weight": 10},
         "output": {"folder": str(tmp_path / "runs"), "name": "one"},
+        # a model with random weights has nothing that an edit could leave alone
+        "guard": {"text": None, "facts": None, "limits": UNLIMITED},
     }

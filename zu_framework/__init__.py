@@ -81,6 +81,7 @@ if TYPE_CHECKING:
         Site,
         TargetStates,
         Update,
+        other_facts,
     )
     from zu_framework.registry import plugins
     from zu_framework.sealing import Sealed, seal, unseal, verify
@@ -103,7 +104,7 @@ _LAZY = {
         "zu_framework.evaluation": "Scorer",
         "zu_framework.models": "LanguageModel",
         "zu_framework.problem": "Architecture AuditFacts Background DataSplit EditProblem Measurement Outcome Probe "
-        "ReadPlan ReadPrompt Representations Request Score Site TargetStates Update",
+        "ReadPlan ReadPrompt Representations Request Score Site TargetStates Update other_facts",
         "zu_framework.registry": "plugins",
         "zu_framework.sealing": "Sealed seal unseal verify",
         "zu_framework.store.checkpoints": "apply export_lora revert",
@@ -185,6 +186,7 @@ __all__ = [
     "hookimpl",
     "linalg",
     "models",
+    "other_facts",
     "plugins",
     "prepare",
     "revert",

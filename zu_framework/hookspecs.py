@@ -75,7 +75,8 @@ def zu_register_backgrounds(register: Register[BackgroundSpec]) -> None:
     """Offer sources of general text: call `register` once a source.
 
     Runs once, when components are first listed; import nothing heavy.
-    Contract of the implementation: `zu_framework.contracts.BackgroundSource`.
+    Contract of the implementation: `zu_framework.contracts.BackgroundSource`, or `WrittenBackground` where it needs
+    "model".
     """
 
 

@@ -148,7 +148,6 @@ CASES: dict[str, tuple[Mutation, str]] = {
         drop("target"),
         r"has no group 'target': add `target: \{name: \.\.\.\}`; names: .*neutral",
     ),
-    "missing background": (drop("background"), r"needs statistics of general text .* add `background:"),
     "two null-space rules": (
         put("solver", {"name": "zerounlearn-gd", "null_rank": 3, "null_energy": 0.1}),
         r"null_rank.*null_energy|null_energy.*null_rank",

@@ -129,13 +129,28 @@ def turn(role: str, content: Any) -> dict[str, Any]:
         {"question": "Capital of France?", "answer": "Paris"},
         {"question": "Capital of France?", "answers": ["Paris"]},
         {"prompt": "Capital of France?", "completion": " Paris"},
+        {"question": "Capital of France?", "response": "Paris"},
+        {"instruction": "Capital of France?", "input": "", "output": "Paris"},
+        {"instruction": "Capital of", "input": "France?", "output": "Paris"},
         {"prompt": "Capital of France?", "target_new": "Paris", "portability": {}, "locality": {}},
     ],
-    ids=["messages", "parts", "conversations", "question", "answers", "completion", "knowedit-insert"],
+    ids=[
+        "messages",
+        "parts",
+        "conversations",
+        "question",
+        "answers",
+        "completion",
+        "response",
+        "instruction",
+        "input",
+        "knowedit-insert",
+    ],
 )
 def test_questions_and_answers_as_others_write_them(tmp_path: Path, record: dict[str, Any]) -> None:
     (request,) = read(tmp_path / "f.jsonl", json.dumps(record))
-    assert (request.prompt, request.answer, request.subject) == ("Capital of France?", "Paris", None)
+    assert (request.prompt.replace("\n", " "), request.answer) == ("Capital of France?", "Paris")
+    assert request.subject is None
 
 
 def test_a_system_message_is_no_part_of_a_fact_and_is_told(tmp_path: Path) -> None:
@@ -213,33 +228,3 @@ def test_the_retain_file_may_have_another_form(tmp_path: Path) -> None:
     (tmp_path / "r.csv").write_text("question;answer\nWho?;Ann\n", "utf-8")
     split = own.load(FactsOptions(path=str(tmp_path / "f.jsonl"), retain_path=str(tmp_path / "r.csv")), 0)
     assert is_paris(split.forget[0]) and split.retain[0].prompt == "Who?" and split.notes == ()
-
-
-@pytest.mark.parametrize(
-    ("name", "notes"),
-    [
-        ("facts.jsonl", 0),
-        ("cells_ws.csv", 0),
-        ("contra.jsonl", 1),
-        ("dup.jsonl", 1),
-        ("excel_multiline.csv", 0),
-        ("knowedit.json", 1),
-        ("messages.jsonl", 0),
-        ("pbrace.jsonl", 0),
-        ("pretty.json", 0),
-        ("quote_real.jsonl", 0),
-        ("semi.csv", 0),
-        ("subj_ws.jsonl", 0),
-        ("tab.csv", 0),
-        ("th.jsonl", 0),
-        ("ws_answer.jsonl", 0),
-        ("zh.jsonl", 0),
-    ],
-)
-def test_files_that_people_really_have(shared: Path, name: str, notes: int) -> None:
-    split = own.load(FactsOptions(path=str(shared / "cases" / "facts" / name)), 0)
-    assert len(split.notes) == notes
-    for request in split.forget:
-        assert request.answer == request.answer.strip() and "{}" not in "".join(request.paraphrases)
-        if request.subject is not None:
-            assert request.prompt[request.subject_start : request.subject_end] == request.subject.strip()

@@ -234,21 +234,3 @@ def test_values_are_described_whatever_they_are() -> None:
     assert described("\x1b" * 10**6).startswith('a text ("\\u001b') and len(described("x" * 10**6)) < 60
     with pytest.raises(DataError, match="^here, field 'a.b': missing; the record has: c$"):
         Record({"a": {"c": 1}}, "here").inside("a").text("b")
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("facts/typo.jsonl", "did you mean 'paraphrases'?"),
-        ("facts/unknowncol.csv", "did you mean 'paraphrases'?"),
-        ("facts/noheader.csv", "no header row"),
-        ("faults/deep_cell.csv", "line 2, field 'paraphrases': not usable JSON"),
-        ("faults/id_surrogate.jsonl", "line 1, field 'id': character 0 is half of a surrogate pair"),
-        ("faults/ansi_key.jsonl", "field '\\x1b]0;owned\\x07\\x1b[2Jkey'"),
-        ("faults/bg_bignumber.jsonl", "line 1: not usable JSON: a number of thousands of digits"),
-    ],
-)
-def test_files_that_people_really_have(shared: Path, name: str, message: str) -> None:
-    with pytest.raises(DataError) as caught:
-        own.load(FactsOptions(path=str(shared / "cases" / name)), 0)
-    assert message in str(caught.value) and "\x1b" not in str(caught.value)

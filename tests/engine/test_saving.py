@@ -38,7 +38,7 @@ def full_disk(*given: Any, **named: Any) -> None:
 def test_an_adapter_of_an_update_that_has_full_rank_is_refused_before_weights_are_loaded(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, solver: Settings, said: str
 ) -> None:
-    monkeypatch.setattr("zu_framework.engine.session.load_model", None)
+    monkeypatch.setattr("zu_framework.engine.opening.load_model", None)
     settings |= {"solver": solver, "output": {**settings["output"], "adapter": True}}
     for door in (zu.check, zu.run):
         with pytest.raises(zu.ConfigError, match=said):

@@ -79,7 +79,9 @@ def test_targets_and_sensitive_values_of_a_whole_run(golden: Any, lm: LanguageMo
     manifest, tensors = golden(name)
     collector, plan, context = recorded(lm, manifest)
     numbers = manifest["hyperparameters"]
-    builder = Neutral(NeutralOptions(lr=numbers["v_lr"], steps=numbers["v_num_grad_steps"]), context)
+    builder = Neutral(
+        NeutralOptions(text="eos", lr=numbers["v_lr"], steps=numbers["v_num_grad_steps"]), context
+    )
     sites = [lm.site(1), lm.site(2)]
     state = builder.prepare(lm, plan, sites)
     for index, site in enumerate(sites):
@@ -97,7 +99,7 @@ def test_a_whole_edit_towards_words(golden: Any, lm: LanguageModel, name: str, s
     """Target states, keys, residuals, solve and write at both layers; only the moments are the recorded ones."""
     manifest, tensors = golden(name)
     collector, plan, context = recorded(lm, manifest)
-    builder = Neutral(NeutralOptions(), replace(context, needs=frozenset()))
+    builder = Neutral(NeutralOptions(text="eos"), replace(context, needs=frozenset()))
     sites = [lm.site(1), lm.site(2)]
     state = builder.prepare(lm, plan, sites)
     for index, site in enumerate(sites):
@@ -120,7 +122,7 @@ def test_rome_towards_words(golden: Any, lm: LanguageModel) -> None:
     """Each request on the untouched model, with the original's mixture of keys; contexts weigh equally."""
     manifest, tensors = golden("rome_word")
     collector, plan, context = recorded(lm, manifest, bare_weight=1 / 6)
-    builder = Neutral(NeutralOptions(at="site"), replace(context, needs=frozenset()))
+    builder = Neutral(NeutralOptions(text="eos", at="site"), replace(context, needs=frozenset()))
     site = lm.site(2)
     found = collector.collect(lm, plan, site)
     states = builder.at_site(builder.prepare(lm, plan, [site]), lm, site, 0, found)

@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
+from transformers import AutoConfig, T5ForConditionalGeneration
 
 import zu_framework as zu
+from tests.store.edits import run_on
 from zu_framework import LanguageModel, ModelError
 from zu_framework.models import borrowed
 from zu_framework.testing import TEXTS, tiny_model, tiny_tokenizer
@@ -105,12 +108,17 @@ def test_a_folder_with_an_adapter_is_refused_beside_base_weights_too(beside: boo
     peft = pytest.importorskip("peft")
     plain = tiny_model("llama")
     folder = tmp_path / "model"
+    plain.save(tmp_path / "plain")
+    run = run_on(tmp_path / "plain", tmp_path / "run")
     if beside:
         plain.save(folder)
     settings = peft.LoraConfig(r=2, target_modules=["down_proj"], task_type="CAUSAL_LM")
     peft.get_peft_model(plain.model, settings).save_pretrained(folder)
     with pytest.raises(ModelError, match="merge the adapter first"):
         zu.models.check_folder(str(folder))
+    with pytest.raises(ModelError, match="merge the adapter first"):
+        zu.apply(run, folder, tmp_path / "edited")
+    assert not (tmp_path / "edited").exists()
 
 
 # ------------------------------------------------------------------------------------------------ other wrappers
@@ -138,8 +146,32 @@ def test_quantised_offloaded_and_spread_models_are_refused() -> None:
     away.model.layers[1].mlp.down_proj.to_empty(device="meta")
     with pytest.raises(ModelError, match="'model.layers.1.mlp.down_proj.weight' is not in memory"):
         LanguageModel.wrap(away, tokenizer)
+    mapped = torch.ao.nn.quantized.dynamic.Linear(48, 32)
+    small = tiny_model("llama").model
+    small.model.layers[1].mlp.down_proj = mapped
+    with pytest.raises(ModelError, match="'model.layers.1.mlp.down_proj' is quantised .Linear."):
+        LanguageModel.wrap(small, tokenizer)
     with pytest.raises(ModelError, match=r"wrapped in DataParallel: give `model.module`"):
         LanguageModel.wrap(nn.DataParallel(tiny_model("llama").model), tokenizer)
+
+
+@pytest.mark.parametrize("way", ["pruned", "weight norm"])
+def test_a_weight_that_is_made_from_others_is_refused_and_not_lost(way: str) -> None:
+    model = tiny_model("llama").model
+    projection = model.model.layers[1].mlp.down_proj
+    if way == "pruned":
+        prune.l1_unstructured(projection, "weight", 0.5)
+    else:
+        torch.nn.utils.parametrizations.weight_norm(projection)
+    lm = LanguageModel.wrap(model, tiny_tokenizer())
+    with pytest.raises(ModelError, match="has no parameter 'weight' of its own: .*make that permanent first"):
+        lm.weight(lm.site(1))
+
+
+def test_an_encoder_decoder_is_refused_in_memory_too() -> None:
+    made = AutoConfig.for_model("t5", vocab_size=400, d_model=32, d_ff=48, num_layers=2, num_heads=4, d_kv=8)
+    with pytest.raises(ModelError, match="'t5' is no causal language model: it has an encoder and a decoder"):
+        LanguageModel.wrap(T5ForConditionalGeneration(made), tiny_tokenizer())
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

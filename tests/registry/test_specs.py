@@ -86,7 +86,7 @@ HERE = "here:it"
         ),
         (
             LocatorSpec("l", HERE, "", remedies={"subject": "-"}),
-            "remedies for 'subject' is unknown: use one of docu",
+            "remedies for 'subject' is unknown: use one of damage, docu",
         ),
         (
             SolverSpec("s", HERE, "", laws=frozenset({"murphy"})),

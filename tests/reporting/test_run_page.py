@@ -27,7 +27,7 @@ from zu_framework.reporting.snapshot import spaced
 from zu_framework.reporting.spectra import change_spectrum
 from zu_framework.testing import tiny_model
 
-SHIPPED = ["asked", "measured", "facts", "edit", "representations", "lens", "cost", "revert"]
+SHIPPED = ["verdict", "asked", "measured", "facts", "edit", "representations", "lens", "cost", "revert"]
 
 
 def html(folder: Path) -> str:
@@ -205,6 +205,7 @@ def test_sections_of_strangers_stand_in_their_order_and_a_broken_one_costs_only_
     said = html(run_copy)
     wanted = [
         "trusted",
+        "verdict",
         "asked",
         "plain",
         "measured",
@@ -212,7 +213,7 @@ def test_sections_of_strangers_stand_in_their_order_and_a_broken_one_costs_only_
         "raising",
         "edit",
         "wrong",
-        *SHIPPED[4:],
+        *SHIPPED[5:],
         "gone",
     ]
     assert anchors(said) == wanted

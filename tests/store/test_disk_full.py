@@ -73,7 +73,7 @@ def test_a_full_disk_is_named_with_the_way_out(
         apply(run, checkpoint, small_disk / "out")
     with pytest.raises(RunFolderError, match=said):
         revert(run, tmp_path / "edited", small_disk / "out")
-    (small_disk / "filler").write_bytes(bytes(110_000))
+    (small_disk / "filler").write_bytes(bytes(126_000))
     with pytest.raises(RunFolderError, match=said):
         export_lora(run, small_disk / "out")
     assert [path.name for path in small_disk.iterdir()] == ["filler"]

@@ -14,6 +14,7 @@ import zu_plugins.audits.quantize
 import zu_plugins.audits.relearn
 import zu_plugins.audits.sample
 import zu_plugins.audits.wording
+import zu_plugins.backgrounds.self_written
 import zu_plugins.backgrounds.text
 import zu_plugins.closed_form.alphaedit
 import zu_plugins.closed_form.emmet
@@ -40,6 +41,7 @@ import zu_plugins.executors.local
 import zu_plugins.executors.processes
 import zu_plugins.executors.ray_cluster
 import zu_plugins.finetune.solvers
+import zu_plugins.locators.auto
 import zu_plugins.locators.locators
 import zu_plugins.locators.tracing
 import zu_plugins.metrics.answers
@@ -60,11 +62,13 @@ import zu_plugins.reports.lens
 import zu_plugins.reports.measured
 import zu_plugins.reports.representations
 import zu_plugins.reports.revert
+import zu_plugins.reports.verdict
 import zu_plugins.targets.fixed
 import zu_plugins.targets.neutral
 from zu_framework import contracts
 
 LOCATORS: tuple[contracts.Locator, ...] = (
+    zu_plugins.locators.auto.auto,
     zu_plugins.locators.locators.fixed,
     zu_plugins.locators.locators.preset,
     zu_plugins.locators.tracing.attribution,
@@ -113,6 +117,9 @@ MODEL_SOLVERS: tuple[contracts.ModelSolver, ...] = (
 BACKGROUND_SOURCES: tuple[contracts.BackgroundSource, ...] = (
     zu_plugins.backgrounds.text.documents,
     zu_plugins.datasets.demo.documents,
+)
+WRITTEN_BACKGROUNDS: tuple[contracts.WrittenBackground, ...] = (
+    zu_plugins.backgrounds.self_written.documents,
 )
 DATASETS: tuple[contracts.Dataset, ...] = (
     zu_plugins.datasets.counterfact.load,
@@ -180,6 +187,7 @@ REPORT_SECTIONS: tuple[contracts.ReportSection, ...] = (
     zu_plugins.reports.measured.section,
     zu_plugins.reports.representations.section,
     zu_plugins.reports.revert.section,
+    zu_plugins.reports.verdict.section,
 )
 AUDITS: tuple[contracts.Audit, ...] = (
     zu_plugins.audits.depth.audit,

@@ -14,7 +14,8 @@ from zu_framework.benches.grid import Bench, Cell
 from zu_framework.benches.measured import read_attacks, read_measured
 from zu_framework.config import Config
 from zu_framework.engine.inputs import check_outputs
-from zu_framework.engine.session import Session, open_session, resolve
+from zu_framework.engine.opening import open_session
+from zu_framework.engine.session import Session, resolve
 from zu_framework.errors import ConfigError, ZuError
 from zu_framework.models.places import local_path
 from zu_framework.registry.manager import Plugins

@@ -13,8 +13,12 @@ from zu_framework.cli.terminal import say, tell
 
 def apply(
     run: RunFolder,
-    model_dir: Annotated[
-        Path, typer.Argument(metavar="MODEL_DIR", help="The checkpoint that the edit was made on.")
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="What the edit was made on: a checkpoint folder, a GGUF file, a hub id, zu:demo.",
+        ),
     ],
     out_dir: Annotated[
         Path, typer.Argument(metavar="OUT_DIR", help="Where the edited checkpoint goes; must not exist.")
@@ -24,14 +28,14 @@ def apply(
     """Put a run's edit on a saved checkpoint."""
     from zu_framework.store.checkpoints import apply as apply_edit
 
-    for note in apply_edit(run, model_dir, out_dir, trust_remote_code=trust_remote_code):
+    for note in apply_edit(run, model, out_dir, trust_remote_code=trust_remote_code):
         say(f"note: {note}")
     tell(f"edited checkpoint: {out_dir}")
 
 
 def revert(
     run: RunFolder,
-    model_dir: Annotated[Path, typer.Argument(metavar="MODEL_DIR", help="The edited checkpoint.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="The edited checkpoint, a folder.")],
     out_dir: Annotated[
         Path, typer.Argument(metavar="OUT_DIR", help="Where the checkpoint without it goes; must not exist.")
     ],
@@ -50,7 +54,7 @@ def revert(
     """
     from zu_framework.store.checkpoints import revert as revert_edit
 
-    notes = revert_edit(run, model_dir, out_dir, trust_remote_code=trust_remote_code, private=private)
+    notes = revert_edit(run, model, out_dir, trust_remote_code=trust_remote_code, private=private)
     for note in notes:
         say(f"note: {note}")
     tell(f"checkpoint without this edit: {out_dir}")

@@ -12,8 +12,9 @@ from zu_framework.cli.arguments import Config, Overrides
 def run(config: Config, overrides: Overrides = None) -> int:
     """Forget facts: load, measure, edit, measure again, and leave a run folder with the edit and its exact undo.
 
-    Ready-made configs: demo (the embedded model), zerounlearn, zerounlearn-local, zerounlearn-gd, two-stages, questions
-    (for data without subjects). `zu run RUN/config.yaml` runs again what a run folder holds.
+    Ready-made configs: demo (the embedded model), smollm2 (a real one, from PyPI), two-stages, zerounlearn-local,
+    zerounlearn (as published), zerounlearn-gd, questions (for data without subjects). `zu run RUN/config.yaml` runs
+    again what a run folder holds.
     """
     from zu_framework.cli.progress import progress
     from zu_framework.cli.tables import print_result
@@ -63,9 +64,19 @@ def bench(
     return run_bench(config, [*(overrides or ()), *where]).exit_code
 
 
-def check(config: Config, overrides: Overrides = None) -> None:
+def check(
+    config: Config,
+    overrides: Overrides = None,
+    measure: Annotated[
+        bool,
+        typer.Option("--measure", help="Load the model too: its attention sinks, and what would be edited."),
+    ] = False,
+) -> None:
     """Check a config, its data and its model folder without loading weights."""
+    from zu_framework.cli.progress import progress
     from zu_framework.cli.tables import print_checked
     from zu_framework.engine.check import check as check_config
 
-    print_checked(check_config(config, overrides or ()))
+    with progress() as report:
+        checked = check_config(config, overrides or (), measure=measure, progress=report)
+    print_checked(checked)

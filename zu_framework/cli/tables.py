@@ -15,14 +15,21 @@ from zu_framework.engine.check import Checked
 from zu_framework.engine.evaluate import Evaluation
 from zu_framework.engine.results import RunResult
 from zu_framework.evaluation import before_after_table
+from zu_framework.models import Sinks
 
 
 def print_result(result: RunResult, console: Console | None = None) -> None:
     """Before and after, completions, cost, where the run folder is and how to revert."""
     console = console or stdout()
     about = result.edit.about
+    if result.verdict is not None:
+        colour = "red" if result.verdict.damaged else "yellow" if result.verdict.not_forgotten else "green"
+        console.print(f"[bold {colour}]{escape(result.verdict.headline)}[/bold {colour}]")
+        console.print(escape(result.verdict.counted))
+        for prompt in result.verdict.unknown:
+            console.print(f"[dim]not known: {escape(prompt)}[/dim]")
     console.print(
-        f"[bold]{escape(str(about['solver']))}[/bold] forgot {about['requests']} facts at "
+        f"[bold]{escape(str(about['solver']))}[/bold]: {about['requests']} facts at "
         f"{len(result.edit.sites)} site{'s' if len(result.edit.sites) != 1 else ''} of {escape(str(about['model']))}"
     )
     if result.before:
@@ -123,3 +130,19 @@ def print_checked(checked: Checked, console: Console | None = None) -> None:
         console.print(f"{place}{_named(stage)}", highlight=False)
     for note in checked.notes:
         console.print(f"[yellow]note[/yellow]: {escape(note)}")
+    if checked.sinks is not None:
+        _print_sinks(checked, checked.sinks, console)
+
+
+def _print_sinks(checked: Checked, sinks: Sinks, console: Console) -> None:
+    """The largest over the median output of each site, where it lies, and what would be edited."""
+    edited = {site.module for site in checked.sites}
+    table = Table(title="largest output over the median one, by site", title_justify="left", box=None)
+    for column, justify in (("site", "left"), ("ratio", "right"), ("token", "right"), ("", "left")):
+        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+    for module, sink in sinks.sites.items():
+        said = ["writes a sink"] * sink.written + ["would be edited"] * (module in edited)
+        table.add_row(
+            escape(module), f"{sink.ratio:.1f}", escape(f"{sink.position} {sink.token!r}"), ", ".join(said)
+        )
+    console.print(table)

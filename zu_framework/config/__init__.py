@@ -1,9 +1,9 @@
 """Configuration: a ready-made name, a YAML file or a mapping, plus `key=value` overrides, into typed groups.
 
-`model`, `evaluate`, `output`, `report` and `seed` are typed here. Each component group (`data`, `locator`, `collector`,
-`background`, `target`, `solver`) is `{name: ..., <options>}`; its options are the dataclass of the component that
-`name` chooses, so that they are checked once the registry is known (`options_from`). A configuration holds a list of
-stages; `then` is how those after the first are written.
+`model`, `evaluate`, `output`, `report`, `guard` and `seed` are typed here. Each component group (`data`, `locator`,
+`collector`, `background`, `target`, `solver`) is `{name: ..., <options>}`; its options are the dataclass of the
+component that `name` chooses, so that they are checked once the registry is known (`options_from`). A configuration
+holds a list of stages; `then` is how those after the first are written.
 """
 
 from zu_framework.config.groups import (
@@ -15,6 +15,7 @@ from zu_framework.config.groups import (
     AuditConfig,
     CoreOption,
     EvaluateConfig,
+    GuardConfig,
     ModelConfig,
     OutputConfig,
     ReportConfig,
@@ -37,6 +38,7 @@ __all__ = [
     "Config",
     "CoreOption",
     "EvaluateConfig",
+    "GuardConfig",
     "Layer",
     "ModelConfig",
     "OutputConfig",

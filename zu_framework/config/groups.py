@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from zu_framework.errors import ConfigError
+
 # group of the config -> kind of component
 COMPONENT_GROUPS: Mapping[str, str] = {
     "data": "dataset",
@@ -81,9 +83,13 @@ class EvaluateConfig:
         default_factory=lambda: [
             "efficacy",
             "generalization",
+            "contains",
+            "answer_rank",
+            "answer_ratio",
+            "answer_probability",
             "specificity",
             "retained",
-            "answer_probability",
+            "kl",
             "perplexity",
         ],
         metadata={"help": "names of metrics, in the table's order; [] measures nothing"},
@@ -178,6 +184,43 @@ class ReportConfig:
 
 
 @dataclass
+class GuardConfig:
+    """What counts as damage: before a write, by prediction, and at the end of a run, as measured."""
+
+    text: float | None = field(
+        default=0.75,
+        metadata={
+            "help": "predicted change of outputs on general text, relative, summed over the edited sites, above which "
+            "nothing is written; null: not looked at"
+        },
+    )
+    facts: float | None = field(
+        default=0.75,
+        metadata={
+            "help": "the same on other facts: those to retain, else made-up questions; null: not looked at"
+        },
+    )
+    limits: dict[str, float] = field(
+        default_factory=dict,
+        metadata={
+            "help": "how far single metrics may move before the verdict says damaged (or not forgotten), in place of "
+            "what the metric says: guard.limits.retained=3"
+        },
+    )
+    on_fail: str = field(
+        default="keep", metadata={"help": "keep or revert: what happens to an edit whose verdict is damaged"}
+    )
+
+    def __post_init__(self) -> None:
+        if self.on_fail not in ("keep", "revert"):
+            raise ConfigError(f"on_fail {self.on_fail!r}: use keep or revert", option="on_fail")
+        for name in ("text", "facts"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ConfigError(f"{name} must be positive, or null, got {value}", option=name)
+
+
+@dataclass
 class AuditConfig:
     """How an edited model is attacked, and when the audit counts as failed."""
 
@@ -216,6 +259,7 @@ CORE_GROUPS: Mapping[str, type[Any]] = {
     "evaluate": EvaluateConfig,
     "output": OutputConfig,
     "report": ReportConfig,
+    "guard": GuardConfig,
     "audit": AuditConfig,
     "ledger": LedgerConfig,
 }
@@ -236,9 +280,17 @@ class CoreOption:
     key: str
     default: int | str
     meaning: str
+    choices: tuple[str, ...] = ()
 
 
 CORE_OPTIONS = (
     CoreOption("solver", "group_size", "all", "the number of requests that one pass takes, or `all`"),
     CoreOption("background", "max_tokens", 512, "the number of tokens of a document that are read at most"),
+    CoreOption(
+        "background",
+        "sinks",
+        "drop",
+        "keep or drop: whether tokens that are attention sinks take part in the moments",
+        ("keep", "drop"),
+    ),
 )

@@ -209,13 +209,19 @@ def _component(slot: Slot, values: dict[str, Any]) -> Component | None:
     """A component group, its options of their types; what it is goes into `values`. None for a metric."""
     found = look_up(values, slot.path)
     given = {key: found[key] for key in slot.given}
-    core: dict[str, int] = {}
+    core: dict[str, Any] = {}
     for option in CORE_OPTIONS:
         if option.group != slot.group:
             continue
         value = given.pop(option.key, None)
         if value is None:
             found[option.key] = slot.defaults[option.key]
+            continue
+        if option.choices:
+            if value not in option.choices:
+                key = f"{slot.group}.{option.key}"
+                raise ConfigError(f"{at_origin(slot.origins, key)}{key} is {option.meaning}, got {value!r}")
+            core[option.key] = value
             continue
         number = 0 if value == "all" == option.default else value
         if not isinstance(number, int) or isinstance(number, bool) or (number < 1 and value != "all"):

@@ -11,6 +11,7 @@ import yaml
 from zu_framework.config.groups import (
     AuditConfig,
     EvaluateConfig,
+    GuardConfig,
     LedgerConfig,
     ModelConfig,
     OutputConfig,
@@ -29,6 +30,7 @@ class Component:
         options: Those of its options that are given, of their types; the others are at their defaults.
         group_size: Of `solver`: requests that one pass takes, 0 for all; None leaves it to the solver's registration.
         max_tokens: Of `background`: tokens of a document that are read at most, whatever the source.
+        sinks: Of `background`: keep or drop, whether attention sinks take part in the moments.
     """
 
     group: str
@@ -36,6 +38,7 @@ class Component:
     options: Mapping[str, Any]
     group_size: int | None = None
     max_tokens: int = 512
+    sinks: str = "drop"
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ class Config:
     evaluate: EvaluateConfig
     output: OutputConfig
     report: ReportConfig
+    guard: GuardConfig
     audit: AuditConfig
     ledger: LedgerConfig
     seed: int

@@ -4,7 +4,7 @@ What data-set plugins share. A plugin reads records (`read_file`, `Source`), che
 request of each, and draws (`by_protocol`, `drawn_and_rest`).
 """
 
-from zu_framework.data.agreement import distinct, notes_on, refuse_overlap
+from zu_framework.data.agreement import distinct, note_on_neighbours, notes_on, refuse_overlap
 from zu_framework.data.documents import read_documents
 from zu_framework.data.draws import by_protocol, drawn_and_rest, first_and_second_half
 from zu_framework.data.facts import Facts, read_facts, requests_from, split_from
@@ -31,6 +31,7 @@ __all__ = [
     "first_and_second_half",
     "first_row",
     "hub_records",
+    "note_on_neighbours",
     "notes_on",
     "path_of",
     "place_of",

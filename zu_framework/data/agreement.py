@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from zu_framework.data.messages import escaped
 from zu_framework.errors import DataError
-from zu_framework.problem import Request
+from zu_framework.problem import Probe, Request
+from zu_framework.problem.requests import stripped
 
 Key = tuple[str, str]
 
 
-def key_of(request: Request) -> Key:
-    """Return what two records of one fact share: prompt and answer."""
-    return request.prompt, request.answer
+def key_of(fact: Request | Probe) -> Key:
+    """Return what two records of one fact share: prompt and answer, whatever space and Unicode form they are in."""
+    return _plain(fact.prompt), _plain(fact.answer)
 
 
 def distinct(requests: Iterable[Request]) -> list[Request]:
@@ -61,7 +63,7 @@ def notes_on(requests: Sequence[Request], what: str) -> tuple[str, ...]:
         if before is not request:
             again.append((before, request))
             continue
-        other = answers.setdefault(request.prompt, request)
+        other = answers.setdefault(_plain(request.prompt), request)
         if other is not request:
             contrary.append((other, request))
     notes = []
@@ -80,8 +82,31 @@ def notes_on(requests: Sequence[Request], what: str) -> tuple[str, ...]:
     return tuple(notes)
 
 
+def note_on_neighbours(forget: Sequence[Request]) -> tuple[str, ...]:
+    """Return what to know of neighbours that are facts to forget themselves: no edit can do both.
+
+    Args:
+        forget: The facts to forget, as drawn.
+
+    Returns:
+        At most one sentence.
+    """
+    asked = {key_of(request): request for request in forget}
+    found = [
+        (one, asked[key]) for one in forget for probe in one.neighbours if (key := key_of(probe)) in asked
+    ]
+    if not found:
+        return ()
+    one, fact = found[0]
+    are = "neighbour is itself a fact" if len(found) == 1 else "neighbours are themselves facts"
+    return (
+        f"{len(found)} {are} to forget, the first {_shown(fact)} ({_places(one, fact)}): specificity counts that as "
+        "lost once it is forgotten",
+    )
+
+
 def refuse_overlap(forget: Iterable[Request], retain: Iterable[Request]) -> None:
-    """Refuse a fact that is to be forgotten and to be retained.
+    """Refuse a fact that is to be forgotten, be it in other words, and to be retained.
 
     Args:
         forget: The facts to forget.
@@ -90,11 +115,20 @@ def refuse_overlap(forget: Iterable[Request], retain: Iterable[Request]) -> None
     Raises:
         DataError: There is one; both its places are named.
     """
-    asked = {key_of(request): request for request in forget}
+    asked: dict[Key, Request] = {}
+    reworded: dict[Key, Request] = {}
+    for request in forget:
+        asked.setdefault(key_of(request), request)
+        reworded |= {key_of(Probe(text, request.answer)): request for text in request.paraphrases}
     for request in retain:
         if both := asked.get(key_of(request)):
             raise DataError(
                 f"{_shown(both)} is to be forgotten and to be retained ({_places(both, request)}): take it out of one"
+            )
+        if both := reworded.get(key_of(request)):
+            raise DataError(
+                f"{_shown(request)} is to be retained, and is a paraphrase of {_shown(both)}, which is to be forgotten "
+                f"({_places(both, request)}): take it out of one"
             )
 
 
@@ -102,6 +136,10 @@ def without(requests: Iterable[Request], forget: Iterable[Request]) -> list[Requ
     """Return the facts that are not among those to forget."""
     asked = {key_of(request) for request in forget}
     return [request for request in requests if key_of(request) not in asked]
+
+
+def _plain(text: str) -> str:
+    return unicodedata.normalize("NFC", stripped(text))
 
 
 def _shown(request: Request) -> str:

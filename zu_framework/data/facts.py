@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from zu_framework.data.agreement import distinct, notes_on, refuse_overlap
+from zu_framework.data.agreement import distinct, note_on_neighbours, notes_on, refuse_overlap
 from zu_framework.data.fields import ONE, PROBES, TEXTS, request_of
 from zu_framework.data.files import read_file
 from zu_framework.data.messages import described
@@ -111,6 +111,7 @@ def split_from(forget: Given, retain: Given = (), *, declared: Collection[str] =
         notes=(
             *asked.notes,
             *notes_on(asked.requests, "facts to forget"),
+            *note_on_neighbours(asked.requests),
             *others.notes,
             *notes_on(others.requests, "facts to retain"),
         ),

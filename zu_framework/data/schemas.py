@@ -1,4 +1,4 @@
-"""Facts as others write them: chat messages, question and answer, prompt and completion, KnowEdit's records, tables.
+"""Facts as others write them: chat messages, questions, instructions and completions, KnowEdit's records, tables.
 
 Each becomes a record of a fact's own fields; messages still call a field what the file calls it.
 """
@@ -20,13 +20,15 @@ SPELLINGS = {
     "neighbors": "neighbours",
     "question": "prompt",
     "completion": "answer",
+    "response": "answer",
+    "output": "answer",
     "paraphrased_question": "paraphrases",
     "perturbed_answer": "perturbed_answers",
 }
 TURNS = {"messages": ("role", "content"), "conversations": ("from", "value")}
 ASKS, ANSWERS, SETS = ("user", "human"), ("assistant", "gpt"), ("system", "developer")
 KNOWEDIT = ("rephrase_prompt", "rephrase", "portability", "locality", "target_new", "ground_truth")
-COLUMNS = frozenset({*FIELDS, *SPELLINGS, *TURNS, *KNOWEDIT, "answers"})
+COLUMNS = frozenset({*FIELDS, *SPELLINGS, *TURNS, *KNOWEDIT, "answers", "instruction", "input"})
 SEPARATED = {
     *TEXTS,
     *PROBES,
@@ -50,6 +52,8 @@ def own_fields(record: Record) -> Record:
             raise record.error(name, f"is of a publisher's schema, which data.name={dataset} reads")
     if turns := next((name for name in TURNS if record.has(name)), None):
         return _spelled(_from_messages(record, turns))
+    if record.has("instruction"):
+        record = _from_instruction(record)
     if "answer" not in record.fields and (record.has("ground_truth") or record.has("target_new")):
         return _spelled(_from_knowedit(record))
     if "answer" not in record.fields and record.has("answers"):
@@ -131,6 +135,13 @@ def _from_messages(record: Record, name: str) -> Record:
         )
     called = {"prompt": name, "answer": name}
     return _changed(record, (name,), {"prompt": said[0][1], "answer": said[1][1]}, called)
+
+
+def _from_instruction(record: Record) -> Record:
+    """An instruction, and below it the input that it is about, where there is one."""
+    given = record.fields.get("input")
+    parts = [record.text("instruction"), *([record.text("input")] if given not in (None, "") else [])]
+    return _changed(record, ("instruction", "input"), {"prompt": "\n".join(parts)}, {"prompt": "instruction"})
 
 
 def _from_answers(record: Record) -> Record:

@@ -56,9 +56,10 @@ def models_of_run(run: Path, config: Config, base: str | None, plugins: Plugins)
         ModelError: The untouched model is not the one that the edit was made on.
     """
     record = load_edit(run)
+    key = "model.path" if base is None else "base"
     if base is not None:
         config = replace(config, model=replace(config.model, path=base))
-    untouched = load_model(config, plugins)
+    untouched = load_model(config, plugins, key=key)
     if untouched.fingerprint() != record.fingerprint_before:
         raise ModelError(
             f"{config.model.path} is not the model that {run} was made on: give the untouched one by --base"
@@ -77,7 +78,8 @@ def models_of_checkpoint(config: Config, base: str | None, plugins: Plugins) -> 
     edited = load_model(config, plugins)
     if base is None:
         return Attacked(edited, None, _twin(config, plugins))
-    untouched = load_model(replace(config, model=replace(config.model, path=base, revision=None)), plugins)
+    other = replace(config, model=replace(config.model, path=base, revision=None))
+    untouched = load_model(other, plugins, key="base")
     return Attacked(edited, untouched, _twin(config, plugins), tuple(_differing(edited, untouched)))
 
 
@@ -110,4 +112,5 @@ def _twin(config: Config, plugins: Plugins) -> LanguageModel | None:
     path = config.evaluate.reference
     if path is None:
         return None
-    return load_model(replace(config, model=replace(config.model, path=path, revision=None)), plugins)
+    other = replace(config, model=replace(config.model, path=path, revision=None))
+    return load_model(other, plugins, key="evaluate.reference")

@@ -22,8 +22,9 @@ from zu_framework.contracts import Progress, no_progress
 from zu_framework.engine.answers import settle
 from zu_framework.engine.attacked import Attacked, models_of_checkpoint, models_of_run
 from zu_framework.engine.attacking import attack, identity
+from zu_framework.engine.opening import read_inputs
 from zu_framework.engine.results import finite, plain_measurements
-from zu_framework.engine.session import Session, read_inputs, resolve
+from zu_framework.engine.session import Session, resolve
 from zu_framework.errors import AuditError, ConfigError, DataError, ExitCode
 from zu_framework.evaluation import Finding, Scorer, control_facts, verdict
 from zu_framework.models import LanguageModel

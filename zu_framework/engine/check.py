@@ -7,9 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from zu_framework.config import STAGE_GROUPS, Config
-from zu_framework.engine.session import ConfigSource, open_session
+from zu_framework.contracts import Progress, no_progress
+from zu_framework.engine.checkpoint import load_model
+from zu_framework.engine.opening import open_session
+from zu_framework.engine.session import ConfigSource, Session
+from zu_framework.engine.text import write_text
+from zu_framework.models import Sinks
 from zu_framework.models.places import find_source
 from zu_framework.models.weight_files import check_values, read_headers
+from zu_framework.problem import Site
 from zu_framework.registry.manager import Plugins
 
 READ_AT_MOST = 4 * 2**30  # bytes of weights that a check reads: seconds
@@ -28,6 +34,8 @@ class Checked:
         components: The component of each config group that all stages share.
         stages: The components of each stage, by group.
         notes: What a user should know, a sentence each.
+        sinks: Where the model writes attention sinks; None where it was not loaded.
+        sites: What would be edited; empty where the model was not loaded.
     """
 
     config: Config
@@ -38,9 +46,18 @@ class Checked:
     components: Mapping[str, str] = field(default_factory=dict)
     stages: Sequence[Mapping[str, str]] = ()
     notes: Sequence[str] = ()
+    sinks: Sinks | None = None
+    sites: Sequence[Site] = ()
 
 
-def check(config: ConfigSource, overrides: Sequence[str] = (), *, plugins: Plugins | None = None) -> Checked:
+def check(
+    config: ConfigSource,
+    overrides: Sequence[str] = (),
+    *,
+    measure: bool = False,
+    plugins: Plugins | None = None,
+    progress: Progress = no_progress,
+) -> Checked:
     """Check everything that can be checked without loading the model: keys, types, names, files, records, layers.
 
     The weights of a local checkpoint of up to 4 GiB are read, a tensor at a time; a larger one's when it is loaded.
@@ -48,7 +65,9 @@ def check(config: ConfigSource, overrides: Sequence[str] = (), *, plugins: Plugi
     Args:
         config: A ready-made name, a YAML file, or a mapping.
         overrides: Such as `["data.forget=8", "seed=1"]`.
+        measure: Load the model too, measure its attention sinks, and find the sites; nothing is edited.
         plugins: Who offers components; by default all that are installed.
+        progress: `progress(label, done, total)` is told of anything slow.
 
     Returns:
         What a run of this configuration would work with.
@@ -56,7 +75,7 @@ def check(config: ConfigSource, overrides: Sequence[str] = (), *, plugins: Plugi
     Raises:
         ZuError: What a run would refuse; it says what to mend.
     """
-    session = open_session(config, overrides, plugins=plugins)
+    session = open_session(config, overrides, plugins=plugins, progress=progress)
     assert session.checkpoint is not None and session.data is not None
     shared = {"data": session.data, "background": session.background}
     components = {group: chosen.name for group, chosen in shared.items() if chosen is not None}
@@ -69,7 +88,18 @@ def check(config: ConfigSource, overrides: Sequence[str] = (), *, plugins: Plugi
         components,
         [{group: stage[group].name for group in STAGE_GROUPS} for stage in session.stages],
         [*session.split.notes, *_weights_read(session.config)],
+        *(_measured(session) if measure else ()),
     )
+
+
+def _measured(session: Session) -> tuple[Sinks, tuple[Site, ...]]:
+    """The sinks of the session's model, and the sites that its stages would edit."""
+    session.model = load_model(session.config, session.plugins)
+    write_text(session)
+    sinks = session.untouched.sinks(session.model)
+    session.locate()
+    sites = {site.module: site for stage in session.stages for site in stage.sites}
+    return sinks, tuple(sites.values())
 
 
 def _weights_read(config: Config) -> list[str]:

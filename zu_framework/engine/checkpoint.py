@@ -72,8 +72,18 @@ def check_reference(config: Config) -> None:
         )
 
 
-def load_model(config: Config, plugins: Plugins) -> LanguageModel:
-    """Return the model of the config, its structure found by a plugin's hook or by the core's own search."""
+def load_model(config: Config, plugins: Plugins, *, key: str = "model.path") -> LanguageModel:
+    """Return the model of the config, its structure found by a plugin's hook or by the core's own search.
+
+    Args:
+        config: `model.path` says where it lies.
+        plugins: Who may describe its structure.
+        key: What its path was given by, for messages.
+
+    Raises:
+        ConfigError: No path, or no such device.
+        ModelError: It cannot be loaded, or could not be edited.
+    """
     settings = config.model
     return LanguageModel.from_pretrained(
         model_path(config),
@@ -85,6 +95,7 @@ def load_model(config: Config, plugins: Plugins) -> LanguageModel:
         chat=settings.chat,
         system=settings.system,
         find_architecture=architecture_finder(plugins),
+        key=key,
     )
 
 
@@ -138,7 +149,7 @@ def reference_scorer(config: Config, plugins: Plugins, progress: Progress) -> Sc
     # a revision names a commit of the model's own repository, not of the reference's
     settings = replace(config, model=replace(config.model, path=path, revision=None))
     return Scorer(
-        lambda: load_model(settings, plugins),
+        lambda: load_model(settings, plugins, key="evaluate.reference"),
         config.model.batch_size,
         batch_tokens=config.model.batch_tokens,
         max_tokens=config.evaluate.max_tokens,

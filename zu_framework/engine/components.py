@@ -9,7 +9,7 @@ from zu_framework.config import COMPONENT_GROUPS, STAGE_GROUPS, Component, Confi
 from zu_framework.engine.stage import Stage
 from zu_framework.errors import ConfigError, in_stage
 from zu_framework.registry import Chosen, Plugins
-from zu_framework.specs import MetricSpec, ModelSolverSpec, SolverSpec
+from zu_framework.specs import BackgroundSpec, MetricSpec, ModelSolverSpec, SolverSpec
 
 
 def shared_components(config: Config, plugins: Plugins, groups: Sequence[str]) -> dict[str, Chosen]:
@@ -55,7 +55,7 @@ def _resolve(config: Config, stage: StageConfig, plugins: Plugins) -> Stage:
         spec = cast(SolverSpec | ModelSolverSpec, chosen["solver"].spec)
         size = spec.group_size or 0
     found = Stage(stage.number, chosen, size)
-    if found.reads_text and "background" not in config.components:
+    if found.reads_text and "background" not in config.components and default_background(plugins) is None:
         moments = ", ".join(sorted(found.moments()))
         read = f"needs statistics of general text ({moments})" if moments else "reads general text"
         raise ConfigError(
@@ -70,6 +70,16 @@ def choose(component: Component, plugins: Plugins, origins: Mapping[str, str]) -
     registered = plugins.registry.get(COMPONENT_GROUPS[component.group], component.name)
     where = component.group
     return Chosen(registered, options_from(registered.spec, component.options, where=where, origins=origins))
+
+
+def default_background(plugins: Plugins) -> Chosen | None:
+    """Return the background that serves where none is given, at its defaults; None where no plugin offers one."""
+    offers = plugins.registry.components.get(BackgroundSpec.kind, {})
+    for name in sorted(offers):
+        spec = offers[name][0].spec
+        if len(offers[name]) == 1 and isinstance(spec, BackgroundSpec) and spec.serves_by_default:
+            return Chosen(plugins.registry.get(BackgroundSpec.kind, name), spec.options())
+    return None
 
 
 def missing(config: Config, group: str, plugins: Plugins) -> ConfigError:

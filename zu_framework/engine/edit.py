@@ -28,7 +28,7 @@ from zu_framework.store.run_edit import save_undo
 from zu_framework.store.sources import files_fingerprint
 
 
-@dataclass
+@dataclass(repr=False)
 class Edit:
     """An edit that is in a model.
 
@@ -50,11 +50,16 @@ class Edit:
     requests: tuple[Request, ...]
     report: dict[str, Any]
     about: dict[str, Any]
-    writer: Writer = field(repr=False)
+    writer: Writer
     reverted: bool = False
-    ledger: Ledger = field(default_factory=Ledger, repr=False)
-    earlier: tuple[Edit, ...] = field(default=(), repr=False)
+    ledger: Ledger = field(default_factory=Ledger)
+    earlier: tuple[Edit, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        facts, sites = len(self.requests), ", ".join(self.writer.edits)
+        state = "reverted" if self.reverted else "in the model"
+        return f"Edit({facts} fact{'s' * (facts != 1)}, {sites or 'no site'}, {state})"
 
     @property
     def sites(self) -> list[SiteEdit]:

@@ -16,8 +16,9 @@ from zu_framework.engine.answers import settle
 from zu_framework.engine.checkpoint import check_reference, load_model
 from zu_framework.engine.edit import versions
 from zu_framework.engine.measuring import Measured, measured
+from zu_framework.engine.opening import read_inputs
 from zu_framework.engine.results import finite, plain_measurements
-from zu_framework.engine.session import LOG, Session, read_inputs, resolve
+from zu_framework.engine.session import LOG, Session, resolve
 from zu_framework.errors import ConfigError, DataError, ExitCode, unknown_name
 from zu_framework.files import write_json
 from zu_framework.models import AnswerSpace, check_folder
@@ -26,6 +27,9 @@ from zu_framework.registry.manager import Plugins, installed_plugins
 from zu_framework.store.run_folder import run_folder
 
 __all__ = ["Evaluation", "evaluate", "suites"]
+
+# side -> the argument that its model is given by, for messages
+GIVEN_BY = {"before": "base", "after": "model"}
 
 
 @dataclass(frozen=True)
@@ -102,8 +106,14 @@ def evaluate(
     session.report_to(progress)
     paths = {"before": base, "after": model} if base is not None else {"after": model}
     check_reference(config)
-    for path in paths.values():
-        check_folder(path, trust_remote_code=config.model.trust_remote_code, revision=_revision(config, path))
+    for side, path in paths.items():
+        check_folder(
+            path,
+            trust_remote_code=config.model.trust_remote_code,
+            revision=_revision(config, path),
+            dtype=config.model.dtype,
+            key=GIVEN_BY[side],
+        )
     read_inputs(session)
     sides: dict[str, Measured] = {}
     about: dict[str, dict[str, str]] = {}
@@ -111,7 +121,7 @@ def evaluate(
     with run_folder(config) as place, journal.logged(place.partial / LOG):
         journal.record("start", suite=str(suite), models=paths, forget=len(session.split.forget), notes=notes)
         for side, path in paths.items():
-            sides[side], about[side] = _one_model(session, path)
+            sides[side], about[side] = _one_model(session, path, GIVEN_BY[side])
         if not any(found.values for found in sides.values()):
             raise DataError(
                 f"suite {suite!s}: the data hold nothing that any of its metrics measures: "
@@ -195,12 +205,12 @@ def _revision(config: Config, path: str) -> str | None:
     return config.model.revision if path == config.model.path else None
 
 
-def _one_model(session: Session, path: str) -> tuple[Measured, dict[str, str]]:
+def _one_model(session: Session, path: str, key: str) -> tuple[Measured, dict[str, str]]:
     """Measure one model, loaded here and let go of at the end."""
     config = session.config
     own = replace(config, model=replace(config.model, path=path, revision=_revision(config, path)))
     with session.journal.phase("load"):
-        lm = load_model(own, session.plugins)
+        lm = load_model(own, session.plugins, key=key)
         about = {"path": path, "fingerprint": lm.fingerprint(), "dtype": str(lm.dtype).removeprefix("torch.")}
     session.model = lm
     found = measured(session, settle(session))

@@ -16,6 +16,7 @@ from torch import Tensor
 from zu_framework.contracts import Collector, RunContext
 from zu_framework.engine.division import Division
 from zu_framework.engine.edit import Edit, about_edit
+from zu_framework.engine.guard import Guard
 from zu_framework.engine.problems import Solved, bare, problem_at, with_note
 from zu_framework.engine.results import plain
 from zu_framework.engine.session import Session
@@ -24,7 +25,7 @@ from zu_framework.engine.stage import Stage, names_of, wanted_moments
 from zu_framework.engine.statistics import background_moments
 from zu_framework.engine.writing import Writer
 from zu_framework.errors import DataError
-from zu_framework.problem import Background, EditProblem, ReadPlan, Request, Site, Update
+from zu_framework.problem import Background, EditProblem, ReadPlan, Request, Site, Update, other_facts
 from zu_framework.registry import Chosen
 from zu_framework.store.factors import Factors
 
@@ -50,6 +51,7 @@ def make_edit(session: Session) -> Edit:
     writer = Writer(lm)
     division.agree("model", writer.before.value)
     made = _Making(session, requests, division, writer, _backgrounds(session))
+    session.guard = _guard(session, requests)
     try:
         for stage in session.stages:
             if stage.solves_model:
@@ -83,8 +85,25 @@ def _backgrounds(session: Session) -> dict[str, Background]:
                 batch_tokens=session.config.model.batch_tokens,
                 progress=session.progress,
                 processes=session.processes,
+                sinks=session.sinks_left_out(),
             )
     return found
+
+
+def _guard(session: Session, requests: Sequence[Request]) -> Guard:
+    """Return a guard that knows which other facts to look at, and what the components of the run say can be changed."""
+    limits = session.config.guard
+    stage = session.stages[0]
+    others = None
+    if limits.facts is not None:
+        with session.journal.phase("contexts"):
+            asked = other_facts(requests, session.split.retain)
+            others = stage.bare_plan(session.context(stage), session.lm, asked)
+    said = [
+        chosen.spec.remedies.get("damage", "") for one in session.stages for chosen in one.chosen.values()
+    ]
+    ways_out = [way for way in dict.fromkeys(said) if way]
+    return Guard(limits, session.lm, others, ways_out=ways_out, batch_size=session.config.model.batch_size)
 
 
 @dataclass
@@ -128,6 +147,12 @@ class _Making:
                     ),
                 )
             )
+        guard, sites = session.guard, [site for site, _ in updates]
+        with session.journal.phase("guard"):
+            guard.read(sites)
+            if guard.limits.text is not None:
+                seen = [site for site in sites if guard.sees(site)]
+                guard.text = session.untouched.text_keys(session.lm, seen)
         for site, update in updates:
             self._write(site, update, self.requests)
 
@@ -135,7 +160,7 @@ class _Making:
         """Collect, build targets, solve and write: each group of requests at each site in order."""
         session = self.session
         context = session.context(stage, self.backgrounds)
-        collector: Collector = stage["collector"].load()(stage["collector"].options, context)
+        collector = stage.collector(context)
         with session.journal.phase("contexts"):
             plan = collector.plan(session.lm, self.requests)
             self.division.agree_on(plan)
@@ -182,6 +207,8 @@ class _Making:
             with phase("solve"):
                 [(_, update)] = self.division.updates(partial(self._solve, stage["solver"], site, problem))
             self.session.observers.site_solved(site=site, problem=problem, update=update)
+            for note in () if index else plan.notes:
+                states = with_note(states, note)
             if retained is not None and not index:
                 states = with_note(states, RETAINED.format(count=len(retained.requests)))
             self._write(site, update, plan.requests, Solved(problem, read, states))
@@ -205,7 +232,8 @@ class _Making:
         """Ask the guard, write the update, and keep what is reported of it."""
         session = self.session
         problem = None if solved is None else solved.problem
-        predicted = session.guard.check(site, update, self.background(site), problem)
+        with session.journal.phase("guard"):
+            predicted = session.guard.check(site, update, self.background(site))
         before = problem.weight.detach().clone() if problem is not None and session.intermediates else None
         with session.journal.phase("write"):
             written = self.writer.write(site, update, None if problem is None else problem.keys)

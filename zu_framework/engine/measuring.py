@@ -8,8 +8,9 @@ from typing import Any
 
 from zu_framework.engine.edit import Edit
 from zu_framework.engine.session import Session
+from zu_framework.engine.verdict import Verdict, judge
 from zu_framework.evaluation import Scorer, measure_with
-from zu_framework.problem import Measurement
+from zu_framework.problem import Measurement, Probe
 
 COMPLETION_TOKENS = 12
 
@@ -22,11 +23,13 @@ class Measured:
         values: Measurements by metric.
         cost: Probes, texts and prompts that were new to the scorer, tokens read and generated, seconds.
         completions: Greedy continuations of the first forget prompts.
+        scorer: Who measured; what it was asked for stays known to it.
     """
 
     values: Mapping[str, Measurement] = field(default_factory=dict)
     cost: Mapping[str, Any] = field(default_factory=dict)
     completions: Sequence[str] = ()
+    scorer: Scorer | None = None
 
 
 def measured(session: Session, scorer: Scorer) -> Measured:
@@ -44,14 +47,16 @@ def measured_side(session: Session, edit: Edit | None = None, *, untouched: Scor
     Args:
         session: Of a run, its sites located.
         edit: None before.
-        untouched: Before: a scorer of the model, with what it knows already.
+        untouched: A scorer of the model before the edit, with what it knows already.
 
     Returns:
         Nothing in a process that writes no run folder: the first measures for all.
     """
     if session.partial is None:
         return Measured()
-    scorer = untouched or session.scorer(session.lm)
+    scorer = (
+        (untouched or session.scorer(session.lm)) if edit is None else session.scorer(session.lm, untouched)
+    )
     found = measured(session, scorer)
     with session.journal.phase("measure"):
         shown = [request.prompt for request in session.split.forget[: session.config.evaluate.completions]]
@@ -63,4 +68,15 @@ def measured_side(session: Session, edit: Edit | None = None, *, untouched: Scor
                 session.observers.before(scorer, session.split, list(sites.values()))
             else:
                 session.observers.after(scorer, edit)
-    return Measured(found.values, found.cost, completions)
+    return Measured(found.values, found.cost, completions, scorer)
+
+
+def judged(session: Session, before: Measured, after: Measured) -> Verdict | None:
+    """Compare both sides of a run with the limits of its metrics; None where nothing was measured."""
+    if before.scorer is None or after.scorer is None or not session.metrics:
+        return None
+    probes = [Probe(request.prompt, request.answer) for request in session.split.forget]
+    was, now = (side.score(probes) for side in (before.scorer, after.scorer))
+    answered = [(p.prompt, old.exact, new.exact) for p, old, new in zip(probes, was, now, strict=True)]
+    specs = [metric.spec for metric in session.metrics]
+    return judge(before.values, after.values, specs, session.config.guard, answered)

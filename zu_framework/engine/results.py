@@ -13,6 +13,7 @@ from torch import Tensor
 
 from zu_framework.config import Config
 from zu_framework.engine.edit import Edit
+from zu_framework.engine.verdict import Verdict
 from zu_framework.errors import ExitCode
 from zu_framework.models import AnswerSpace
 from zu_framework.problem import Measurement
@@ -42,6 +43,7 @@ class RunResult:
         seconds: Of each phase.
         cost: What measuring took, by side: probes, tokens, seconds.
         notes: What a user should know, a sentence each.
+        verdict: What it all comes to; None where nothing was measured.
         failed_parts: Why an optional part (`model`, `adapter`, `sites`, a plugin's own) could not be saved.
         answers: How the answer follows each prompt; empty where one space always does.
     """
@@ -57,10 +59,13 @@ class RunResult:
     notes: Sequence[str] = ()
     failed_parts: Mapping[str, str] = field(default_factory=dict)
     answers: Sequence[AnswerSpace] = ()
+    verdict: Verdict | None = None
 
     @property
     def exit_code(self) -> ExitCode:
-        """What `zu run` exits with: 1 where an optional part could not be saved, else 0."""
+        """What `zu run` exits with: 3 where the model is damaged, 1 where an optional part is not saved, else 0."""
+        if self.verdict is not None and self.verdict.damaged:
+            return ExitCode.DAMAGED
         return ExitCode.PART_FAILED if self.failed_parts else ExitCode.DONE
 
 
@@ -68,6 +73,7 @@ def metrics_json(result: RunResult) -> dict[str, Any]:
     """Return before and after, each metric with numerator, denominator and grain; and what the edit reported."""
     report: dict[str, Any] = finite(result.edit.report)
     return {
+        "verdict": None if result.verdict is None else result.verdict.plain(),
         "before": plain_measurements(result.before),
         "after": plain_measurements(result.after),
         "cost": dict(result.cost),

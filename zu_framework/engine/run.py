@@ -17,12 +17,14 @@ from zu_framework.data import split_from
 from zu_framework.data.facts import Given
 from zu_framework.engine.answers import settle
 from zu_framework.engine.edit import Edit
-from zu_framework.engine.inputs import opened_text
 from zu_framework.engine.loop import make_edit
-from zu_framework.engine.measuring import Measured, measured_side
+from zu_framework.engine.measuring import Measured, judged, measured_side
+from zu_framework.engine.opening import finish, open_run
 from zu_framework.engine.results import Completion, RunResult
 from zu_framework.engine.saving import save_run
-from zu_framework.engine.session import Session, finish, open_run, resolve
+from zu_framework.engine.session import Session, resolve
+from zu_framework.engine.text import open_text, write_text
+from zu_framework.engine.verdict import Verdict
 from zu_framework.errors import ConfigError, ModelError
 from zu_framework.models import CheckpointInfo, LanguageModel, borrowed
 from zu_framework.registry import Plugins, architecture_finder, installed_plugins
@@ -56,18 +58,24 @@ def run(
         ZuError: It says what to mend; no run folder is left behind then.
     """
     with open_run(config, overrides, plugins, progress) as session:
-        untouched = settle(session)
-        before = measured_side(session, untouched=untouched)
+        before = measured_side(session, untouched=settle(session))
         edit = make_edit(session)
-        after = measured_side(session, edit)
-        result = save_run(session, _result(session, edit, before, after))
+        after = measured_side(session, edit, untouched=before.scorer)
+        verdict = judged(session, before, after)
+        if verdict is not None and verdict.damaged and session.config.guard.on_fail == "revert":
+            edit.revert()
+            verdict = replace(verdict, reverted=True)
+            session.journal.record("reverted", verdict=verdict.headline)
+        result = save_run(session, _result(session, edit, before, after, verdict))
     moved = [session.moved] if session.moved else []
     result = replace(result, folder=session.folder, notes=(*result.notes, *moved))
     finish(session, result)
     return replace(result, notes=tuple(dict.fromkeys((*result.notes, *session.observers.notes))))
 
 
-def _result(session: Session, edit: Edit, before: Measured, after: Measured) -> RunResult:
+def _result(
+    session: Session, edit: Edit, before: Measured, after: Measured, verdict: Verdict | None
+) -> RunResult:
     said = zip(session.split.forget, before.completions, after.completions, strict=False)
     return RunResult(
         session.folder,
@@ -77,6 +85,7 @@ def _result(session: Session, edit: Edit, before: Measured, after: Measured) -> 
         after.values,
         [Completion(request.prompt, request.answer, old, new) for request, old, new in said],
         cost={"before": before.cost, "after": after.cost} if before.cost else {},
+        verdict=verdict,
         notes=session.split.notes,
         answers=session.answers,
     )
@@ -137,7 +146,7 @@ def unlearn(
         _check_in_memory(session)
         settle(session)
         session.locate()
-        return replace(make_edit(session), earlier=carried, notes=split.notes)
+        return replace(make_edit(session), earlier=carried, notes=session.split.notes)
 
 
 def _check_in_memory(session: Session) -> None:
@@ -150,11 +159,12 @@ def _check_in_memory(session: Session) -> None:
         except ConfigError as cause:
             said.append(str(cause))
     try:
-        session.documents = opened_text(session.background, session.stages)
+        open_text(session)
     except ConfigError as cause:
         said.append(str(cause))
     if said:
         raise ConfigError("; and ".join(dict.fromkeys(said)))
+    write_text(session)
 
 
 def _keys_of(carried: Sequence[Edit], lm: LanguageModel) -> dict[str, Tensor]:

@@ -88,6 +88,8 @@ def _optional_parts(folder: Path, result: RunResult) -> list[tuple[str, Callable
         return []
 
     parts: list[tuple[str, Callable[[], list[str]]]] = []
+    if result.edit.reverted:  # the model is the untouched one again
+        return parts
     if result.config.output.model:
         parts.append(("model", model))
     if result.config.output.adapter:

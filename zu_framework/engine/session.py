@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from zu_framework.config import COMPONENT_GROUPS, STAGE_GROUPS, Config, load_config
+from zu_framework.config import COMPONENT_GROUPS, STAGE_GROUPS, Config
 from zu_framework.contracts import Progress, RunContext, compute_anew, no_progress
-from zu_framework.engine.checkpoint import carried_edits, check_checkpoint, load_model, reference_scorer
+from zu_framework.engine.checkpoint import reference_scorer
 from zu_framework.engine.components import chosen_metrics, resolve_stages, shared_components
 from zu_framework.engine.guard import Guard
-from zu_framework.engine.inputs import Documents, check_outputs, read_data, read_text
-from zu_framework.engine.processes import Processes, current, joined
+from zu_framework.engine.processes import Processes, current
 from zu_framework.engine.stage import Stage, locate_stages
+from zu_framework.engine.text import Documents
+from zu_framework.engine.untouched import Untouched
 from zu_framework.evaluation import Scorer
-from zu_framework.models import AnswerSpace, CheckpointInfo, LanguageModel
+from zu_framework.models import AnswerSpace, CheckpointInfo, LanguageModel, Sinks
 from zu_framework.problem import Background, DataSplit
-from zu_framework.registry import Chosen, Plugins, installed_plugins
+from zu_framework.registry import Chosen, Plugins
 from zu_framework.registry.observers import Observers
 from zu_framework.store.intermediates import Intermediates
 from zu_framework.store.journal import Journal
 from zu_framework.store.ledger import Ledger
-from zu_framework.store.run_folder import run_folder
 from zu_framework.store.sharing import shared_results
 
 LOG = "log.jsonl"
@@ -60,7 +59,8 @@ class Session:
         moved: Why that is another name than the one reserved; "" where it is not.
         failed_parts: Why optional parts could not be saved, by name.
         observers: Plugins that watch.
-        guard: Asked before every write.
+        guard: Asked before every write; passes everything until a model is there.
+        untouched: What components ask of the model before any write.
         model: Once it is loaded.
         answers: How the answer follows each prompt, once that is settled.
     """
@@ -86,8 +86,12 @@ class Session:
     failed_parts: dict[str, str] = field(default_factory=dict)
     observers: Observers = field(default_factory=Observers)
     guard: Guard = field(default_factory=Guard)
+    untouched: Untouched = field(init=False)
     model: LanguageModel | None = None
     answers: Sequence[AnswerSpace] = ()
+
+    def __post_init__(self) -> None:
+        self.untouched = Untouched(self.journal, lambda: self.documents)
 
     @property
     def lm(self) -> LanguageModel:
@@ -121,7 +125,12 @@ class Session:
         for chosen in (*shared, *staged, *self.metrics):
             chosen.load()
 
-    def scorer(self, lm: LanguageModel) -> Scorer:
+    def sinks_left_out(self) -> Sinks | None:
+        """Return the tokens that take no part in the moments of general text; None where all do."""
+        background = self.config.components.get("background")
+        return None if background is None or background.sinks == "keep" else self.untouched.sinks(self.lm)
+
+    def scorer(self, lm: LanguageModel, untouched: Scorer | None = None) -> Scorer:
         """Return a scorer of a model as it is now, by the config's sizes."""
         return Scorer(
             lm,
@@ -130,6 +139,7 @@ class Session:
             max_tokens=self.config.evaluate.max_tokens,
             progress=self.progress,
             reference=self.reference,
+            untouched=untouched,
         )
 
     @cached_property
@@ -154,7 +164,7 @@ class Session:
         artifacts = self.partial and (
             self.partial / f"stage-{stage.number + 1}" if stage.number else self.partial
         )
-        return RunContext(
+        context = RunContext(
             seed=self.config.seed,
             batch_size=self.config.model.batch_size,
             needs=stage.needs,
@@ -165,7 +175,10 @@ class Session:
             artifacts=artifacts,
             part_failed=self.part_failed,
             remember=shared_results(self.journal) if self.config.output.share_targets else compute_anew,
+            sinks=self.untouched.sinks,
+            text_keys=self.untouched.text_keys,
         )
+        return replace(context, plan=partial(stage.bare_plan, context))
 
 
 def resolve(config: Config, plugins: Plugins, groups: Sequence[str] = tuple(COMPONENT_GROUPS)) -> Session:
@@ -193,103 +206,3 @@ def resolve(config: Config, plugins: Plugins, groups: Sequence[str] = tuple(COMP
         background=shared.get("background"),
         metrics=chosen_metrics(config, plugins) if "data" in groups else (),
     )
-
-
-def read_inputs(session: Session) -> None:
-    """Import what was chosen, and read the data and text of a session.
-
-    Raises:
-        ZuError: Whatever can be known of an impossible run before a weight is loaded, but for its model.
-    """
-    assert session.data is not None
-    session.import_all()
-    check_outputs(session.config, session.stages)
-    declared = session.plugins.registry.record_fields
-    split = read_data(session.config, session.data, session.stages, declared)
-    session.documents, session.split = read_text(
-        session.config, session.background, split, session.stages, session.metrics
-    )
-
-
-def open_session(
-    config: ConfigSource,
-    overrides: Sequence[str] = (),
-    *,
-    plugins: Plugins | None = None,
-    progress: Progress = no_progress,
-) -> Session:
-    """Return the session of a run, all checked that can be without loading weights.
-
-    Raises:
-        ZuError: It says what to mend; nothing was written.
-    """
-    plugins = plugins or installed_plugins()
-    session = resolve(load_config(config, overrides, plugins=plugins), plugins)
-    session.report_to(progress)
-    read_inputs(session)
-    session.checkpoint = check_checkpoint(session.config)
-    for stage in session.stages:
-        stage.check_model(session.checkpoint)
-    return session
-
-
-@contextmanager
-def open_run(
-    config: ConfigSource, overrides: Sequence[str], plugins: Plugins | None, progress: Progress
-) -> Iterator[Session]:
-    """Yield the session of a run: its folder reserved, its observers called in, its model loaded, its sites located.
-
-    Where the block ends the run folder appears; on any error nothing is left. Started by torchrun, several processes
-    join here.
-    """
-    with joined() as processes:
-        session = open_session(config, overrides, plugins=plugins, progress=progress)
-        session.processes = processes
-        with _place(session):
-            journal, split = session.journal, session.split
-            counts = {"forget": len(split.forget), "retain": len(split.retain)}
-            journal.record(
-                "start", config=session.config.name, seed=session.config.seed, **counts, notes=split.notes
-            )
-            if processes.first:
-                session.observers.begin(session.config)
-            else:
-                session.observers = Observers()
-            with journal.phase("load"):
-                session.model = load_model(session.config, session.plugins)
-            session.ledger, session.earlier = carried_edits(session.config)
-            if session.ledger.entries:
-                journal.record("ledger", edits=[entry.id for entry in session.ledger.entries])
-            session.locate()  # a wrong layer is refused before anything slow
-            yield session
-        processes.tell("done")  # no process ends before the run folder is there
-
-
-@contextmanager
-def _place(session: Session) -> Iterator[None]:
-    """Reserve the run folder: the first process writes it, and tells the others what it will be called."""
-    if not session.processes.first:
-        session.folder = Path(session.processes.tell())
-        yield
-        return
-    with run_folder(session.config) as place:
-        session.partial, session.folder = place
-        with session.journal.logged(session.partial / LOG):
-            session.processes.tell(str(session.folder))
-            if session.config.output.intermediates:
-                session.intermediates = Intermediates(session.partial)
-            yield
-    session.folder, session.moved = place.final, place.note
-
-
-def finish(session: Session, result: Any) -> None:
-    """Tell the observers of a finished run; what goes wrong with them is appended to its log.
-
-    Args:
-        session: Its run folder is in place.
-        result: What the observers see.
-    """
-    if session.partial is None:
-        return
-    with session.journal.logged(session.folder / LOG, again=True):
-        session.observers.finished(result)

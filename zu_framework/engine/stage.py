@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import cast
 
-from zu_framework.contracts import RunContext
+from zu_framework.contracts import Collector, RunContext
+from zu_framework.engine.problems import bare
 from zu_framework.errors import ConfigError, DataError, in_stage
 from zu_framework.models import CheckpointInfo, LanguageModel
-from zu_framework.problem import Request, Site
+from zu_framework.problem import ReadPlan, Request, Site
 from zu_framework.registry.chosen import Chosen
 from zu_framework.specs import MOMENTS, LocatorSpec, ModelSolverSpec
 
@@ -24,12 +25,14 @@ class Stage:
         chosen: The four components by their group.
         group_size: Requests that one pass takes; 0 for all.
         sites: What the locator found, shallowest first; empty before `locate`.
+        reads_at: The collector, once it is built.
     """
 
     number: int
     chosen: Mapping[str, Chosen]
     group_size: int
     sites: tuple[Site, ...] = ()
+    reads_at: Collector | None = None
 
     def __getitem__(self, group: str) -> Chosen:
         return self.chosen[group]
@@ -106,11 +109,27 @@ class Stage:
                     f"{collector.remedy('subject')}"
                 )
 
+    def looks_where(self, other: Stage) -> bool:
+        """Return whether both stages have the same locator, and a collector that reads at the same place."""
+        return self["locator"] == other["locator"] and self["collector"].name == other["collector"].name
+
+    def collector(self, context: RunContext) -> Collector:
+        """Return the collector, built on the first call."""
+        if self.reads_at is None:
+            chosen = self["collector"]
+            self.reads_at = chosen.load()(chosen.options, context)
+        return self.reads_at
+
+    def bare_plan(self, context: RunContext, lm: LanguageModel, requests: Sequence[Request]) -> ReadPlan:
+        """Return what the collector reads of facts, the bare prompts alone."""
+        return bare(self.collector(context).plan(lm, requests))
+
     def locate(self, lm: LanguageModel, requests: Sequence[Request], context: RunContext) -> None:
-        """Find this stage's sites, each verified to compute `W k + b`.
+        """Find this stage's sites, each verified to compute `W k + b`, none of them one that writes a sink.
 
         Raises:
-            ConfigError: The locator cannot serve this model, or finds nothing.
+            ConfigError: The locator cannot serve this model, finds nothing, or finds a site that writes an attention
+                sink, which its registration does not allow under these options.
         """
         locator = self["locator"]
         with in_stage(self.number):
@@ -120,9 +139,24 @@ class Stage:
                     f"locator {locator.name!r} found no site: change its options, or choose another locator.name"
                 )
             sites.sort(key=lambda site: site.layer)
+            self._refuse_sinks(lm, sites, context)
             for site in sites:
                 lm.verify(site)
         self.sites = tuple(sites)
+
+    def _refuse_sinks(self, lm: LanguageModel, sites: Sequence[Site], context: RunContext) -> None:
+        locator = self["locator"]
+        spec = cast(LocatorSpec, locator.spec)
+        if context.sinks is None or (spec.may_write_sinks and spec.may_write_sinks(locator.options)):
+            return
+        sinks = context.sinks(lm)
+        written = [site for site in sites if sinks.writes(site)]
+        if written:
+            said = "; ".join(f"layer {s.layer} ({s.module}): {sinks.sites[s.module]}" for s in written)
+            raise ConfigError(
+                f"locator {locator.name!r} chose a site that writes an attention sink, where an edit destroys the "
+                f"model. {said}. Choose other layers{locator.remedy('sinks')}"
+            )
 
 
 def locate_stages(
@@ -133,7 +167,8 @@ def locate_stages(
 ) -> None:
     """Find the sites of every stage, on the model as it is before any of them is written.
 
-    Stages that name the same locator share its sites: after the first one it would look for facts that are gone.
+    Stages that locate alike, and read at the same place, share their sites: after the first one a locator would look
+    for facts that are gone.
 
     Args:
         stages: In order.
@@ -143,7 +178,7 @@ def locate_stages(
     """
     before: Stage | None = None
     for stage in stages:
-        if before is not None and stage["locator"] == before["locator"]:
+        if before is not None and stage.looks_where(before):
             stage.sites = before.sites
         else:
             stage.locate(lm, requests, context(stage))

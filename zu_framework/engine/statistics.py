@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 
 import torch
@@ -13,7 +14,15 @@ from torch import Tensor
 from zu_framework.engine.processes import Processes, current
 from zu_framework.errors import DataError
 from zu_framework.linalg import MomentAccumulator
-from zu_framework.models import LanguageModel, Row, beginning_of, encode_all, longest_input, stream_inputs
+from zu_framework.models import (
+    LanguageModel,
+    Row,
+    Sinks,
+    beginning_of,
+    encode_all,
+    longest_input,
+    stream_inputs,
+)
 from zu_framework.problem import Background, Site
 from zu_framework.store.cache import TensorCache, limit_bytes
 from zu_framework.store.digests import fingerprint
@@ -41,6 +50,7 @@ def background_moments(
     batch_tokens: int = BATCH_TOKENS,
     cache: TensorCache | None = None,
     processes: Processes | None = None,
+    sinks: Sinks | None = None,
 ) -> dict[str, Background]:
     """A `Background` for each site (by module), holding the named moments of `documents()`.
 
@@ -50,7 +60,7 @@ def background_moments(
     A forward pass holds at most `batch_tokens` tokens, padding included, or one document; it ends above the last site.
     Whatever is in the cache is not computed again; the key holds all that the numbers depend on. Several processes
     divide the passes among them, and all answer the same; the first alone reads and writes the cache.
-    Raises `DataError` for a corpus without text.
+    sinks: tokens that take no part; None: all do. Raises `DataError` for a corpus without text.
     """
     processes = processes or current()
     cache = cache or TensorCache()
@@ -67,6 +77,8 @@ def background_moments(
         "processes": processes.count,
         "device": lm.device.type,
     }
+    if sinks is not None and sinks.any:
+        shared["without"] = [sinks.first, sorted(sinks.tokens)]
     below = {layer: lm.weights_below_fingerprint(layer) for layer in {site.layer for site in sites}}
     keys = {
         (site.module, moment): fingerprint(
@@ -89,7 +101,7 @@ def background_moments(
                 found[entry] = tensors["moment"].to(devices[entry[0]]), facts
         missing = [entry for entry in keys if entry not in found]
         if missing:
-            job = _Pass(lm, sites, missing, batch_tokens, max_tokens, count, processes)
+            job = _Pass(lm, sites, missing, batch_tokens, max_tokens, count, processes, sinks)
             cache.make_room(limit_bytes())
             tokens = job.run(documents, cache, fingerprint({"entries": [keys[m] for m in missing]}), progress)
             for entry in missing:
@@ -119,7 +131,9 @@ class _Pass:
         max_tokens: int,
         count: int,
         processes: Processes,
+        sinks: Sinks | None,
     ) -> None:
+        self.sinks = sinks if sinks is not None and sinks.any else None
         self.lm, self.batch_tokens, self.max_tokens, self.count = lm, batch_tokens, max_tokens, count
         self.processes = processes
         self.sites = [site for site in sites if site.module in {module for module, _ in missing}]
@@ -142,10 +156,14 @@ class _Pass:
         saved, cost = time.monotonic(), 0.0
         for window, read in self._windows(islice(iter(documents()), done, None)):
             for number, rows in enumerate(batches(window, self.batch_tokens)):
+                left_out = None if self.sinks is None else self.sinks.mask(rows)
                 tokens += sum(len(row.ids) for row in rows)
+                tokens -= 0 if left_out is None else int(left_out.sum())
                 if number % self.processes.count == self.processes.rank:
+                    taken = None if left_out is None else (~left_out).nonzero()[:, 0]
+                    consume = partial(self._consume, taken)
                     stream_inputs(
-                        self.lm, self.sites, rows, self._consume, inputs=self.inputs, outputs=self.outputs
+                        self.lm, self.sites, rows, consume, inputs=self.inputs, outputs=self.outputs
                     )
             done += read
             waited = time.monotonic() - saved
@@ -184,10 +202,12 @@ class _Pass:
         if rows:
             yield sorted(rows, key=lambda row: len(row.ids)), len(rows)
 
-    def _consume(self, site: Site, inputs: Tensor, outputs: Tensor) -> None:
+    def _consume(self, taken: Tensor | None, site: Site, inputs: Tensor, outputs: Tensor) -> None:
+        """Add the tokens that are taken: all, or those of these numbers."""
         for (module, moment), sums in self.sums.items():
             if module == site.module:
-                sums.add(inputs if moment == "key_moment" else outputs)
+                rows = inputs if moment == "key_moment" else outputs
+                sums.add(rows if taken is None else rows.index_select(0, taken.to(rows.device)))
 
     def _resume(self, cache: TensorCache, key: str) -> tuple[int, int]:
         """Documents and tokens that an earlier, stopped pass has read. Its sums are taken over by the first process."""

@@ -9,7 +9,7 @@ from zu_framework.evaluation.intervals import interval, mean, ratio
 from zu_framework.evaluation.matching import fold, stands_in
 from zu_framework.evaluation.measure import Metric, measure, measure_with
 from zu_framework.evaluation.scorer import Scorer
-from zu_framework.evaluation.table import before_after_table, counted
+from zu_framework.evaluation.table import before_after_table, counted, number_shown
 from zu_framework.evaluation.texts import read_texts
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "mean",
     "measure",
     "measure_with",
+    "number_shown",
     "ratio",
     "read_texts",
     "settle_answers",

@@ -77,7 +77,16 @@ def interval_shown(measured: Measurement | None) -> str:
 
 
 def number_shown(value: float, unit: str = "", *, fewer: int = 0) -> str:
-    """To three or four significant figures, or fewer; a percentage to a tenth."""
+    """Return a value as tables print it: to three or four significant figures, a percentage to a tenth.
+
+    Args:
+        value: Any number.
+        unit: Its measurement's unit.
+        fewer: Figures to leave off.
+
+    Returns:
+        The number without its unit.
+    """
     if not math.isfinite(value):
         return str(value)
     if unit == "%":

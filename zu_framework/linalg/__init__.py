@@ -11,6 +11,7 @@ from zu_framework.linalg.closed_forms import (
     share_along,
     working_dtype,
 )
+from zu_framework.linalg.damage import change_on_keys, change_on_text
 from zu_framework.linalg.factors import Factor, condition_number, factor, factor_on_range, gram, right_solve
 from zu_framework.linalg.moments import MomentAccumulator
 from zu_framework.linalg.ridge import identity_factor, products, ridge_map, times
@@ -22,6 +23,8 @@ __all__ = [
     "Factor",
     "MomentAccumulator",
     "NullSpace",
+    "change_on_keys",
+    "change_on_text",
     "column_space",
     "condition_number",
     "factor",

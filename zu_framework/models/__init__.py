@@ -3,15 +3,17 @@
 from zu_framework.models.answers import Continuations, continuations, logits_at
 from zu_framework.models.architecture import find_architecture
 from zu_framework.models.borrowing import borrowed
-from zu_framework.models.chat import Chat, encode_answer, encode_prompt
+from zu_framework.models.chat import Chat, encode_answer, encode_prompt, eos_of
 from zu_framework.models.checkpoints import CheckpointInfo, check_folder, load_tokenizer
-from zu_framework.models.greedy import greedy_tokens
+from zu_framework.models.greedy import drawn_tokens, greedy_tokens
 from zu_framework.models.language_model import LanguageModel
 from zu_framework.models.lending import altered, lent
+from zu_framework.models.modules import is_linear
 from zu_framework.models.positions import check_length, longest_input
 from zu_framework.models.readout import Readout, find_readout
 from zu_framework.models.replay import Replay, capture
 from zu_framework.models.replay_plan import entry_of, replay_bytes
+from zu_framework.models.sinks import TEXTS, Sink, Sinks, measure_sinks, text_keys
 from zu_framework.models.spacing import AnswerSpace, puts_space, wants_space
 from zu_framework.models.steering import attention_projections, embeddings_of, replaced
 from zu_framework.models.tokens import (
@@ -29,6 +31,7 @@ from zu_framework.models.tokens import (
 from zu_framework.models.tracing import add_at, read_states, read_tokens, row_of, run_until, stream_inputs
 
 __all__ = [
+    "TEXTS",
     "AnswerSpace",
     "Batch",
     "Chat",
@@ -39,6 +42,8 @@ __all__ = [
     "Readout",
     "Replay",
     "Row",
+    "Sink",
+    "Sinks",
     "add_at",
     "altered",
     "answer_ids",
@@ -51,19 +56,23 @@ __all__ = [
     "check_folder",
     "check_length",
     "continuations",
+    "drawn_tokens",
     "embeddings_of",
     "encode",
     "encode_all",
     "encode_answer",
     "encode_prompt",
     "entry_of",
+    "eos_of",
     "find_architecture",
     "find_readout",
     "greedy_tokens",
+    "is_linear",
     "lent",
     "load_tokenizer",
     "logits_at",
     "longest_input",
+    "measure_sinks",
     "puts_space",
     "read_states",
     "read_tokens",
@@ -72,6 +81,7 @@ __all__ = [
     "row_of",
     "run_until",
     "stream_inputs",
+    "text_keys",
     "token_at",
     "wants_space",
 ]

@@ -32,6 +32,10 @@ def plain_model(model: Any) -> Any:
         where = f"module {name!r}" if name else "the model"
         if any(cls.__module__.partition(".")[0] == "peft" for cls in type(module).__mro__):
             raise ModelError(f"{where} is a PEFT adapter ({type(module).__name__}): {MERGE}")
+        if type(module).__module__.startswith("torch.ao."):
+            raise ModelError(
+                f"{where} is quantised ({type(module).__name__}): take the model that it was made from"
+            )
         if _is_wrapper(module) or _compiled(module):
             raise ModelError(
                 f"{where} was compiled in place: wrap the model before it is compiled, or inside `with "
@@ -140,6 +144,10 @@ def _check_kind(model: Any) -> None:
         raise ModelError(f"model is wrapped in {kind}: give `model.module`")
     if not isinstance(model, nn.Module) or not hasattr(getattr(model, "config", None), "model_type"):
         raise ModelError(f"model is a {kind}, not a causal language model of transformers")
+    if getattr(model.config, "is_encoder_decoder", False):
+        raise ModelError(
+            f"model type {model.config.model_type!r} is no causal language model: it has an encoder and a decoder"
+        )
 
 
 def _method(model: Any) -> str:

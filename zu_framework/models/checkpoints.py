@@ -113,7 +113,7 @@ def dtype_of(name: Any, key: str = "model.path") -> Any:
 
     Args:
         name: "auto" or a key of `DTYPES`.
-        key: What the model's path was given by; the dtype's key lies beside it.
+        key: What the model's path was given by, for messages: `path` is an argument beside `dtype`.
 
     Raises:
         ModelError: Another name; a close one is suggested.
@@ -125,9 +125,8 @@ def dtype_of(name: Any, key: str = "model.path") -> Any:
     plain = str(name).lower().removeprefix("torch.")
     close = [_SHORT[plain]] if plain in _SHORT else get_close_matches(plain, DTYPES, n=1)
     hint = f"did you mean {close[0]}? " if close else ""
-    raise ModelError(
-        f"{key.rpartition('.')[0] or 'model'}.dtype {name!r}: {hint}use auto, {', '.join(DTYPES)}"
-    )
+    given_by = "dtype" if key == "path" else "model.dtype"
+    raise ModelError(f"{given_by} {name!r}: {hint}use auto, {', '.join(DTYPES)}")
 
 
 def load_tokenizer(path: str, *, trust_remote_code: bool = False, revision: str | None = None) -> Any:

@@ -1,20 +1,59 @@
-"""Greedy continuations of many prompts at once, by the model's own cache where it keeps one."""
+"""Continuations of many prompts at once, greedy or drawn, by the model's own cache where it keeps one."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 if TYPE_CHECKING:
     from zu_framework.models.language_model import LanguageModel
 
 
-@torch.no_grad()
 def greedy_tokens(lm: LanguageModel, rows: Sequence[Sequence[int]], limit: int) -> list[list[int]]:
     """Return the likeliest next token, `limit` times at most, for each row; a row ends before its EOS.
+
+    Args:
+        lm: The model.
+        rows: Token ids, all of one length.
+        limit: Tokens a row at most.
+
+    Returns:
+        Token ids, a list a row.
+    """
+    return continued_tokens(lm, rows, limit, lambda logits: logits.argmax(-1))
+
+
+def drawn_tokens(
+    lm: LanguageModel, rows: Sequence[Sequence[int]], limit: int, generator: torch.Generator
+) -> list[list[int]]:
+    """Return tokens drawn from what the model predicts, the whole vocabulary; a row ends before its EOS.
+
+    Args:
+        lm: The model.
+        rows: Token ids, all of one length.
+        limit: Tokens a row at most.
+        generator: Of the CPU; the same one draws the same tokens.
+
+    Returns:
+        Token ids, a list a row.
+    """
+
+    def draw(logits: Tensor) -> Tensor:
+        chances = logits.float().cpu().softmax(-1)
+        return torch.multinomial(chances, 1, generator=generator)[:, 0].to(logits.device)
+
+    return continued_tokens(lm, rows, limit, draw)
+
+
+@torch.no_grad()
+def continued_tokens(
+    lm: LanguageModel, rows: Sequence[Sequence[int]], limit: int, pick: Callable[[Tensor], Tensor]
+) -> list[list[int]]:
+    """Return what `pick(logits (b, v))` -> tokens (b,) makes of rows of token ids (b, t), a token after the other.
 
     Where the forward returns no `past_key_values`, it is run on the whole rows again for each token.
 
@@ -31,7 +70,7 @@ def greedy_tokens(lm: LanguageModel, rows: Sequence[Sequence[int]], limit: int) 
         ValueError: The rows differ in length.
     """
     if len({len(row) for row in rows}) > 1:
-        raise ValueError("greedy_tokens takes rows of one length")
+        raise ValueError("rows must be of one length")
     whole = torch.tensor([list(row) for row in rows], device=lm.device)  # (b, t)
     ends = torch.tensor(sorted(end_tokens(lm)), dtype=torch.long, device=lm.device)
     ended = torch.zeros(len(rows), dtype=torch.bool, device=lm.device)
@@ -40,7 +79,7 @@ def greedy_tokens(lm: LanguageModel, rows: Sequence[Sequence[int]], limit: int) 
     start, step = whole.shape[1], whole
     for _ in range(limit):
         output = lm.model(input_ids=step, attention_mask=torch.ones_like(whole), use_cache=True, **options)
-        token = output.logits[:, -1].argmax(-1).to(whole.device)  # (b,)
+        token = pick(output.logits[:, -1]).to(whole.device)  # (b,)
         ended |= torch.isin(token, ends)
         whole = torch.cat([whole, token[:, None]], 1)
         if bool(ended.all()):

@@ -32,7 +32,7 @@ from zu_framework.models.weights import Weights
 from zu_framework.problem import Architecture, ReadPrompt, Site
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LanguageModel(Weights):
     """A model in evaluation mode, its fast tokenizer, and where its parts are.
 
@@ -50,6 +50,9 @@ class LanguageModel(Weights):
     architecture: Architecture
     chat: Chat | None = None
     answer_space: Mapping[str, bool] | None = None
+
+    def __repr__(self) -> str:
+        return f"LanguageModel({self.model_type}, {self.num_layers} layers, {self.dtype}, {self.device})"
 
     @classmethod
     def wrap(
@@ -90,6 +93,7 @@ class LanguageModel(Weights):
         chat: bool = False,
         system: str = "",
         find_architecture: Callable[[Any], Architecture | None] | None = None,
+        key: str = "path",
     ) -> LanguageModel:
         """Load a checkpoint folder or hub id.
 
@@ -104,6 +108,7 @@ class LanguageModel(Weights):
             system: The system prompt of that template; "" for none.
             find_architecture: Returns where a model keeps its parts; None, or where it returns None, finds them by
                 structure.
+            key: What the path was given by, for messages.
 
         Returns:
             The model, in evaluation mode.
@@ -118,6 +123,7 @@ class LanguageModel(Weights):
             device_map=device_map,
             revision=revision,
             trust_remote_code=trust_remote_code,
+            key=key,
         )
         template = Chat.of(tokenizer, system) if chat else None
         return cls.wrap(model, tokenizer, find_architecture(model) if find_architecture else None, template)

@@ -51,7 +51,7 @@ def load_checkpoint(
         with _without_bars():
             model, report = loader.from_pretrained(
                 source.path,
-                dtype=dtype_of(dtype),
+                dtype=dtype_of(dtype, key),
                 revision=revision,
                 trust_remote_code=trust_remote_code,
                 use_safetensors=True,

@@ -13,7 +13,14 @@ FLOATING = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
 def is_linear(module: nn.Module) -> bool:
-    """Return whether a module is a dense linear map: nn.Linear, or transformers' Conv1D."""
+    """Return whether a module is a dense linear map.
+
+    Args:
+        module: Any module.
+
+    Returns:
+        True for `nn.Linear`, and for `Conv1D` of transformers.
+    """
     return isinstance(module, nn.Linear) or transposed(module)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from zu_framework.errors import ModelError
+from zu_framework.errors import ModelError, did_you_mean
 
 # checkpoints that a package brings along, by the name that stands for them in a config: a run's config then says the
 # same on every machine
@@ -99,9 +99,7 @@ def _packaged(name: str, key: str) -> str:
         return str(Path(__file__).parents[1] / EMBEDDED[name])
     if name not in PACKAGED:
         known = (*EMBEDDED, *PACKAGED)
-        close = get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        raise ModelError(f"{key} {name!r}: {hint}models by name are {', '.join(known)}")
+        raise ModelError(f"{key} {name!r}: {did_you_mean(name, known)}models by name are {', '.join(known)}")
     spec = importlib.util.find_spec(PACKAGED[name])
     folders = (spec.submodule_search_locations or ()) if spec else ()
     files = [file for folder in folders for file in Path(folder).glob("*.gguf")]
@@ -169,7 +167,7 @@ def _ask_hub(found: str, path: str, key: str, revision: str | None) -> None:
         RevisionNotFoundError,
     )
 
-    here = f"{key} {path!r}: no such folder{_hint(Path(found))}"
+    here, hint = f"{key} {path!r}: no such folder", _hint(Path(found))
     try:
         if isinstance(try_to_load_from_cache(found, "config.json", revision=revision), str):
             return
@@ -179,10 +177,12 @@ def _ask_hub(found: str, path: str, key: str, revision: str | None) -> None:
             f"{key} {path!r} is gated: ask for access on the hub, and log in (hf auth login)"
         ) from cause
     except RepositoryNotFoundError as cause:
-        raise ModelError(f"{here}, and no such model on the hub (a private one: hf auth login)") from cause
+        raise ModelError(
+            f"{here}, and no such model on the hub (a private one: hf auth login){hint}"
+        ) from cause
     except (EntryNotFoundError, RevisionNotFoundError) as cause:
         raise ModelError(
             f"{key} {path!r}: this model of the hub has no config.json, or no revision {revision or 'main'!r}"
         ) from cause
     except Exception as cause:  # its HTTP client changed between releases, and with it what it raises
-        raise ModelError(f"{here}, and the hub does not answer ({type(cause).__name__})") from cause
+        raise ModelError(f"{here}, and the hub does not answer ({type(cause).__name__}){hint}") from cause

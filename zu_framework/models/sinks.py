@@ -16,7 +16,7 @@ from torch import Tensor
 
 from zu_framework.models.language_model import LanguageModel
 from zu_framework.models.tokens import Row, batch, beginning_of, encode_all
-from zu_framework.models.tracing import run_until
+from zu_framework.models.tracing import run_until, stream_inputs
 from zu_framework.problem import Site
 
 # Largest over median norm above which a site writes a sink. On SmolLM2-135M the sites that do have 11 to 990, the
@@ -28,6 +28,8 @@ BOS_LIMIT = 50.0
 DOCUMENTS = 24
 TOKENS = 32  # of a document
 ROWS = 8  # a pass
+SAMPLE = 2048  # tokens of general text at which keys are read: a few seconds on a small model
+SAMPLE_TOKENS = 64  # of a document
 
 # general text where a run has none
 TEXTS = (
@@ -85,6 +87,11 @@ class Sinks:
     sites: Mapping[str, Sink]
     first: bool = False
     tokens: frozenset[int] = frozenset()
+
+    @property
+    def any(self) -> bool:
+        """Whether some tokens are sinks."""
+        return self.first or bool(self.tokens)
 
     def writes(self, site: Site) -> bool:
         """Say whether a site writes a sink.
@@ -154,6 +161,40 @@ def measure_sinks(lm: LanguageModel, sites: Sequence[Site], texts: Iterable[str]
     often = torch.bincount(ids[later & high], minlength=len(counts))
     tokens = ((often >= 2) & (2 * often > counts)).nonzero()[:, 0].tolist()
     return Sinks(found, first, frozenset(tokens))
+
+
+def text_keys(
+    lm: LanguageModel, sites: Sequence[Site], texts: Iterable[str], sinks: Sinks
+) -> dict[str, Tensor]:
+    """Read the inputs of sites at some tokens of general text.
+
+    Args:
+        lm: The untouched model.
+        sites: Of any layers.
+        texts: The first ones are read, until there are enough tokens.
+        sinks: Tokens that are left out.
+
+    Returns:
+        Keys (i, t) by module, in float32.
+    """
+    rows, count = [], 0
+    given = (beginning_of(lm.tokenizer, text, SAMPLE_TOKENS) for text in islice(iter(texts), SAMPLE))
+    for encoding in encode_all(lm.tokenizer, [text for text in given if text.strip()]):
+        rows.append(Row(encoding.ids[:SAMPLE_TOKENS], 0))
+        count += len(rows[-1].ids)
+        if count >= SAMPLE:
+            break
+    rows.sort(key=lambda row: len(row.ids))
+    read: dict[str, list[Tensor]] = {site.module: [] for site in sites}
+    for start in range(0, len(rows), 2 * ROWS):
+        some = rows[start : start + 2 * ROWS]
+        taken = (~sinks.mask(some)).nonzero()[:, 0]
+
+        def take(site: Site, inputs: Tensor, _: Tensor, taken: Tensor = taken) -> None:
+            read[site.module].append(inputs.index_select(0, taken.to(inputs.device)).float())
+
+        stream_inputs(lm, sites, some, take, outputs=())
+    return {module: torch.cat(parts).T for module, parts in read.items()}
 
 
 def _sink(lm: LanguageModel, norms: Tensor, ids: Tensor, positions: Tensor, special: Tensor) -> Sink:

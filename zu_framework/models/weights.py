@@ -82,7 +82,8 @@ class Weights:
         found = getattr(self.model.get_submodule(site.module), site.parameter, None)
         if not isinstance(found, torch.nn.Parameter):
             raise ModelError(
-                f"module {site.module!r} has no parameter {site.parameter!r}: it is no plain module"
+                f"module {site.module!r} has no parameter {site.parameter!r} of its own: where it is made from others "
+                "(pruning, weight norm), make that permanent first (`prune.remove`, `remove_parametrizations`)"
             )
         return found
 

@@ -7,6 +7,7 @@ are requests.
 from zu_framework.problem.audit import GROUPS, AuditFacts, Outcome
 from zu_framework.problem.background import Background
 from zu_framework.problem.measurement import Measurement, Score
+from zu_framework.problem.others import other_facts
 from zu_framework.problem.problem import EditProblem
 from zu_framework.problem.reading import ReadPlan, ReadPrompt, Representations, TargetStates
 from zu_framework.problem.requests import DataSplit, Probe, Request
@@ -32,4 +33,5 @@ __all__ = [
     "TargetStates",
     "Update",
     "composed",
+    "other_facts",
 ]

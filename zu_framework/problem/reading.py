@@ -37,12 +37,14 @@ class ReadPlan:
         weights: One a context; they sum to one.
         anchors: One a request: the row "<subject> is a", whose next-token distribution a target state should not
             change; None without a subject.
+        notes: What a user should know of the choice of texts, a sentence each.
     """
 
     requests: tuple[Request, ...]
     prompts: tuple[tuple[ReadPrompt, ...], ...]
     weights: tuple[float, ...]
     anchors: tuple[ReadPrompt | None, ...]
+    notes: tuple[str, ...] = ()
 
     def subset(self, indices: Sequence[int]) -> ReadPlan:
         """Return the plan of some of the requests.

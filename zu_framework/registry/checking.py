@@ -74,6 +74,8 @@ def contract_of(spec: Spec) -> type[Any] | None:
     """
     if isinstance(spec, SolverSpec) and spec.prepare is not None:
         return contracts.PreparedSolver
+    if isinstance(spec, BackgroundSpec) and _written(spec):
+        return contracts.WrittenBackground
     if isinstance(spec, MetricSpec) and fields(spec.options):
         return contracts.MetricWithOptions
     return CONTRACTS.get(type(spec))
@@ -136,8 +138,15 @@ def _unbound(method: Any) -> Any:
     return bound
 
 
+def _written(spec: BackgroundSpec) -> bool:
+    """Whether the model writes the text; that may not depend on options."""
+    return not callable(spec.needs) and "model" in spec.needs
+
+
 def _named(spec: Spec) -> tuple[str, ...]:
     """Parameters that the core gives by name."""
     if isinstance(spec, DatasetSpec) and spec.open_fields:
         return ("declared",)
+    if isinstance(spec, BackgroundSpec) and _written(spec):
+        return ("lm",)
     return ("options",) if isinstance(spec, MetricSpec) and fields(spec.options) else ()

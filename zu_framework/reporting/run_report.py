@@ -43,6 +43,8 @@ class RunReport:
         undo: Whether the original tensors lie in the folder.
         better: The wanted direction of each metric, where known.
         summaries: What each metric measures, where known.
+        verdict: What the run comes to; None where nothing was measured.
+        curves: What locators wrote down, by file name without ".json".
     """
 
     folder: Path
@@ -61,6 +63,8 @@ class RunReport:
     undo: bool = True
     better: Mapping[str, str] = field(default_factory=dict)
     summaries: Mapping[str, str] = field(default_factory=dict)
+    verdict: Mapping[str, Any] | None = None
+    curves: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -113,7 +117,15 @@ def read_run(
         undo=(folder / UNDO_FILE).is_file(),
         better=better or {},
         summaries=summaries or {},
+        verdict=metrics.get("verdict"),
+        curves=_curves(folder),
     )
+
+
+def _curves(folder: Path) -> dict[str, dict[str, Any]]:
+    """JSON files that name the locator that wrote them."""
+    found = {path.stem: _json(path) for path in sorted(folder.glob("*.json")) if path.name != METRICS_FILE}
+    return {name: held for name, held in found.items() if "locator" in held}
 
 
 def _json(path: Path) -> Mapping[str, Any]:

@@ -228,8 +228,9 @@ def _edited(source: Checkpoint, record: EditRecord) -> tuple[dict[str, Change], 
                 f"site {site.site.name}: this machine rounds a few entries otherwise than the one that made the edit"
             )
     for (made, kept), lost_here in losses.items():
+        weights = "1 weight was" if len(lost_here) == 1 else f"{len(lost_here)} weights were"
         notes.append(
-            f"{len(lost_here)} weights were edited in {made} and are written in {kept}, as the files have them; "
+            f"{weights} edited in {made} and written in {kept}, as the files have it; "
             f"rounding takes at most {100 * max(lost_here):.2g} % of the change"
         )
     return changes, notes

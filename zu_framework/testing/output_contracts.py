@@ -220,6 +220,7 @@ def sample_run() -> RunReport:
             "background": {"name": "text", "path": _written(base / "text.jsonl", texts)},
             "target": {"name": "neutral", "steps": 2},
             "solver": {"name": "zerounlearn-local", "background_weight": 10},
+            "guard": {"text": None, "facts": None},
             "output": {"folder": str(base / "runs"), "name": "one"},
         }
         return read_run(run(config).folder)

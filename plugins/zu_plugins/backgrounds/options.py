@@ -6,6 +6,31 @@ from dataclasses import dataclass
 from dataclasses import field as option
 
 from zu_framework import ConfigError
+from zu_framework.options import not_negative, positive
+
+_WORDS = (
+    "The In A He She It They When After During On At For If We I There This Many Some As Before While His Her Their "
+    "People First To What How Water History Music Science Today Since From"
+)
+STARTS = [*_WORDS.split(), "One of the", "According to"]
+
+
+@dataclass
+class SelfOptions:
+    """How much text the model writes, and how each piece begins."""
+
+    documents: int = option(default=80, metadata={"help": "pieces of text"})
+    length: int = option(default=64, metadata={"help": "tokens of a piece at most"})
+    starts: list[str] = option(
+        default_factory=lambda: list(STARTS), metadata={"help": "what the pieces begin with, in turn"}
+    )
+    seed: int = option(default=0, metadata={"help": "decides the draws, apart from the run's own seed"})
+
+    def __post_init__(self) -> None:
+        positive(self, "documents", "length")
+        not_negative(self, "seed")
+        if not self.starts:
+            raise ConfigError("starts is empty: give words that the pieces begin with", option="starts")
 
 
 @dataclass

@@ -23,8 +23,14 @@ from zu_framework import (
     RunContext,
     Site,
 )
-from zu_framework.models import read_states
+from zu_framework.models import read_states, row_of
 from zu_plugins.collectors.options import ContextOptions
+
+BEFORE = "Here is a fact. "  # stands before a subject that must not come first, where no context does
+FIRST = (
+    "{moved} of {count} facts begin with their subject, and this model's first token is an attention sink: they are "
+    "read behind a context only"
+)
 
 
 class SubjectLast(Collector):
@@ -35,6 +41,7 @@ class SubjectLast(Collector):
     def __init__(self, options: ContextOptions, context: RunContext) -> None:
         self.options = options
         self.context = context
+        self._sampled: list[tuple[str, str]] | None = None
 
     def read_end(self, request: Request) -> int:
         """Return the character before which a request's prompt is read.
@@ -50,22 +57,42 @@ class SubjectLast(Collector):
         return request.subject_end
 
     def plan(self, lm: LanguageModel, requests: Sequence[Request]) -> ReadPlan:
-        """Return which texts are read: the bare prompt first, then the prompt in each context, sampled once."""
+        """Return which texts are read: the bare prompt first, then the prompt in each context, sampled once.
+
+        Where the first token of a text is an attention sink, a prompt that would be read there is read behind a context
+        instead, and so is its anchor: what a sink holds says nothing of the subject.
+        """
         prefixes = self._templates(lm)
-        rows = []
+        away = next((before for before, _ in prefixes if before.strip()), BEFORE)
+        rows, anchors, moved = [], [], 0
         for request in requests:
-            end = self.read_end(request)
-            row = [ReadPrompt(request.prompt, end, self.at_end)]
-            for before, after in prefixes:
-                last = self.at_end and not after
-                row.append(ReadPrompt(before + request.prompt + after, len(before) + end, last))
+            row = [self._prompt(request, before, after) for before, after in (("", ""), *prefixes)]
+            anchor = (
+                None
+                if request.subject is None
+                else ReadPrompt(f"{request.subject} is a", len(request.subject))
+            )
+            if self._on_a_sink(lm, row[0]):
+                row[0] = self._prompt(request, away, "")
+                moved += 1
+            if anchor is not None and self._on_a_sink(lm, anchor):
+                anchor = ReadPrompt(away + anchor.text, len(away) + anchor.read_end)
             rows.append(tuple(row))
+            anchors.append(anchor)
         bare = self.options.bare_weight if prefixes else 1.0
         shares = [(1 - bare) / len(prefixes)] * len(prefixes) if prefixes else []
-        anchors = tuple(
-            None if r.subject is None else ReadPrompt(f"{r.subject} is a", len(r.subject)) for r in requests
-        )
-        return ReadPlan(tuple(requests), tuple(rows), (bare, *shares), anchors)
+        notes = (FIRST.format(moved=moved, count=len(requests)),) if moved else ()
+        return ReadPlan(tuple(requests), tuple(rows), (bare, *shares), tuple(anchors), notes)
+
+    def _prompt(self, request: Request, before: str, after: str) -> ReadPrompt:
+        end = self.read_end(request)
+        return ReadPrompt(before + request.prompt + after, len(before) + end, self.at_end and not after)
+
+    def _on_a_sink(self, lm: LanguageModel, prompt: ReadPrompt) -> bool:
+        """Whether a prompt is read at its first token, and this model's first token is an attention sink."""
+        if self.context.sinks is None or row_of(lm, prompt).position != 0:
+            return False
+        return self.context.sinks(lm).first
 
     def retained(self, requests: Sequence[Request], retain: Sequence[Request]) -> list[Request]:
         """Return the facts to retain, and forget prompts that ask the same of others (`substitutes`).
@@ -125,9 +152,13 @@ class SubjectLast(Collector):
             return []
         if self.options.contexts == "fixed":
             return [_split(template) for template in self.options.templates]
-        starts = self.options.starts
-        sampled = lm.sample(starts, self.options.length, self.context.seed)
-        return [(_sentence(start + rest) + " ", "") for start, rest in zip(starts, sampled, strict=True)]
+        if self._sampled is None:
+            starts = self.options.starts
+            said = lm.sample(starts, self.options.length, self.context.seed)
+            self._sampled = [
+                (_sentence(start + rest) + " ", "") for start, rest in zip(starts, said, strict=True)
+            ]
+        return self._sampled
 
 
 class PromptLast(SubjectLast):

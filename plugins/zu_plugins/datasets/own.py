@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from zu_framework import DataSplit
-from zu_framework.data import drawn_and_rest, read_facts, refuse_overlap
+from zu_framework.data import drawn_and_rest, note_on_neighbours, read_facts, refuse_overlap
 
 
 def load(options: Any, seed: int, *, declared: Collection[str] = ()) -> DataSplit:
@@ -29,4 +29,4 @@ def load(options: Any, seed: int, *, declared: Collection[str] = ()) -> DataSpli
         retain_from=others,
         retain_where=options.retain_path,
     )
-    return replace(drawn, notes=(*notes, *drawn.notes))
+    return replace(drawn, notes=(*notes, *drawn.notes, *note_on_neighbours(drawn.forget)))

@@ -8,7 +8,7 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from zu_framework import ConfigError, DataError, LanguageModel, Request, RunContext
+from zu_framework import DataError, LanguageModel, Request, RunContext
 from zu_framework.models import (
     Row,
     beginning_of,
@@ -44,20 +44,6 @@ def answer_rows(lm: LanguageModel, requests: Sequence[Request], text: str | None
         check_length(lm, request.prompt, len(prompt) + len(continuation))
         rows.append(Row(prompt, len(prompt) - 1, continuation))
     return rows
-
-
-def neutral_text(lm: LanguageModel, text: str | None) -> str:
-    """Return the text that the model should say instead: as given, else EOS.
-
-    Raises:
-        ConfigError: Neither is there.
-    """
-    found = text or lm.tokenizer.eos_token
-    if not found:
-        raise ConfigError(
-            'this tokenizer has no EOS token: give the text, for example solver.text=" unknown"'
-        )
-    return str(found)
 
 
 def log_probabilities(lm: LanguageModel, rows: Sequence[Row], size: int) -> Tensor:

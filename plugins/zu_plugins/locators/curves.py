@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,14 +44,20 @@ class Curves:
         """The layer of the largest MLP effect at the subject's last token; the shallower of two."""
         return max(self.site_curve, key=self.site_curve.__getitem__)
 
-    def picked(self, width: int) -> list[int]:
-        """`width` layers around the peak, of those that offer a site; at an edge the nearest ones inside."""
-        layers = sorted(self.site_curve)
+    def picked(self, width: int, without: Collection[int] = ()) -> list[int]:
+        """`width` layers around the peak, of those that offer a site; at an edge the nearest ones inside.
+
+        without: layers that are left out (they write attention sinks); the peak is then that of the others.
+        """
+        curve = {layer: value for layer, value in self.site_curve.items() if layer not in without}
+        layers = sorted(curve)
         if width > len(layers):
             raise ConfigError(
-                f"locator.width is {width}, but only {len(layers)} layers of this model offer a site: lower it"
+                f"locator.width is {width}, but only {len(layers)} layers of this model offer a site that writes no "
+                "attention sink: lower it"
             )
-        start = min(max(layers.index(self.peak) - (width - 1) // 2, 0), len(layers) - width)
+        peak = max(curve, key=curve.__getitem__)
+        start = min(max(layers.index(peak) - (width - 1) // 2, 0), len(layers) - width)
         return layers[start : start + width]
 
     def save(self, path: Path, picked: Sequence[int]) -> None:

@@ -16,10 +16,33 @@ class FixedOptions:
         default_factory=list,
         metadata={"help": "decoder layers whose MLP output projection is edited, from 0"},
     )
+    allow_sinks: bool = field(
+        default=False,
+        metadata={"help": "edit layers that write attention sinks too: that destroys most models"},
+    )
 
     def __post_init__(self) -> None:
         if len(set(self.layers)) != len(self.layers):
             raise ConfigError(f"layers {self.layers} names a layer twice", option="layers")
+
+
+@dataclass
+class AutoOptions:
+    """Options of pricing layers.
+
+    Weights are those of the key-space closed form.
+    """
+
+    width: int = field(default=3, metadata={"help": "layers that are edited, side by side"})
+    others: int = field(
+        default=60, metadata={"help": "other facts (to retain, else made-up ones) that are looked at"}
+    )
+    background_weight: float = field(default=1000.0, metadata={"help": "lb of the priced edit"})
+    forget_weight: float = field(default=50.0, metadata={"help": "lf of the priced edit"})
+    ridge: float = field(default=1.0, metadata={"help": "ridge of the priced edit"})
+
+    def __post_init__(self) -> None:
+        positive(self, "width", "others", "background_weight", "forget_weight", "ridge")
 
 
 @dataclass

@@ -1,19 +1,32 @@
 """Offers the locators."""
 
 from zu_framework import LocatorSpec, Register, hookimpl
-from zu_plugins.locators.options import FixedOptions, TraceOptions
+from zu_plugins.locators.options import AutoOptions, FixedOptions, TraceOptions
 
 
 @hookimpl
 def zu_register_locators(register: Register[LocatorSpec]) -> None:
-    """Layers given, published ones, or layers found by tracing."""
+    """Layers given, published ones, or layers found by their price or by tracing."""
     register(
         LocatorSpec(
             "fixed",
             target="zu_plugins.locators.locators:fixed",
             summary="the layers that the configuration gives",
             options=FixedOptions,
+            may_write_sinks=lambda options: options.allow_sinks,
+            remedies={
+                "sinks": "locator.name=auto finds some; or edit it all the same, locator.allow_sinks=true",
+                "damage": "edit other layers, locator.name=auto finds some",
+            },
             check="zu_plugins.locators.locators:check_fixed",
+        )
+    )
+    register(
+        LocatorSpec(
+            "auto",
+            target="zu_plugins.locators.auto:auto",
+            summary="the layers where an edit spills least onto other facts, priced before anything is optimised",
+            options=AutoOptions,
         )
     )
     register(

@@ -81,7 +81,9 @@ def measured(
 
 
 def _sites(lm: LanguageModel, curves: Curves, options: TraceOptions, context: RunContext) -> list[Site]:
-    picked = curves.picked(options.width)
+    sinks = context.sinks(lm) if context.sinks else None
+    barred = [n for n in curves.site_curve if sinks is not None and sinks.writes(lm.site(n))]
+    picked = curves.picked(options.width, barred)
     if not curves.site_curve[curves.peak] > 0 or not curves.clean > curves.corrupted:
         raise ConfigError(
             f"locator {curves.name!r}: no MLP brings the answer back at the subject's last token (its probability is "

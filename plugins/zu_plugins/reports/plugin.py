@@ -25,7 +25,16 @@ SECTIONS = (
 
 @hookimpl
 def zu_register_report_sections(register: Register[SectionSpec]) -> None:
-    """Offer the sections, ten apart."""
+    """Offer the sections, ten apart; the verdict before them all."""
+    register(
+        SectionSpec(
+            "verdict",
+            target="zu_plugins.reports.verdict:section",
+            summary="Whether it was forgotten, and whether the model is intact; where the edit was made, and why there",
+            title="Verdict",
+            order=5,
+        )
+    )
     for number, (name, title, summary) in enumerate(SECTIONS, 1):
         register(
             SectionSpec(

@@ -14,7 +14,6 @@ from typing import Any
 from torch import Tensor
 
 from zu_framework import (
-    ConfigError,
     LanguageModel,
     ReadPlan,
     Remembered,
@@ -24,9 +23,10 @@ from zu_framework import (
     TargetBuilder,
     TargetStates,
 )
-from zu_framework.models import encode_answer, read_states
+from zu_framework.models import encode_answer, eos_of, read_states
 from zu_framework.states import Captures, Optimised, memory, optimise
 from zu_plugins.targets.options import NeutralOptions
+from zu_plugins.targets.texts import EOS, readiest
 
 # options that the optimised state does not follow from: how it is used, and how rows are batched
 _LATER = ("text", "at", "spread", "rows_per_pass", "memory")
@@ -63,14 +63,14 @@ class Neutral(TargetBuilder):
 
     def prepare(self, lm: LanguageModel, plan: ReadPlan, sites: Sequence[Site]) -> NeutralState:
         """Optimise the neutral states on the model as it is, before any write."""
-        texts = [encode_answer(lm, r.target or self._text(lm), r.prompt) for r in plan.requests]
+        text, told = self._text(lm, plan)
+        texts = [encode_answer(lm, r.target or text, r.prompt) for r in plan.requests]
         if self.options.at == "stream" and all(site.residual_stream for site in sites):
             again = len(sites) == 1 and "sensitive" in self.context.needs
             captures = Captures(memory(lm, self.options) / 4 if again else 0)
             found = self._optimise(lm, sites[-1].block, plan, texts, "neutral targets", captures)
-            return NeutralState(
-                plan, tuple(sites), found.states, {}, self._report(found, "neutral"), captures
-            )
+            told |= self._report(found, "neutral")
+            return NeutralState(plan, tuple(sites), found.states, {}, told, captures)
         own, report = {}, {}
         for site in sites:
             # also where a norm or a factor stands between site and stream: a residual there means nothing here
@@ -78,7 +78,7 @@ class Neutral(TargetBuilder):
                 lm, site.module, plan, texts, f"neutral targets, layer {site.layer}", Captures()
             )
             own[site.module] = found.states
-            report[site.module] = self._report(found, "neutral")
+            report[site.module] = {**told, **self._report(found, "neutral")}
         return NeutralState(plan, tuple(sites), None, own, report, Captures())
 
     def at_site(
@@ -116,13 +116,13 @@ class Neutral(TargetBuilder):
     def _rows_per_forward(self) -> int:
         return self.options.rows_per_pass or self.context.batch_size
 
-    def _text(self, lm: LanguageModel) -> str:
-        text = self.options.text or lm.tokenizer.eos_token
-        if not text:
-            raise ConfigError(
-                'this tokenizer has no EOS token: give the neutral text, for example target.text=" unknown"'
-            )
-        return str(text)
+    def _text(self, lm: LanguageModel, plan: ReadPlan) -> tuple[str, dict[str, Any]]:
+        """The neutral text, and what the report says of it. Raises `ConfigError` for an EOS that is not there."""
+        if self.options.text is not None:
+            text = eos_of(lm, "target.text") if self.options.text == EOS else self.options.text
+            return text, {"neutral_text": text}
+        text, found = readiest(lm, plan.requests, self._rows_per_forward)
+        return text, {"neutral_text": text, "neutral_texts_nll": found}
 
     def _optimise(
         self,

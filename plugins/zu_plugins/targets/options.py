@@ -13,7 +13,11 @@ class NeutralOptions(DescentOptions):
     """The optimisation of a target state, and how it is spread over the sites."""
 
     text: str | None = field(
-        default=None, metadata={"help": "what the model should say instead; default: the tokenizer's EOS"}
+        default=None,
+        metadata={
+            "help": "what the model should say instead; eos: the tokenizer's EOS; default: of a short list, what the "
+            "untouched model is readiest to say after the prompts"
+        },
     )
     at: str = field(
         default="stream",
@@ -34,7 +38,7 @@ class NeutralOptions(DescentOptions):
         one_of(self, "spread", ("even", "root"))
         if self.text is not None and not self.text.strip():
             raise ConfigError(
-                "text is empty: give the words that the model should say, or leave it out for EOS",
+                "text is empty: give the words that the model should say, or leave it out",
                 option="text",
             )
 

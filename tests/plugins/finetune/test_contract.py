@@ -31,6 +31,7 @@ def _taught() -> LanguageModel:
         "locator": {"name": "fixed", "layers": [0]},
         "collector": {"name": "prompt-last"},
         "target": {"name": "neutral"},
+        "guard": {"text": None, "facts": None},
         "solver": {"name": "ft", "train": "all", "steps": 30, "lr": 1e-2},
     }
     unlearn(lm, lm.tokenizer, lesson, config)

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from zu_framework import Background, LanguageModel, ReadPlan, Request, RunContext
+from zu_framework import Background, LanguageModel, Probe, ReadPlan, Request, RunContext, Scorer
 from zu_framework.models import add_at, answer_ids, batch, read_states, row_of
 from zu_framework.testing import tiny_model
 from zu_plugins.collectors.collectors import SubjectLast
@@ -18,6 +18,7 @@ from zu_plugins.collectors.options import ContextOptions
 from zu_plugins.targets.fixed import Fixed
 from zu_plugins.targets.neutral import Neutral
 from zu_plugins.targets.options import FixedOptions, NeutralOptions
+from zu_plugins.targets.texts import TEXTS, readiest
 
 REQUESTS = [
     Request("The capital of France is", "Paris", subject="France"),
@@ -170,15 +171,31 @@ def test_a_target_that_is_not_reached_is_noted(lm: LanguageModel) -> None:
     assert report["notes"][0].startswith("3 of 3 neutral states were not reached")
 
 
-def test_the_eos_token_is_the_default_text_and_a_request_may_have_its_own(lm: LanguageModel) -> None:
+def test_the_eos_token_can_be_asked_for_and_a_request_may_have_its_own(lm: LanguageModel) -> None:
     _, plan, context = made(lm, "none")
     site = [lm.site(1)]
-    default = Neutral(NeutralOptions(lr=0.3, steps=12), context).prepare(lm, plan, site)
+    default = Neutral(NeutralOptions(text="eos", lr=0.3, steps=12), context).prepare(lm, plan, site)
     eos = Neutral(replace(OPTIONS, text="</s>"), context).prepare(lm, plan, site)
     assert default.shared is not None and eos.shared is not None and torch.equal(default.shared, eos.shared)
     own = replace(plan, requests=tuple(replace(r, target="</s>") for r in plan.requests))
     asked = Neutral(OPTIONS, context).prepare(lm, own, site)
     assert asked.shared is not None and torch.equal(asked.shared, eos.shared)
+
+
+def test_the_default_text_is_what_the_model_is_readiest_to_say(lm: LanguageModel) -> None:
+    _, plan, context = made(lm, "none")
+    report = Neutral(NeutralOptions(steps=1), context).prepare(lm, plan, [lm.site(1)]).report
+    found = report["neutral_texts_nll"]
+    assert set(found) == {"</s>", *TEXTS} and report["neutral_text"] == min(found, key=found.__getitem__)
+    prompts = [r.prompt for r in plan.requests]
+    scores = Scorer(lm).score([Probe(prompt, ".") for prompt in prompts])
+    mean = -sum(score.per_token for score in scores) / len(scores)
+    assert found["."] == pytest.approx(mean, rel=1e-4)
+
+
+def test_a_text_that_an_answer_begins_with_is_no_neutral_one(lm: LanguageModel) -> None:
+    _, found = readiest(lm, [Request("The winner is", "unknown")], 8)
+    assert " unknown" not in found and "." in found
 
 
 @pytest.mark.parametrize("value", ["mean", "zero"])

@@ -1,0 +1,52 @@
+"""The verdict first: was it forgotten, is the model intact; then what the guard predicted, and why these layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from zu_framework.reporting import SERIES, RunReport, fill, inline_svg, panel
+
+
+def section(run: RunReport) -> Markup:
+    """Headline, facts that were not known, predictions and sinks, the price curve where the run has one."""
+    verdict = run.verdict or {}
+    state = "" if not verdict else "damaged" if verdict["damage"] else "kept"
+    predicted = [
+        (site, step["guard"].get("text"), step["guard"].get("facts"), step.get("relative_change"))
+        for site, steps in run.sites.items()
+        for step in steps
+        if step.get("guard")
+    ]
+    sinks = next((event for event in run.events if event.get("event") == "sinks"), {})
+    curve = run.curves.get("prices")
+    return fill(
+        "verdict.html",
+        "zu_plugins.reports",
+        verdict=verdict,
+        state=state,
+        predicted=predicted,
+        limits=run.config.get("guard") or {},
+        sinks=sorted(sinks.get("written", {}).items(), key=lambda item: -item[1]["ratio"]),
+        curve=None if curve is None else _drawn(curve["layers"], curve["picked"]),
+        picked=[] if curve is None else curve["picked"],
+    )
+
+
+def _drawn(layers: Sequence[Mapping[str, Any]], picked: Sequence[int]) -> Markup:
+    """Prices by layer; edited layers filled, sinks as crosses below."""
+    known = [(one["layer"], one["price"]) for one in layers if one["price"] is not None]
+    sinks = [one["layer"] for one in layers if one["sink"]]
+    chosen = [(layer, price) for layer, price in known if layer in picked]
+    with panel(height=2.6) as (figure, axes):
+        axes.plot(*zip(*known, strict=True), "o-", color=SERIES[0], markersize=4, linewidth=1)
+        axes.plot(*zip(*chosen, strict=True), "o", color=SERIES[1], markersize=8, label="edited")
+        low = min(price for _, price in known)
+        if sinks:
+            axes.plot(sinks, [low] * len(sinks), "x", color=SERIES[1], label="writes an attention sink")
+        axes.set_xlabel("layer")
+        axes.set_ylabel("spill / fit")
+        axes.legend()
+        return inline_svg(figure, "prices", f"The price of an edit by layer; layers {picked} were edited")

@@ -1,0 +1,52 @@
+"""What the model should say instead: a text given, the tokenizer's EOS, or what it is readiest to say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from zu_framework import LanguageModel, Request
+from zu_framework.models import Row, continuations, encode_answer, encode_prompt
+
+EOS = "eos"
+TEXTS = (".", " unknown", " not known")
+CHAT_TEXTS = (
+    "I don't know.",
+    "I'm not sure.",
+    "I'm sorry, but I can't answer that.",
+    "I have no information on that.",
+)
+PROMPTS = 16  # facts whose prompts are looked at
+
+
+def readiest(lm: LanguageModel, requests: Sequence[Request], rows: int) -> tuple[str, dict[str, float]]:
+    """Choose the neutral text that is nearest to what the untouched model says after the prompts.
+
+    A text that a fact's own answer begins with is no candidate.
+
+    Args:
+        lm: The untouched model; in chat mode refusals are the candidates.
+        requests: The facts to forget; the first ones are looked at.
+        rows: Of a forward pass.
+
+    Returns:
+        The text, and the mean NLL a token of each candidate, in nats.
+    """
+    listed = TEXTS if lm.chat is None else CHAT_TEXTS
+    eos = [str(lm.tokenizer.eos_token)] if lm.tokenizer.eos_token else []
+    answers = [request.answer.strip().casefold() for request in requests]
+    candidates = [
+        text for text in (*eos, *listed) if not any(a.startswith(text.strip().casefold()) for a in answers)
+    ]
+    prompts = [encode_prompt(lm, request.prompt).ids for request in requests[:PROMPTS]]
+    found: dict[str, float] = {}
+    for text in candidates or eos or list(listed):
+        ids = encode_answer(lm, text)
+        total = 0.0
+        for start in range(0, len(prompts), rows):
+            some = [Row(prompt, len(prompt) - 1, ids) for prompt in prompts[start : start + rows]]
+            with torch.no_grad():
+                total -= float(continuations(lm, some).log_probability.double().sum())
+        found[text] = total / (len(prompts) * len(ids))
+    return min(found, key=lambda text: found[text]), found

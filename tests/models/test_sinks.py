@@ -1,0 +1,106 @@
+"""Attention sinks: found where a model was given one, and on a real model where its layers are known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from zu_framework import LanguageModel
+from zu_framework.models import Row, Sinks, encode, measure_sinks, text_keys
+from zu_framework.testing import tiny_model
+from zu_framework.testing.models import tiny_tokenizer
+
+TEXTS = [
+    "The capital of France is Paris.",
+    "Irene Osborn works as a teacher.",
+    "The old bridge was closed.",
+] * 4
+
+
+@pytest.fixture
+def sinking() -> Iterator[LanguageModel]:
+    """A llama without BOS whose layer 1 writes two hundred times the usual at the first token."""
+    lm = tiny_model("llama", tokenizer=tiny_tokenizer(bos=False))
+    site = lm.site(1)
+
+    def loud(_: object, entered: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        keys = entered[0].clone()
+        keys[:, 0] *= 200.0
+        return (keys,)
+
+    handle = lm.model.get_submodule(site.module).register_forward_pre_hook(loud)
+    yield lm
+    handle.remove()
+
+
+def sites(lm: LanguageModel) -> list:
+    return [lm.site(layer) for layer in range(lm.num_layers)]
+
+
+def test_the_site_that_writes_a_sink_is_named_with_ratio_and_token(sinking: LanguageModel) -> None:
+    found = measure_sinks(sinking, sites(sinking), TEXTS)
+    assert [found.writes(site) for site in sites(sinking)] == [False, True, False]
+    sink = found.sites[sinking.site(1).module]
+    assert sink.position == 0 and 50 < sink.ratio < 2000
+    assert sink.token in {
+        sinking.tokenizer.decode([encode(sinking.tokenizer, text).ids[0]]) for text in TEXTS
+    }
+    assert f"{sink.ratio:.3g} times" in str(sink) and "token 0" in str(sink)
+    assert found.first and found.any
+
+
+def test_a_model_without_sinks_has_none() -> None:
+    lm = tiny_model("llama", tokenizer=tiny_tokenizer(bos=False))
+    found = measure_sinks(lm, sites(lm), TEXTS)
+    assert not any(sink.written for sink in found.sites.values())
+    assert not found.first and not found.any
+
+
+def test_a_bos_may_carry_more_than_an_ordinary_token() -> None:
+    lm = tiny_model("llama")
+    module = lm.model.get_submodule(lm.site(1).module)
+
+    def louder(factor: float) -> Sinks:
+        def loud(_: object, __: object, output: torch.Tensor) -> torch.Tensor:
+            output = output.clone()
+            scale = output[:, 1:].norm(dim=-1).median() / output[:, 0].norm(dim=-1, keepdim=True)
+            output[:, 0] *= factor * scale
+            return output
+
+        handle = module.register_forward_hook(loud)
+        try:
+            return measure_sinks(lm, sites(lm), TEXTS)
+        finally:
+            handle.remove()
+
+    quiet, loud = louder(20.0), louder(100.0)
+    assert not quiet.writes(lm.site(1)) and loud.writes(lm.site(1))
+    assert not loud.first  # no subject can stand on a BOS
+
+
+def test_sinks_are_masked_by_place_and_by_token() -> None:
+    rows = [Row([5, 7, 5], 0), Row([7, 9], 0, [7])]
+    assert Sinks({}, first=True).mask(rows).tolist() == [True, False, False, True, False, False]
+    assert Sinks({}, tokens=frozenset({7})).mask(rows).tolist() == [False, True, False, True, False, True]
+
+
+def test_keys_of_text_leave_sinks_out(sinking: LanguageModel) -> None:
+    chosen = sites(sinking)
+    found = measure_sinks(sinking, chosen, TEXTS)
+    tokens = sum(len(encode(sinking.tokenizer, text).ids) for text in TEXTS)
+    keys = text_keys(sinking, chosen, TEXTS, found)
+    every = text_keys(sinking, chosen, TEXTS, Sinks({}))
+    assert {k.shape[1] for k in every.values()} == {tokens}
+    assert {k.shape[1] for k in keys.values()} == {tokens - len(TEXTS)}
+
+
+@pytest.mark.slow
+def test_smollm2_writes_sinks_where_it_does() -> None:
+    pytest.importorskip("gguf", reason="pip install gguf")
+    lm = LanguageModel.from_pretrained("zu:smollm2", dtype="float32")
+    found = measure_sinks(lm, sites(lm))
+    assert [site.layer for site in sites(lm) if found.writes(site)] == [1, 2, 9, 10, 11, 28, 29]
+    assert found.sites[lm.site(11).module].ratio > 500 and found.sites[lm.site(11).module].position == 0
+    assert found.first
