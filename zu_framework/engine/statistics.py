@@ -19,6 +19,7 @@ from zu_framework.models import (
     Row,
     Sinks,
     beginning_of,
+    check_tokens,
     encode_all,
     longest_input,
     stream_inputs,
@@ -192,8 +193,9 @@ class _Pass:
         size = 0
         beginnings = (beginning_of(self.lm.tokenizer, text, self.max_tokens) for text in texts)
         for group in _groups(beginnings, READ):
-            for encoding in encode_all(self.lm.tokenizer, group):
+            for text, encoding in zip(group, encode_all(self.lm.tokenizer, group), strict=True):
                 ids = encoding.ids[: self.max_tokens]
+                check_tokens(self.lm, text, ids)
                 rows.append(Row(ids, len(ids) - 1))
                 size += len(ids)
                 if size >= self.batch_tokens * WINDOW:

@@ -13,6 +13,7 @@ from zu_framework.models import (
     Row,
     beginning_of,
     check_length,
+    check_tokens,
     continuations,
     encode,
     encode_answer,
@@ -98,6 +99,7 @@ def retain_rows(lm: LanguageModel, options: TrainOptions, context: RunContext) -
     most = min(options.retain_tokens, longest_input(lm))
     for text in islice(context.documents(), options.retain_rows):
         ids = encode(lm.tokenizer, beginning_of(lm.tokenizer, text, most)).ids[:most]
+        check_tokens(lm, text, ids)
         if len(ids) > 1:
             rows.append(Row(ids[:1], 0, ids[1:]))
     if not rows:
