@@ -1,6 +1,7 @@
 """`python -m tests.faults [NAME=COUNT ...] [--write]`: what was tried, what held; every seed is fixed.
 
-Names: kills, malformed, undo, thief, races, plugins. --write puts the table into docs/results/faults.md; its sections stay.
+Names: kills, malformed, undo, thief, races, plugins. --write puts the table into docs/results/faults.md, whose sections
+below it stay.
 """
 
 from __future__ import annotations
