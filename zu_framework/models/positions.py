@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from zu_framework.errors import DataError
+from zu_framework.models.tokens import beginning_of, encode_all
 
 if TYPE_CHECKING:
     from zu_framework.models.language_model import LanguageModel
@@ -61,6 +62,29 @@ def check_tokens(lm: LanguageModel, text: str, ids: Sequence[int]) -> None:
             f"text {_shown(text)} holds the special token {token!r} ({max(ids)}), the model's embedding has {rows} "
             "rows: take it out of the text"
         )
+
+
+def beginnings(lm: LanguageModel, texts: Iterable[str], most: int) -> list[list[int]]:
+    """Tokenize what texts begin with; the rest is never tokenized.
+
+    Args:
+        lm: The model.
+        texts: General text, not empty each; no more of a text is held than its beginning.
+        most: Tokens of each that are wanted; the model's positions bound them.
+
+    Returns:
+        Token ids of each text.
+
+    Raises:
+        DataError: A token has no row in the model's embedding.
+    """
+    most = min(most, longest_input(lm))
+    found = []
+    cut = [beginning_of(lm.tokenizer, text, most) for text in texts]
+    for text, encoding in zip(cut, encode_all(lm.tokenizer, cut), strict=True):
+        found.append(encoding.ids[:most])
+        check_tokens(lm, text, found[-1])
+    return found
 
 
 def _shown(text: str) -> str:
