@@ -242,14 +242,33 @@ def test_the_door_in_python_does_what_the_command_does(written: Write) -> None:
     assert all(path.is_file() for path in result.written)
 
 
-def test_a_cell_whose_numbers_are_damaged_is_run_anew(
-    written: Write, capsys: pytest.CaptureFixture[str]
+def cut(text: str) -> str:
+    return text[:100]
+
+
+def nest(text: str) -> str:
+    return "[" * 100_000
+
+
+def change_a_number(text: str) -> str:
+    return text.replace('"seconds": {', '"seconds": {"more": 7.0,')
+
+
+def hold_text(text: str) -> str:
+    return json.dumps({"before": {"efficacy": 3}, "after": {}, "edit": {"seconds": 1, "requests": "x"}})
+
+
+@pytest.mark.parametrize("damage", [cut, nest, change_a_number, hold_text])
+def test_a_cell_whose_numbers_are_damaged_is_named_and_run_anew(
+    written: Write, capsys: pytest.CaptureFixture[str], damage: Callable[[str], str]
 ) -> None:
     zu(capsys, "bench", written(seeds=1))
     first = rows()
     damaged = Path("benches/small/cells", first[0]["cell"], "metrics.json")
-    damaged.write_text(damaged.read_text()[:100])
+    assert damage(damaged.read_text()) != damaged.read_text()
+    damaged.write_text(damage(damaged.read_text()))
     code, out, err = zu(capsys, "bench", written(seeds=1))
+    assert f"{first[0]['cell']} is damaged: the cell is run anew" in err
     assert code == 0 and "1 done already, 1 to run" in out and "Traceback" not in err
     assert [row["efficacy"] for row in rows()] == [row["efficacy"] for row in first]
 

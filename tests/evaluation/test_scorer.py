@@ -203,7 +203,7 @@ def test_a_model_that_must_be_loaded_is_loaded_once_asked_and_let_go_of() -> Non
 
 
 def test_a_probe_longer_than_the_model_is_refused() -> None:
-    with pytest.raises(DataError, match="has 9 tokens, the model takes 8"):
+    with pytest.raises(DataError, match="have 9 tokens, the model takes 8"):
         Scorer(bigram(positions=8)).score([Probe("the " * 7, "cat")])
 
 

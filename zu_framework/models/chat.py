@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zu_framework.errors import ConfigError, ModelError
+from zu_framework.models.positions import check_length
 from zu_framework.models.spacing import puts_space
 from zu_framework.models.tokens import Encoding, answer_ids, encode
 
@@ -105,7 +106,16 @@ def encode_prompt(lm: LanguageModel, text: str) -> Encoding:
     Returns:
         Tokens, with their spans in `text`. Tokens of a chat template have an empty span; the last token is where the
         model is about to answer.
+
+    Raises:
+        DataError: They are more than the model's positions.
     """
+    encoding = _encoded(lm, text)
+    check_length(lm, text, len(encoding.ids))
+    return encoding
+
+
+def _encoded(lm: LanguageModel, text: str) -> Encoding:
     if lm.chat is None:
         return encode(lm.tokenizer, text)
     whole, start, kept = lm.chat.wrapped(lm.tokenizer, text)
