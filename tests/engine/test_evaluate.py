@@ -156,7 +156,12 @@ def test_the_suite_for_own_facts_measures_them(checkpoint: Path, other: Path, tm
     )
     retain = tmp_path / "retain.json"
     retain.write_text('[{"question": "Who wrote Hamlet?", "answer": "Shakespeare"}]', "utf-8")
-    where = [f"data.path={facts}", f"data.retain_path={retain}", f"output.folder={tmp_path}", "output.name=own"]
+    where = [
+        f"data.path={facts}",
+        f"data.retain_path={retain}",
+        f"output.folder={tmp_path}",
+        "output.name=own",
+    ]
     result = evaluate(str(other), "facts", where, base=str(checkpoint))
     measured = {name: found.denominator for name, found in result.after.items()}
     assert measured["efficacy"] == measured["generalization"] == measured["retained"] == 1
