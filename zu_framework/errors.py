@@ -122,18 +122,21 @@ def described(cause: BaseException) -> str:
     return f"{type(cause).__name__}: {said}".removesuffix(": ")
 
 
-def did_you_mean(name: str, known: Iterable[str], also: Iterable[str] = ()) -> str:
+def did_you_mean(name: str, known: Iterable[str], also: Iterable[str] = (), most: int = 3) -> str:
     """Return the hint of a message about an unknown name. It stands here because config, data and registry share it.
 
     Args:
-        name: What was given.
+        name: What was given; neither case nor space around it matters.
         known: What would have been right.
         also: Offered besides, however far from the name.
+        most: Names that are offered.
 
     Returns:
-        "did you mean 'a' or 'b'? ", the closest first, at most three; "" where nothing is close.
+        "did you mean 'a' or 'b'? ", the closest first; "" where nothing is close.
     """
-    close = [*get_close_matches(str(name), sorted(known), n=3, cutoff=CLOSE), *also][:3]
+    folded = {one.casefold(): one for one in sorted(known)}
+    near = get_close_matches(name.strip().casefold(), folded, n=most, cutoff=CLOSE)
+    close = [*(folded[one] for one in near), *also][:most]
     return f"did you mean {' or '.join(map(repr, close))}? " if close else ""
 
 

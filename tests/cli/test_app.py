@@ -8,19 +8,8 @@ import sys
 
 import pytest
 
+from tests.commands import zu
 from zu_framework import ZuError
-from zu_framework.cli import main
-
-
-def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    code: object = 0
-    try:
-        main(list(arguments))
-    except SystemExit as stopped:
-        code = stopped.code or 0
-    printed = capsys.readouterr()
-    assert isinstance(code, int)
-    return code, printed.out, printed.err
 
 
 @pytest.mark.parametrize(
@@ -42,7 +31,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
 def test_what_the_user_can_mend_is_one_message_and_code_2(
     capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
 ) -> None:
-    code, out, err = run(capsys, *arguments)
+    code, out, err = zu(capsys, *arguments)
     assert code == 2 and said in err and "Traceback" not in err + out
 
 
@@ -52,19 +41,19 @@ def test_help_names_what_comes_with_the_package(capsys: pytest.CaptureFixture[st
     from zu_framework.engine.evaluate import suites
 
     for command, names in (("run", ready_made()), ("bench", ready_made_benches()), ("eval", suites())):
-        _, out, _ = run(capsys, command, "--help")
+        _, out, _ = zu(capsys, command, "--help")
         words = set(re.findall(r"[\w-]+", out))
         assert set(names) <= words, set(names) - words
 
 
 def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, _ = run(capsys, "--help")
+    code, out, _ = zu(capsys, "--help")
     assert code == 0
     for command in ("run", "check", "plugins", "apply", "revert", "export"):
         assert f"\n  {command} " in out
-    code, out, _ = run(capsys, "--version")
+    code, out, _ = zu(capsys, "--version")
     assert code == 0 and out.startswith("zu_framework 0.")
-    code, out, _ = run(capsys, "check", "demo")
+    code, out, _ = zu(capsys, "check", "demo")
     assert code == 0 and out.startswith("ok: demo")
 
 
@@ -87,7 +76,7 @@ def test_ctrl_c_is_told_and_code_130(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("zu_framework.engine.run.run", stopped)
-    code, _, err = run(capsys, "run", "demo")
+    code, _, err = zu(capsys, "run", "demo")
     assert code == 130 and "stopped" in err
 
 

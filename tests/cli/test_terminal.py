@@ -17,23 +17,12 @@ from hypothesis import strategies as st
 from rich.markup import escape
 from rich.table import Table
 
-from zu_framework.cli import main
+from tests.commands import zu
 from zu_framework.cli.terminal import Terminal, command
 from zu_framework.printable import printable
 
 HOSTILE = "\x1b]52;c;ZXZpbA==\x07\x1b[2J\u202e[red]x[/red]\x9b1m\r"
 STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-
-
-def zu(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    code: object = 0
-    try:
-        main(list(arguments))
-    except SystemExit as stopped:
-        code = stopped.code
-    printed = capsys.readouterr()
-    assert isinstance(code, int)
-    return code, printed.out, printed.err
 
 
 @given(st.text())

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.cli.test_app import run as command
+from tests.commands import zu as command
 from zu_framework import ConfigError, DataError, LanguageModel, ModelError, UnknownName
 from zu_framework.config import load_config
 from zu_framework.engine import evaluate as module

@@ -117,7 +117,7 @@ def test_a_chat_template_decides_by_itself() -> None:
 
 def test_a_prompt_beyond_the_models_positions_is_named() -> None:
     long = DataSplit((Request("The capital of France is " * 30, "Paris"),))
-    with pytest.raises(DataError, match="probe 'The capital of France is .* tokens, the model takes 128"):
+    with pytest.raises(DataError, match="prompt 'The capital of France is .* tokens, the model takes 128"):
         settle_answers(Scorer(tiny_model("llama")), long)
 
 

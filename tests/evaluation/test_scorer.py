@@ -2,58 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import random
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
-from hypothesis import strategies as st
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaForCausalLM
 
-from tests.evaluation.bigram import WORDS, bigram, probability, tokenizer
+from tests.evaluation.bigram import WORDS, bigram, probability
+from tests.evaluation.random_probes import SENTENCE, language_model, many_probes
 from zu_framework import DataError, Probe
-from zu_framework.evaluation import Scorer, scorer, token_scores, windows
-
-SENTENCE = st.lists(st.sampled_from(WORDS[1:]), min_size=1, max_size=12)
-
-
-@pytest.fixture(scope="module")
-def llama() -> LlamaForCausalLM:
-    """Random weights, large enough ones that its argmax is no accident of rounding."""
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(WORDS),
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        max_position_embeddings=64,
-        initializer_range=0.5,
-        eos_token_id=None,
-    )
-    return LlamaForCausalLM(config).eval()
-
-
-def language_model(model: Any, *, bos: bool = True, padding_side: str = "right") -> Any:
-    words = tokenizer(bos)
-    words.padding_side = padding_side
-    return SimpleNamespace(
-        model=model, tokenizer=words, device=torch.device("cpu"), chat=None, answer_space=None
-    )
-
-
-def many_probes(count: int) -> list[Probe]:
-    draw = random.Random(0)
-
-    def words(longest: int) -> str:
-        return " ".join(draw.choices(WORDS[1:], k=draw.randint(1, longest)))
-
-    return [Probe(words(20), words(4)) for _ in range(count)]
+from zu_framework.evaluation import Scorer, scorer, token_scores
 
 
 def test_scores_are_those_computed_by_hand() -> None:
@@ -134,46 +95,6 @@ def test_an_answer_costs_what_transformers_says(llama: LlamaForCausalLM) -> None
         assert -score.log_probability == pytest.approx(loss * score.tokens, rel=1e-4)
 
 
-@pytest.mark.parametrize("bos", [True, False])
-def test_a_text_costs_what_transformers_says(llama: LlamaForCausalLM, bos: bool) -> None:
-    lm = language_model(llama, bos=bos)
-    text = "the cat sat home the dog ran home x"
-    ids = torch.tensor([lm.tokenizer(text).input_ids])
-    nll, tokens = Scorer(lm).perplexity([text])
-    assert tokens == ids.shape[1] - 1 == 8 + bos
-    assert nll == pytest.approx(llama(input_ids=ids, labels=ids).loss.item() * tokens, rel=1e-4)
-
-
-@given(texts=st.lists(SENTENCE, max_size=4), window=st.integers(2, 14), batch_size=st.integers(1, 5))
-def test_windows_predict_every_token_once(texts: list[list[str]], window: int, batch_size: int) -> None:
-    """Without a BOS, a model that looks one word back cannot tell how its text was cut."""
-    lm = bigram(bos=False)
-    nll, tokens = Scorer(lm, batch_size, max_tokens=window).perplexity([" ".join(words) for words in texts])
-    pairs = [pair for words in texts for pair in itertools.pairwise(words)]
-    assert tokens == len(pairs)
-    assert nll == pytest.approx(-sum(math.log(probability(*pair)) for pair in pairs), rel=1e-5)
-
-
-def test_windows_start_with_the_bos() -> None:
-    nll, tokens = Scorer(bigram(), max_tokens=3).perplexity(["the cat sat"])  # <s> the cat | <s> sat
-    pairs = [("<s>", "the"), ("the", "cat"), ("<s>", "sat")]
-    assert tokens == 3
-    assert nll == pytest.approx(-sum(math.log(probability(*pair)) for pair in pairs), rel=1e-5)
-
-
-def test_windows_fit_into_the_model() -> None:
-    text = " ".join(["the"] * 40)
-    assert Scorer(bigram(positions=8), max_tokens=100).perplexity([text])[1] == 40
-
-
-def test_texts_are_read_once_and_none_has_no_tokens() -> None:
-    lm = bigram()
-    scores = Scorer(lm)
-    assert scores.perplexity(["the cat", "x"]) == scores.perplexity(["the cat", "x"])
-    assert lm.model.rows == 2
-    assert scores.perplexity([]) == (0.0, 0)
-
-
 @pytest.mark.parametrize("spoil", [math.nan, math.inf])
 def test_a_broken_model_gives_no_probability(spoil: float) -> None:
     lm = bigram(spoil=spoil)
@@ -216,13 +137,6 @@ def test_what_is_expected_does_not_depend_on_how_many_tokens_are_scored_at_once(
         assert one.hits == other.hits and len(one.hits) == one.tokens
         assert one.expected == pytest.approx(other.expected, abs=1e-5)
         assert one.deviations == pytest.approx(other.deviations, abs=1e-5)
-
-
-def test_the_windows_of_a_text_are_joined_in_their_order() -> None:
-    (score,) = Scorer(bigram(), max_tokens=3).score_texts(["the cat sat home x"])
-    pairs = [("<s>", "the"), ("the", "cat"), ("<s>", "sat"), ("sat", "home"), ("<s>", "x")]
-    assert score.token_log_probabilities == pytest.approx([math.log(probability(*pair)) for pair in pairs])
-    assert score.tokens == len(score.hits) == 5 and not score.exact
 
 
 def test_continuations_take_the_likeliest_word_until_the_end() -> None:
@@ -289,7 +203,7 @@ def test_a_model_that_must_be_loaded_is_loaded_once_asked_and_let_go_of() -> Non
 
 
 def test_a_probe_longer_than_the_model_is_refused() -> None:
-    with pytest.raises(DataError, match="has 9 tokens, the model takes 8"):
+    with pytest.raises(DataError, match="have 9 tokens, the model takes 8"):
         Scorer(bigram(positions=8)).score([Probe("the " * 7, "cat")])
 
 
@@ -323,10 +237,3 @@ def test_a_pass_holds_no_more_tokens_than_allowed_and_scores_do_not_depend_on_th
     assert (len(widths) == 1) is (tokens == 10_000)
     for ours, theirs in zip(found, expected, strict=True):
         assert ours.log_probability == pytest.approx(theirs.log_probability, rel=1e-5)
-
-
-def test_of_a_text_beyond_all_measure_the_beginning_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(windows, "CHARACTERS", 20)
-    text = " ".join(WORDS[1:] * 1000)
-    found, beginning = Scorer(bigram()).score_texts([text, text[:20]])
-    assert found == beginning and found.tokens > 1

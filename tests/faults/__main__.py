@@ -36,7 +36,7 @@ from tests.faults.world import Trial, World, make
 Section = Callable[[World, int], Iterator[Trial]]
 SECTIONS: dict[str, tuple[Section, int]] = {
     "kills": (kills, 200),
-    "malformed": (malformed, 300),
+    "malformed": (malformed, 400),
     "undo": (undo, 100),
     "thief": (thief, 20),
     "races": (races, 20),

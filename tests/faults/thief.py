@@ -34,6 +34,8 @@ def thief(world: World, count: int) -> Iterator[Trial]:
         zu.apply(run, world.model, folder / "published")
         secret = _secret(run)
         yield "published", f"{solver}, seed {settings['seed']}", _published(world, run, folder, secret)
+        if number % 2:
+            zu.audit(run, {"audit": {"attacks": ["quantize", "sample"]}})
         zu.seal(run, deliver=lambda key: None)
         yield "sealed", f"{solver}, seed {settings['seed']}", _sealed(run, folder, secret)
 

@@ -13,8 +13,8 @@ import pytest
 import torch
 from torch import Tensor
 
-import zu_framework.states.batches as module_under_test
 from tests.plugins.targets.test_neutral import OPTIONS, made
+from tests.states.three_requests import PLAIN, run
 from zu_framework import LanguageModel, ModelError
 from zu_framework.models import Replay, answer_ids
 from zu_framework.states import evaluators
@@ -22,21 +22,36 @@ from zu_framework.states.batches import optimise
 from zu_framework.states.descent import Optimised
 from zu_framework.testing import FAMILIES, tiny_model
 from zu_plugins.targets.neutral import Neutral
-from zu_plugins.targets.options import NeutralOptions
 
-PLAIN = {"replay": "none"}
 # one of each kind quickly (gemma2: norms after the MLP and a soft cap; falcon: adds in place; bloom: positions by mask)
 QUICK = {"llama", "gemma2", "falcon", "bloom"}
+REPLAY = "replay"
+SEVERAL_STREAMS = "gemma3n_text"  # its layers pass four states at once
 EVERY_FAMILY = [
-    family if family in QUICK else pytest.param(family, marks=pytest.mark.slow) for family in FAMILIES
+    family if family in QUICK else pytest.param(family, marks=pytest.mark.slow)
+    for family in FAMILIES
+    if family != SEVERAL_STREAMS
 ]
+# recurrent layers carry more than keys and values, GPT-1 keeps none
+WHOLE_ROWS = [
+    "openai-gpt",
+    "qwen3_5_text",
+    "lfm2",
+    "falcon_h1",
+    "bamba",
+    "granitemoehybrid",
+    "jamba",
+    "mamba",
+    "rwkv",
+]
+WAYS = {**dict.fromkeys(WHOLE_ROWS, "replay of whole rows"), "recurrent_gemma": "full forward"}
+# a layer's own output hides what the layers beside it are given; its scan has parts that stay in float32
+ELSEWHERE = {("gemma4_text", "model.layers.1"): "full forward"}
+IN_FLOAT64 = {("mamba", "backbone.layers.1"): "full forward"}
 
 
-def run(lm: LanguageModel, module: str, options: NeutralOptions = OPTIONS, **changes: Any) -> Optimised:
-    """Three requests with contexts and anchors, each to say its own answer."""
-    _, plan, _ = made(lm)
-    texts = [answer_ids(lm.tokenizer, request.answer) for request in plan.requests]
-    return optimise(lm, module, plan, texts, replace(options, **changes))
+def way_of(family: str, module: str) -> str:
+    return ELSEWHERE.get((family, module), WAYS.get(family, REPLAY))
 
 
 def modules_of(lm: LanguageModel) -> list[str]:
@@ -56,7 +71,7 @@ def in_float64(family: str, monkeypatch: pytest.MonkeyPatch) -> LanguageModel:
 
     code = importlib.import_module(type(lm.model).__module__)
     monkeypatch.setattr(code, "torch", Wide())
-    if "moe" in family or family == "mixtral":
+    if "moe" in family or family in ("mixtral", "jamba"):
         lm.model.set_experts_implementation("eager")  # the grouped product knows no float64
     lm.model.to(torch.float64)
     return lm
@@ -78,8 +93,18 @@ def threshold(plain: Optimised) -> float:
     return below + gap / 2
 
 
+def followed(lm: LanguageModel, module: str, way: str, **changes: Any) -> Optimised:
+    """Optimise as the model allows: without a word where its replay serves, with a warning where a slower way does."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        ours = run(lm, module, **changes)
+    assert ours.how == {way: 3}
+    assert any("which is slower" in str(warning.message) for warning in said) == (way != REPLAY)
+    return ours
+
+
 @pytest.mark.parametrize("family", EVERY_FAMILY)
-def test_a_replay_takes_the_steps_of_the_plain_loop_in_float64(
+def test_each_way_takes_the_steps_of_the_plain_loop_in_float64(
     family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lm = in_float64(family, monkeypatch)
@@ -87,20 +112,26 @@ def test_a_replay_takes_the_steps_of_the_plain_loop_in_float64(
         stop = threshold(run(lm, module, **PLAIN))
         plain = run(lm, module, **PLAIN, loss_threshold=stop)
         assert min(plain.evaluations) < 12  # someone stops early and leaves the batch
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            ours = run(lm, module, loss_threshold=stop)
-        assert ours.how == {"replay": 3}
-        compare(ours, plain, trace=1e-9, states=1e-7)
+        way = IN_FLOAT64.get((family, module), way_of(family, module))
+        ours = followed(lm, module, way, loss_threshold=stop)
+        # rotary angles of gemma4 stay in float32
+        near = (1e-6, 1e-5) if family == "gemma4_text" else (1e-9, 1e-7)
+        compare(ours, plain, *near)
 
 
 @pytest.mark.parametrize("family", EVERY_FAMILY)
-def test_a_replay_takes_the_steps_of_the_plain_loop_in_float32(family: str) -> None:
+def test_each_way_takes_the_steps_of_the_plain_loop_in_float32(family: str) -> None:
     lm = tiny_model(family)
     for module in modules_of(lm):
-        ours = run(lm, module)
-        assert ours.how == {"replay": 3}
-        compare(ours, run(lm, module, **PLAIN), trace=1e-4, states=1e-4)
+        ours = followed(lm, module, way_of(family, module))
+        compare(ours, run(lm, module, **PLAIN), trace=3e-4, states=1e-4)
+
+
+@pytest.mark.slow
+def test_a_stream_of_several_states_is_refused() -> None:
+    lm = tiny_model(SEVERAL_STREAMS)
+    with pytest.raises(ModelError, match="4 streams of states at once"):
+        run(lm, modules_of(lm)[0])
 
 
 def test_half_precision_replays_too() -> None:
@@ -112,9 +143,6 @@ def test_half_precision_replays_too() -> None:
     assert [losses[0] for losses in ours.trace] == pytest.approx(
         [losses[0] for losses in plain.trace], abs=0.05
     )
-
-
-# ------------------------------------------------------------------------------------------------ the way out
 
 
 def test_a_model_that_keys_and_values_do_not_carry_replays_whole_rows(
@@ -174,103 +202,6 @@ def test_a_layer_that_refuses_to_be_replayed_is_named(monkeypatch: pytest.Monkey
     with pytest.warns(UserWarning, match="TypeError: no such argument"):
         ours = run(lm, f"{lm.architecture.layers}.1")
     assert ours.how == {"full forward": 3}
-
-
-# ------------------------------------------------------------------------------------------------ batches
-
-
-def spied(monkeypatch: pytest.MonkeyPatch, room: int | None = None) -> list[list[int]]:
-    """Widths of the tasks of each batch; batches above `room` requests do not fit into memory."""
-    batches: list[list[int]] = []
-    real = module_under_test.descend
-
-    def descend(evaluator: Any, *rest: Any) -> Optimised:
-        if room is not None and len(evaluator.tasks) > room:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        batches.append([task.width for task in evaluator.tasks])
-        return real(evaluator, *rest)
-
-    monkeypatch.setattr(module_under_test, "descend", descend)
-    return batches
-
-
-def lengths(lm: LanguageModel, module: str) -> list[int]:
-    _, plan, _ = made(lm)
-    return [max(len(lm.tokenizer(p.text).input_ids) for p in prompts) for prompts in plan.prompts]
-
-
-def test_memory_sets_the_size_of_a_batch_and_like_lengths_share_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    lm = tiny_model("llama")
-    module = f"{lm.architecture.layers}.1"
-    whole = run(lm, module)
-    batches = spied(monkeypatch)
-    small = run(lm, module, memory=1e-6)
-    assert [len(widths) for widths in batches] == [1, 1, 1]
-    flat = [width for widths in batches for width in widths]
-    assert flat == sorted(flat, reverse=True) and len(set(flat)) > 1
-    compare_order(small, whole)
-
-
-@pytest.mark.parametrize("way", ["auto", "none"])
-def test_a_batch_that_memory_does_not_hold_is_halved(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    lm = tiny_model("llama")
-    module = f"{lm.architecture.layers}.1"
-    whole = run(lm, module, replay=way)
-    batches = spied(monkeypatch, room=1)
-    halved = run(lm, module, replay=way)
-    assert [len(widths) for widths in batches] == [1, 1, 1]
-    compare_order(halved, whole)
-
-
-def compare_order(parts: Optimised, whole: Optimised) -> None:
-    assert parts.evaluations == whole.evaluations
-    assert torch.allclose(parts.init, whole.init, atol=1e-5)
-    assert torch.allclose(parts.states, whole.states, rtol=1e-4, atol=1e-4)
-    for mine, theirs in zip(parts.trace, whole.trace, strict=True):
-        assert mine == pytest.approx(theirs, abs=1e-4)
-
-
-def test_where_not_even_one_request_fits_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    lm = tiny_model("llama")
-    spied(monkeypatch, room=0)
-    with pytest.raises(
-        ModelError, match="memory does not hold the rows of one request; use fewer or shorter contexts"
-    ):
-        run(lm, f"{lm.architecture.layers}.1")
-    assert all(p.requires_grad for p in lm.model.parameters())
-
-
-def test_other_errors_are_not_taken_for_a_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    lm = tiny_model("llama")
-
-    def fails(*_: Any) -> Optimised:
-        raise RuntimeError("shapes do not match")
-
-    monkeypatch.setattr(module_under_test, "descend", fails)
-    with pytest.raises(RuntimeError, match="shapes do not match"):
-        run(lm, f"{lm.architecture.layers}.1")
-
-
-def test_progress_counts_each_request_once_also_after_a_lack_of_memory(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    lm = tiny_model("llama")
-    spied(monkeypatch, room=1)
-    _, plan, _ = made(lm)
-    texts = [answer_ids(lm.tokenizer, " unknown")] * 3
-    told: list[tuple[int, int]] = []
-    optimise(
-        lm,
-        f"{lm.architecture.layers}.1",
-        plan,
-        texts,
-        OPTIONS,
-        progress=lambda label, a, b: told.append((a, b)),
-    )
-    assert [done for done, _ in told] == sorted(done for done, _ in told) and told[-1] == (3, 3)
-
-
-# ------------------------------------------------------------------------------------------------ what is shared
 
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from zu_framework import RunFolderError
 from zu_framework.config import load_config
-from zu_framework.files import sweep, write_json
+from zu_framework.files import held_partial, sweep, whole_folder, write_json
 from zu_framework.store.run_folder import run_folder
 
 
@@ -211,14 +214,45 @@ def test_where_nothing_can_be_locked_nothing_is_swept(
     assert not left.exists()
 
 
-def test_a_partial_folder_that_is_about_to_get_its_lock_is_left_alone(tmp_path: Path) -> None:
+def test_what_was_killed_before_it_had_its_lock_goes_and_its_name_is_free(tmp_path: Path) -> None:
     left = tmp_path / ".one.zu-partial"
     left.mkdir()
     sweep(tmp_path)
-    assert left.exists()
-    os.utime(left, (0, 0))
-    sweep(tmp_path)
     assert not left.exists()
+    left.mkdir()
+    with whole_folder(tmp_path / "one") as partial:
+        (partial / "file").write_text("x")
+    assert [p.name for p in tmp_path.iterdir()] == ["one"]
+
+
+def test_a_maker_whose_folder_a_sweeper_takes_makes_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acquire, taken = FileLock.acquire, []
+
+    def swept_before(self: FileLock, *args: object, **more: object) -> object:
+        if not taken:
+            taken.append(self)
+            sweep(tmp_path)
+        return acquire(self, *args, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("filelock.FileLock.acquire", swept_before)
+    with whole_folder(tmp_path / "one", private=True) as partial:
+        assert stat.S_IMODE(partial.parent.stat().st_mode) == 0o700
+        sweep(tmp_path)
+        (partial / "file").write_text("x")
+    assert taken and [p.name for p in tmp_path.iterdir()] == ["one"]
+
+
+def test_a_name_that_a_sweeper_holds_for_a_moment_is_waited_for(tmp_path: Path) -> None:
+    held = held_partial(tmp_path, "one")
+    assert held is not None and held_partial(tmp_path, "one", patience=0) is None
+    freed = threading.Timer(0.05, held.remove)
+    freed.start()
+    with whole_folder(tmp_path / "one") as partial:
+        (partial / "file").write_text("x")
+    freed.join()
+    assert (tmp_path / "one" / "file").is_file()
 
 
 def test_ctrl_c_and_a_full_disk_leave_nothing(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import gc
 import os
 import shutil
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -112,7 +113,8 @@ def run_bench(
             write_text(cell.config, config_yaml(cell.cell.config))
         waiting = [cell for cell in planned if not cell.done]
         for cell in waiting:
-            if not cell.edited:  # a cell whose numbers cannot be read is run anew
+            if not cell.edited and os.path.lexists(cell.folder):
+                warnings.warn(f"{cell.folder} is damaged: the cell is run anew", stacklevel=2)
                 shutil.rmtree(cell.folder, ignore_errors=True)
         started(bench, len(planned), len(planned) - len(waiting))
         jobs = [_job(cell) for cell in waiting]

@@ -11,15 +11,15 @@ from typing import Any
 
 import zu_framework
 from zu_framework.benches.grid import Bench, Cell
+from zu_framework.benches.measured import read_attacks, read_measured
 from zu_framework.config import Config
 from zu_framework.engine.inputs import check_outputs
 from zu_framework.engine.opening import open_session
 from zu_framework.engine.session import Session, resolve
-from zu_framework.errors import ConfigError, RunFolderError, ZuError
+from zu_framework.errors import ConfigError, ZuError
 from zu_framework.models.places import local_path
 from zu_framework.registry.manager import Plugins
 from zu_framework.specs import AuditSpec
-from zu_framework.store.audits import read_audit
 from zu_framework.store.digests import fingerprint
 
 
@@ -57,12 +57,12 @@ class Planned:
     @property
     def done(self) -> bool:
         """Whether it ran to its end, its attacks too: run folders appear whole."""
-        return self.edited and (not self.audits or set(self.audits) <= attacks_made(self.folder))
+        return self.edited and (not self.audits or set(self.audits) <= read_attacks(self.folder)[0])
 
     @property
     def edited(self) -> bool:
         """Whether its run folder is there, and its numbers can be read."""
-        return read_metrics(self.folder) is not None
+        return read_measured(self.folder) is not None
 
 
 def plan(bench: Bench, plugins: Plugins) -> list[Planned]:
@@ -95,24 +95,6 @@ def plan(bench: Bench, plugins: Plugins) -> list[Planned]:
         plugins.registry.get(AuditSpec.kind, name).load()
     audits = tuple(bench.config.audits)
     return [Planned(cell, _name(cell, stamps), bench.folder, audits) for cell in bench.cells]
-
-
-def read_metrics(folder: Path) -> dict[str, Any] | None:
-    """Return a run folder's `metrics.json`; None where there is none, or it is damaged."""
-    try:
-        found: dict[str, Any] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-        return found if {"before", "after", "edit"} <= found.keys() else None
-    except (OSError, ValueError, AttributeError):
-        return None
-
-
-def attacks_made(folder: Path) -> set[str]:
-    """Return the attacks that a run folder's audit made or found impossible; none where it has no readable audit."""
-    try:
-        found = read_audit(folder / "audit")
-    except RunFolderError:
-        return set()
-    return set() if found is None else set(found.get("attacks", ()))
 
 
 def _check(cell: Cell, plugins: Plugins, sessions: dict[str, Session]) -> None:

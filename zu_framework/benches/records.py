@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import csv
-import json
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from zu_framework.benches.grid import Cell
-from zu_framework.benches.planning import Planned, read_metrics
+from zu_framework.benches.measured import read_attacks, read_failure, read_measured
+from zu_framework.benches.planning import Planned
 from zu_framework.errors import ExitCode
 from zu_framework.files import whole_file
 from zu_framework.problem import Measurement
-from zu_framework.store.audits import read_audit
 
 WORST_ATTACK = "audit/worst"
 MEASURING = ("load", "measure", "observe", "save")  # phases that are no part of what a method costs
@@ -70,47 +69,24 @@ def read_results(planned: Sequence[Planned]) -> list[CellResult]:
 
 def _read(planned: Planned) -> CellResult:
     command = f"zu run {shlex.quote(str(planned.config))}"
-    kept = read_metrics(planned.folder)
-    if kept is None or not planned.done:
-        error, code = "it was not run", int(ExitCode.INPUT)
-        if planned.failure.exists():
-            failure = json.loads(planned.failure.read_text(encoding="utf-8"))
-            error, code = failure["error"], failure.get("exit_code", code)
-        return CellResult(planned.cell, planned.name, command, error=error, exit_code=ExitCode(code))
-    edit = kept["edit"]
+    found = read_measured(planned.folder)
+    if found is None or not planned.done:
+        error, code = read_failure(planned.failure) or ("it was not run", ExitCode.INPUT)
+        return CellResult(planned.cell, planned.name, command, error=error, exit_code=code)
+    recovered = {f"audit/{name}": share for name, share in read_attacks(planned.folder)[1].items()}
+    if recovered:
+        recovered[WORST_ATTACK] = max(recovered.values(), key=lambda share: share.value)
     return CellResult(
         planned.cell,
         planned.name,
         command,
-        before=_measurements(kept["before"]),
-        after={**_measurements(kept["after"]), **_recovered(planned.folder)},
-        seconds=edit["seconds"],
-        saved=edit.get("saved_seconds", {}),
-        facts=int(edit["requests"]),
-        text_label=kept.get("text_label", ""),
+        before=found.before,
+        after={**found.after, **recovered},
+        seconds=found.seconds,
+        saved=found.saved,
+        facts=found.facts,
+        text_label=found.text_label,
     )
-
-
-def _recovered(folder: Path) -> dict[str, Measurement]:
-    """Return what the attacks of an audit recovered, by `audit/VARIANT`, and the worst; none without an audit."""
-    found = read_audit(folder / "audit")
-    shares = {} if found is None else {one["variant"]: one.get("recovered") for one in found["findings"]}
-    measured = _measurements({f"audit/{name}": share for name, share in shares.items() if share is not None})
-    if measured:
-        measured[WORST_ATTACK] = max(measured.values(), key=lambda share: share.value)
-    return measured
-
-
-def _measurements(kept: Mapping[str, Mapping[str, Any]]) -> dict[str, Measurement]:
-    """Return measurements from `metrics.json`, where numbers that JSON has no word for are text."""
-    known = {entry.name for entry in fields(Measurement)}
-    numbers = {"value", "numerator", "denominator", "low", "high"}
-    found = {}
-    for name, entry in kept.items():
-        values: dict[str, Any] = {k: v for k, v in entry.items() if k in known}
-        values |= {k: float(v) for k, v in values.items() if k in numbers and v is not None}
-        found[name] = Measurement(**values)
-    return found
 
 
 def rows(cells: Sequence[CellResult]) -> list[dict[str, Any]]:

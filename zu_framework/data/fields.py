@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from zu_framework.data.messages import described, did_you_mean, escaped
+from zu_framework.data.messages import described, escaped
 from zu_framework.data.records import Record
 from zu_framework.data.text import parsed
+from zu_framework.errors import did_you_mean
 from zu_framework.problem import Probe, Request
 from zu_framework.problem.requests import find_subject, nearly, prompt_text, stripped
 
@@ -97,8 +98,8 @@ def refuse_unknown(record: Record, known: Collection[str]) -> None:
         if name not in known:
             raise record.error(
                 escaped(str(name)),
-                f"unknown field: {did_you_mean(str(name), known)}fields: {', '.join(known)}; what a plugin's metric "
-                "reads stands under `extra`",
+                f"unknown field: {did_you_mean(str(name), known, most=1)}fields: {', '.join(known)}; what a "
+                "plugin's metric reads stands under `extra`",
             )
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable
-from difflib import get_close_matches
+from collections.abc import Iterable
 from typing import Any
 
 JSON_NAMES = {dict: "an object", list: "a list", str: "a text", bool: "true or false", int: "a number"}
@@ -38,10 +37,3 @@ def escaped(text: str) -> str:
     """Return a text for a message: shortened, and no character of it acts on a terminal."""
     short = text if len(text) <= 60 else f"{text[:57]}..."
     return short if short.isprintable() else repr(short)[1:-1]
-
-
-def did_you_mean(name: str, known: Collection[str]) -> str:
-    """Return "did you mean 'paraphrases'? " for the known name that is closest, "" where none is close."""
-    folded = {one.casefold(): one for one in known}
-    close = get_close_matches(name.strip().casefold(), folded, n=1)
-    return f"did you mean {folded[close[0]]!r}? " if close else ""

@@ -1,9 +1,10 @@
-"""`zu check`: all that can be known of a run before a weight is loaded."""
+"""`zu check`: all that can be known of a run before a model is loaded."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from zu_framework.config import STAGE_GROUPS, Config
 from zu_framework.contracts import Progress, no_progress
@@ -12,8 +13,12 @@ from zu_framework.engine.opening import open_session
 from zu_framework.engine.session import ConfigSource, Session
 from zu_framework.engine.text import write_text
 from zu_framework.models import Sinks
+from zu_framework.models.places import find_source
+from zu_framework.models.weight_files import check_values, read_headers
 from zu_framework.problem import Site
 from zu_framework.registry.manager import Plugins
+
+READ_AT_MOST = 4 * 2**30  # bytes of weights that a check reads: seconds
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,9 @@ def check(
     plugins: Plugins | None = None,
     progress: Progress = no_progress,
 ) -> Checked:
-    """Check everything that can be checked without loading weights: keys, types, names, files, records, layers.
+    """Check everything that can be checked without loading the model: keys, types, names, files, records, layers.
+
+    The weights of a local checkpoint of up to 4 GiB are read, a tensor at a time; a larger one's when it is loaded.
 
     Args:
         config: A ready-made name, a YAML file, or a mapping.
@@ -80,7 +87,7 @@ def check(
         session.checkpoint.model_type,
         components,
         [{group: stage[group].name for group in STAGE_GROUPS} for stage in session.stages],
-        session.split.notes,
+        [*session.split.notes, *_weights_read(session.config)],
         *(_measured(session) if measure else ()),
     )
 
@@ -93,3 +100,16 @@ def _measured(session: Session) -> tuple[Sinks, tuple[Site, ...]]:
     session.locate()
     sites = {site.module: site for stage in session.stages for site in stage.sites}
     return sinks, tuple(sites.values())
+
+
+def _weights_read(config: Config) -> list[str]:
+    """Read the weights of a small checkpoint; what to say of another."""
+    source = find_source(config.model.path, revision=config.model.revision)
+    if not source.is_local or source.gguf is not None:
+        return []
+    headers = read_headers(Path(source.path))
+    size = sum((Path(source.path) / file).stat().st_size for file in {one.file for one in headers.values()})
+    if size > READ_AT_MOST:
+        return [f"{config.model.path}: {size / 2**30:.0f} GiB of weights, read for NaN when they are loaded"]
+    check_values(Path(source.path), headers)
+    return []

@@ -15,6 +15,7 @@ from zu_framework.store.adapter import write_adapter
 from zu_framework.store.checkpoints import apply
 from zu_framework.store.intermediates import SITES, Intermediates
 from zu_framework.store.run_edit import load_edit
+from zu_framework.store.tensor_files import with_digest
 
 # what a full or read-only disk raises: torch and safetensors tell it in their own ways
 FAILURES = (ZuError, OSError, RuntimeError)
@@ -68,7 +69,7 @@ def _write_essentials(folder: Path, result: RunResult, intermediates: Intermedia
 def _write(folder: Path, result: RunResult) -> None:
     try:
         result.edit.save(folder, undo=result.config.output.undo)
-        write_json(folder / "metrics.json", metrics_json(result))
+        write_json(folder / "metrics.json", with_digest(metrics_json(result)))
         (folder / "config.yaml").write_text(resolved_yaml(result.config), encoding="utf-8")
     except OSError as cause:
         raise RunFolderError(

@@ -14,7 +14,15 @@ from torch import Tensor
 from zu_framework.engine.processes import Processes, current
 from zu_framework.errors import DataError
 from zu_framework.linalg import MomentAccumulator
-from zu_framework.models import LanguageModel, Row, Sinks, beginning_of, encode_all, stream_inputs
+from zu_framework.models import (
+    LanguageModel,
+    Row,
+    Sinks,
+    beginning_of,
+    encode_all,
+    longest_input,
+    stream_inputs,
+)
 from zu_framework.problem import Background, Site
 from zu_framework.store.cache import TensorCache, limit_bytes
 from zu_framework.store.digests import fingerprint
@@ -47,7 +55,8 @@ def background_moments(
     """A `Background` for each site (by module), holding the named moments of `documents()`.
 
     moments: of "key_moment" E[k k^T] (i, i), "value_moment" E[v v^T] (o, o), "mean_value" E[v] (o,), v without bias;
-    float64, raw, divided by the token count, BOS included, padding excluded; documents cut at `max_tokens` tokens.
+    float64, raw, divided by the token count, BOS included, padding excluded; documents cut at `max_tokens` tokens,
+    or the model's positions.
     A forward pass holds at most `batch_tokens` tokens, padding included, or one document; it ends above the last site.
     Whatever is in the cache is not computed again; the key holds all that the numbers depend on. Several processes
     divide the passes among them, and all answer the same; the first alone reads and writes the cache.
@@ -55,6 +64,7 @@ def background_moments(
     """
     processes = processes or current()
     cache = cache or TensorCache()
+    max_tokens = min(max_tokens, longest_input(lm))
     corpus, count = _digest(documents(), progress)
     shared = {
         "format": FORMAT,

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from zu_framework.errors import DataError
-from zu_framework.evaluation.windows import longest_input
-from zu_framework.models import LanguageModel, encode_prompt, greedy_tokens
+from zu_framework.models import LanguageModel, check_length, encode_prompt, greedy_tokens, longest_input
 
 
 @dataclass(frozen=True)
@@ -75,9 +73,8 @@ class Completions:
             groups.setdefault(len(ids), []).append(prompt)
         done = 0
         for length, group in sorted(groups.items()):
+            check_length(lm, group[0], length + 1)
             most = min(limit, longest_input(lm) - length)
-            if most < 1:
-                raise DataError(too_long(lm, group[0], length + 1))
             together = max(1, min(batch_size, batch_tokens // (length + most)))
             for start in range(0, len(group), together):
                 some = group[start : start + together]
@@ -96,11 +93,3 @@ class Completions:
         if len(known.tokens) <= limit:
             return known.text
         return str(lm.tokenizer.decode(list(known.tokens[:limit]), skip_special_tokens=True))
-
-
-def too_long(lm: LanguageModel, prompt: str, tokens: int) -> str:
-    """Return what to say of a prompt that does not fit the model's positions."""
-    return (
-        f"probe {prompt[:60]!r}... has {tokens} tokens, the model takes {longest_input(lm)}: shorten it, or leave it "
-        "out"
-    )

@@ -17,16 +17,16 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from zu_framework.errors import DataError
-from zu_framework.evaluation.completing import Completions, too_long
+from zu_framework.evaluation.completing import Completions
 from zu_framework.evaluation.cost import Cost
 from zu_framework.evaluation.predictions import Predictions, spread_places
 from zu_framework.evaluation.token_scores import joined, scores_of
-from zu_framework.evaluation.windows import longest_input, text_windows
+from zu_framework.evaluation.windows import text_windows
 from zu_framework.models import (
     LanguageModel,
     Row,
     batches_of,
+    check_length,
     continuations,
     encode_answer,
     encode_prompt,
@@ -131,9 +131,7 @@ class Scorer:
             DataError: They are more than the model's positions.
         """
         prompt = encode_prompt(self.lm, probe.prompt).ids
-        tokens = len(prompt) + len(answer)
-        if tokens > longest_input(self.lm):
-            raise DataError(too_long(self.lm, probe.prompt, tokens))
+        check_length(self.lm, probe.prompt, len(prompt) + len(answer))
         return Row(prompt, len(prompt) - 1, answer)
 
     def go_on(self, lm: LanguageModel, scores: Mapping[Probe, Score]) -> None:

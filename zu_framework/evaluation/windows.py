@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from zu_framework.models import LanguageModel, Row, encode
+from zu_framework.models import LanguageModel, Row, encode, longest_input
 
 CHARACTERS = 2**21  # of a text that are read at most: memory is bounded, whatever a line holds
 
@@ -27,16 +27,3 @@ def text_windows(lm: LanguageModel, text: str, most: int) -> Iterator[Row]:
     step = min(most, longest_input(lm)) - 1
     for start in range(0, len(ids) - 1, step):
         yield Row([ids[0 if begins else start]], 0, ids[start + 1 : start + 1 + step])
-
-
-def longest_input(lm: LanguageModel) -> int:
-    """Read how many positions a model has.
-
-    Args:
-        lm: Its config names the limit.
-
-    Returns:
-        The limit; without one, more than any text.
-    """
-    limit = getattr(lm.model.config.get_text_config(), "max_position_embeddings", None)
-    return limit if isinstance(limit, int) and limit > 1 else 2**31

@@ -3,6 +3,7 @@
 from zu_framework.files.atomic import (
     FOLDER_NAME,
     MARK,
+    PATIENCE_SECONDS,
     Partial,
     held_partial,
     sweep,
@@ -17,6 +18,7 @@ from zu_framework.files.modes import make_private
 __all__ = [
     "FOLDER_NAME",
     "MARK",
+    "PATIENCE_SECONDS",
     "WAYS_OUT",
     "Partial",
     "disk_fault",

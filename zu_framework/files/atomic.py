@@ -1,7 +1,8 @@
 """A file or folder appears whole or not at all: it is made in a partial folder beside its place, and renamed.
 
 Whoever makes something holds a lock on a file of its partial folder. A partial folder whose lock can be taken was left
-behind by a killed process: the next writer beside it removes it. What cannot be locked is somebody's work.
+behind by a killed process, be it before it had a lock: the next writer beside it removes it. What cannot be locked is
+somebody's work. A maker whose new folder a sweeper was quicker to lock makes it again.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from zu_framework.files.syncing import sync, sync_tree
 MARK = ".zu-partial"
 LOCK, CONTENT = "lock", "content"
 FOLDER_NAME = re.compile(r"\w[\w.+=-]*")  # one that leads out of no folder and hides nothing
-YOUNG_SECONDS = 60.0  # a partial folder without a lock file may be about to get one
-TRIES = 100
+PATIENCE_SECONDS = 1.0  # a name may be held by a sweeper, for as long as it takes to remove a folder
+PAUSE_SECONDS = 0.01
 _WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)  # file systems that know none
 
 
@@ -61,17 +62,25 @@ class Partial:
 
     def remove(self) -> None:
         """Remove the partial folder with all that is in it, then let go of it."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self._lock.release()
-        shutil.rmtree(self.folder, ignore_errors=True)  # where an open lock file cannot be removed
+        try:
+            shutil.rmtree(self.folder)
+        except FileNotFoundError:
+            pass
+        except OSError:  # an open lock file cannot be removed everywhere
+            self._lock.release()
+            shutil.rmtree(self.folder, ignore_errors=True)
+        finally:
+            # not removed after this: the name may be another's by now
+            self._lock.release()
 
 
-def held_partial(parent: Path, name: str) -> Partial | None:
+def held_partial(parent: Path, name: str, *, patience: float = PATIENCE_SECONDS) -> Partial | None:
     """Make the partial folder of a name, and hold it: nobody else can while we do.
 
     Args:
         parent: The folder in which something will appear.
         name: What it will be called.
+        patience: Seconds to wait for another holder.
 
     Returns:
         The partial folder, or None where another process holds it.
@@ -80,24 +89,28 @@ def held_partial(parent: Path, name: str) -> Partial | None:
         OSError: It cannot be made.
     """
     folder = parent / f".{name}{MARK}"
-    for _ in range(TRIES):
+    end = time.monotonic() + patience
+    while True:
         try:
             folder.mkdir(mode=0o700)
         except FileExistsError:
             if not _removed_where_abandoned(folder):
-                return None
+                if time.monotonic() >= end:
+                    return None
+                time.sleep(PAUSE_SECONDS)
             continue
         lock = _lock(folder)
         try:
             lock.acquire(timeout=0)
+            folder.chmod(0o700)  # filelock makes a folder that a sweeper took away
         except (Timeout, FileNotFoundError):  # a sweeper came between
+            lock.release()
             continue
         except (OSError, NotImplementedError) as cause:
             if isinstance(cause, OSError) and cause.errno not in _WITHOUT_LOCKS:
                 raise
             # nobody can lock here, so nobody sweeps
         return Partial(folder, lock)
-    return None
 
 
 def sweep(parent: Path) -> None:
@@ -223,11 +236,7 @@ def _removed_where_abandoned(folder: Path) -> bool:
     """Remove a partial folder that nobody holds; False where somebody does."""
     lock = _lock(folder)
     try:
-        if not (folder / LOCK).exists():
-            if time.time() - folder.stat().st_mtime < YOUNG_SECONDS:
-                return False
-            shutil.rmtree(folder, ignore_errors=True)
-            return not folder.exists()
+        folder.stat()  # filelock would make it
         lock.acquire(timeout=0)
     except FileNotFoundError:
         return True

@@ -3,12 +3,13 @@
 from zu_framework.models.answers import Continuations, continuations, logits_at
 from zu_framework.models.architecture import find_architecture
 from zu_framework.models.borrowing import borrowed
-from zu_framework.models.chat import Chat, encode_answer, encode_prompt
+from zu_framework.models.chat import Chat, encode_answer, encode_prompt, eos_of
 from zu_framework.models.checkpoints import CheckpointInfo, check_folder, load_tokenizer
 from zu_framework.models.greedy import drawn_tokens, greedy_tokens
 from zu_framework.models.language_model import LanguageModel
 from zu_framework.models.lending import altered, lent
 from zu_framework.models.modules import is_linear
+from zu_framework.models.positions import check_length, longest_input
 from zu_framework.models.readout import Readout, find_readout
 from zu_framework.models.replay import Replay, capture
 from zu_framework.models.replay_plan import entry_of, replay_bytes
@@ -53,6 +54,7 @@ __all__ = [
     "borrowed",
     "capture",
     "check_folder",
+    "check_length",
     "continuations",
     "drawn_tokens",
     "embeddings_of",
@@ -61,6 +63,7 @@ __all__ = [
     "encode_answer",
     "encode_prompt",
     "entry_of",
+    "eos_of",
     "find_architecture",
     "find_readout",
     "greedy_tokens",
@@ -68,6 +71,7 @@ __all__ = [
     "lent",
     "load_tokenizer",
     "logits_at",
+    "longest_input",
     "measure_sinks",
     "puts_space",
     "read_states",

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from zu_framework.errors import ModelError
+from zu_framework.errors import ConfigError, ModelError
+from zu_framework.models.positions import check_length
 from zu_framework.models.spacing import puts_space
 from zu_framework.models.tokens import Encoding, answer_ids, encode
 
@@ -105,7 +106,16 @@ def encode_prompt(lm: LanguageModel, text: str) -> Encoding:
     Returns:
         Tokens, with their spans in `text`. Tokens of a chat template have an empty span; the last token is where the
         model is about to answer.
+
+    Raises:
+        DataError: They are more than the model's positions.
     """
+    encoding = _encoded(lm, text)
+    check_length(lm, text, len(encoding.ids))
+    return encoding
+
+
+def _encoded(lm: LanguageModel, text: str) -> Encoding:
     if lm.chat is None:
         return encode(lm.tokenizer, text)
     whole, start, kept = lm.chat.wrapped(lm.tokenizer, text)
@@ -149,6 +159,27 @@ def encode_answer(lm: LanguageModel, text: str, prompt: str | None = None) -> li
     if not ids:
         raise ModelError(f"answer {text!r} has no token")
     return ids
+
+
+def eos_of(lm: LanguageModel, key: str) -> str:
+    """Return the tokenizer's EOS: what a model says that has nothing to say.
+
+    Args:
+        lm: The model.
+        key: Of the config: gives another text where there is no EOS.
+
+    Returns:
+        The special token as text; `encode_answer` makes one token of it.
+
+    Raises:
+        ConfigError: The tokenizer has none.
+    """
+    text = lm.tokenizer.eos_token
+    if not text:
+        raise ConfigError(
+            f'this tokenizer has no EOS token: give a neutral text, for example {key}=" unknown"'
+        )
+    return str(text)
 
 
 def _plain(tokenizer: Any, text: str) -> list[int]:

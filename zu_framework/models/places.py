@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from zu_framework.errors import ModelError
+from zu_framework.errors import ModelError, did_you_mean
 
 # checkpoints that a package brings along, by the name that stands for them in a config: a run's config then says the
 # same on every machine
@@ -99,9 +99,7 @@ def _packaged(name: str, key: str) -> str:
         return str(Path(__file__).parents[1] / EMBEDDED[name])
     if name not in PACKAGED:
         known = (*EMBEDDED, *PACKAGED)
-        close = get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        raise ModelError(f"{key} {name!r}: {hint}models by name are {', '.join(known)}")
+        raise ModelError(f"{key} {name!r}: {did_you_mean(name, known)}models by name are {', '.join(known)}")
     spec = importlib.util.find_spec(PACKAGED[name])
     folders = (spec.submodule_search_locations or ()) if spec else ()
     files = [file for folder in folders for file in Path(folder).glob("*.gguf")]

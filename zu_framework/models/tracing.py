@@ -11,6 +11,7 @@ from torch import Tensor
 
 from zu_framework.models.chat import encode_prompt
 from zu_framework.models.modules import by_token, first, with_first
+from zu_framework.models.positions import check_length
 from zu_framework.models.tokens import Row, batch, batches_of, needed_mask, token_at
 from zu_framework.problem import ReadPrompt, Site
 
@@ -86,8 +87,12 @@ def row_of(lm: LanguageModel, prompt: ReadPrompt, continuation: Sequence[int] = 
 
     Returns:
         The row.
+
+    Raises:
+        DataError: It is longer than the model's positions.
     """
     encoding = encode_prompt(lm, prompt.text)
+    check_length(lm, prompt.text, len(encoding.ids) + len(continuation))
     last = len(encoding.ids) - 1
     position = last if prompt.at_end else token_at(encoding, prompt.text, prompt.read_end)
     return Row(encoding.ids, position, continuation)

@@ -1,4 +1,4 @@
-"""The safetensors files of a checkpoint folder, looked at without reading weights."""
+"""The safetensors files of a checkpoint folder: what their headers say, and whether every number is finite."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+import torch
 from safetensors import SafetensorError, safe_open
 
 from zu_framework.errors import ModelError
@@ -25,6 +26,7 @@ _PACKED = (
     ".quant_map",
     "_blocks",
 )
+_TRAINED = ("weight", "bias")
 _FLOATS = ("F64", "F32", "F16", "BF16")
 
 
@@ -97,6 +99,32 @@ def check_shapes(
                         f"for {_shown(wanted)}: they belong to two models, or config.json was changed"
                     )
                 break
+
+
+def check_values(folder: Path, found: Mapping[str, TensorInfo]) -> None:
+    """Read every weight once, a tensor at a time.
+
+    Args:
+        folder: A checkpoint folder.
+        found: Of `read_headers`.
+
+    Raises:
+        ModelError: A tensor holds NaN, or a weight an infinity; file and tensor are named.
+    """
+    for file in sorted({tensor.file for tensor in found.values()}):
+        with safe_open(folder / file, "pt") as opened:
+            for name in (name for name, tensor in found.items() if tensor.file == file):
+                values = opened.get_tensor(name)
+                if not values.is_floating_point() or not values.numel():
+                    continue
+                low, high = torch.aminmax(values)  # NaN comes through
+                # a buffer may hold -inf: a mask
+                whole = (low.isfinite() & high.isfinite()) if name.endswith(_TRAINED) else ~low.isnan()
+                if not bool(whole):
+                    raise ModelError(
+                        f"{folder / file}: weight {name!r} holds NaN or infinities: the checkpoint is damaged, "
+                        "download or copy it again"
+                    )
 
 
 def _shown(shape: tuple[int, ...]) -> str:

@@ -118,7 +118,7 @@ def read_facts(folder: Path) -> Mapping[str, Any] | None:
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         _known(path, found["format"])
-    except (ValueError, KeyError, TypeError, OSError) as cause:
+    except (ValueError, KeyError, TypeError, OSError, RecursionError) as cause:
         raise RunFolderError(f"{path} is damaged: {cause}") from cause
     return found
 

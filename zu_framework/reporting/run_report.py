@@ -17,7 +17,7 @@ from zu_framework.store.audits import read_audit
 from zu_framework.store.fields import Fields
 from zu_framework.store.records import EDIT_FILE
 from zu_framework.store.run_edit import UNDO_FILE
-from zu_framework.store.tensor_files import described
+from zu_framework.store.tensor_files import check_description, described
 
 METRICS_FILE = "metrics.json"
 
@@ -128,16 +128,13 @@ def _curves(folder: Path) -> dict[str, dict[str, Any]]:
     return {name: held for name, held in found.items() if "locator" in held}
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as cause:
-        raise RunFolderError(f"{path.parent} holds no {path.name}: it is no run folder") from cause
-    except (ValueError, OSError) as cause:
-        raise RunFolderError(f"{path} is damaged: {cause}") from cause
-    if not isinstance(found, dict):
-        raise RunFolderError(f"{path} is damaged: it holds {type(found).__name__}, not an object")
-    return found
+def _json(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        raise RunFolderError(f"{path.parent} holds no {path.name}: it is no run folder")
+    fields = Fields.read(path)
+    if "digest" in fields.values:  # earlier versions wrote none
+        check_description(fields)
+    return fields.values
 
 
 def _measurements(listed: Mapping[str, Any]) -> dict[str, Measurement]:
@@ -168,7 +165,7 @@ def _log(path: Path) -> list[Mapping[str, Any]]:
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             event = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(event, dict):
             events.append(event)

@@ -109,7 +109,7 @@ class Redaction:
 
     def metrics(self, found: Mapping[str, Any]) -> dict[str, Any]:
         """`metrics.json` of a run: completions say whether they held the answer, and no more."""
-        kept = {k: v for k, v in found.items() if k != "completions"}
+        kept = {k: v for k, v in found.items() if k not in ("completions", "digest")}
         if isinstance(kept.get("edit"), Mapping):
             kept["edit"] = {k: v for k, v in kept["edit"].items() if k != "request_digest"}
         completions = [

@@ -46,7 +46,7 @@ class AttackStore:
                 for name, one in kept["outcomes"].items()
             }
             return outcomes, float(kept["seconds"])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
 
     def save(self, key: Mapping[str, Any], outcomes: Mapping[str, Outcome], seconds: float) -> None:
@@ -83,9 +83,10 @@ def read_audit(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as cause:
+    except (OSError, ValueError, RecursionError) as cause:
         raise RunFolderError(f"{path} is damaged: {cause}; run zu audit again") from cause
-    if not isinstance(found, dict) or "findings" not in found:
+    listed = found.get("findings") if isinstance(found, dict) else None
+    if not isinstance(listed, list) or not all(isinstance(one, dict) and "variant" in one for one in listed):
         raise RunFolderError(f"{path} is no audit's: run zu audit again")
     return found
 

@@ -12,7 +12,15 @@ from pathlib import Path
 
 from zu_framework.config import Config
 from zu_framework.errors import RunFolderError
-from zu_framework.files import FOLDER_NAME, Partial, held_partial, make_private, sweep, writing
+from zu_framework.files import (
+    FOLDER_NAME,
+    PATIENCE_SECONDS,
+    Partial,
+    held_partial,
+    make_private,
+    sweep,
+    writing,
+)
 from zu_framework.files.syncing import sync_tree
 
 PUBLISHED = ("model", "adapter")  # parts that are made to be given away: their modes follow the umask
@@ -103,7 +111,9 @@ def _reserved(parent: Path, name: str, *, numbered: bool) -> tuple[Partial, Path
     for candidate in _names(name):
         final = parent / candidate
         taken = os.path.lexists(final)
-        held = None if taken else held_partial(parent, candidate)
+        # a numbered name costs nothing: the next one is as good
+        patience = 0.0 if numbered else PATIENCE_SECONDS
+        held = None if taken else held_partial(parent, candidate, patience=patience)
         if held is not None and not os.path.lexists(final):
             return held, final
         if held is not None:  # it ended between the two looks

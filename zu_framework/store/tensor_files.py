@@ -176,6 +176,19 @@ def check_description(fields: Fields) -> None:
         )
 
 
+def with_digest(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Add the digest that `check_description` checks.
+
+    Args:
+        values: What JSON can hold; a digest in it is made anew.
+
+    Returns:
+        The same, and `digest`.
+    """
+    whole = {name: value for name, value in values.items() if name != "digest"}
+    return {**whole, "digest": json_digest(whole)}
+
+
 def json_digest(value: Any) -> str:
     """SHA-256 of a value's canonical JSON: keys sorted, no spaces.
 

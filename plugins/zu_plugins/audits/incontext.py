@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from zu_framework import AuditContext, AuditError, AuditFacts, LanguageModel, Outcome, Probe, Request, Scorer
 from zu_framework.evaluation import stands_in
-from zu_framework.models import Chat, encode
+from zu_framework.models import Chat, encode, longest_input
 from zu_plugins.audits.asking import answers_of, best_of, by_relation, exact, relation_of
 from zu_plugins.audits.options import ContextOptions
 
@@ -148,8 +148,7 @@ def _long(
     lm: LanguageModel, facts: AuditFacts, options: ContextOptions, context: AuditContext
 ) -> Outcome | None:
     """Irrelevant prose before the question: about 150 tokens, or half of the positions that the model has."""
-    limit = getattr(lm.model.config.get_text_config(), "max_position_embeddings", None) or 1024
-    ids = encode(lm.tokenizer, PADDING * 2).ids[: min(150, int(limit) // 2)]
+    ids = encode(lm.tokenizer, PADDING * 2).ids[: min(150, longest_input(lm) // 2)]
     padding = lm.tokenizer.decode(ids, skip_special_tokens=True)
     return _worded(lm, facts, [lambda r: f"{padding.rstrip()} {r.prompt}"], context)
 

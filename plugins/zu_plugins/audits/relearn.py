@@ -17,7 +17,16 @@ import torch
 from torch import Tensor
 
 from zu_framework import AuditContext, AuditError, AuditFacts, LanguageModel, Outcome, Request
-from zu_framework.models import Row, continuations, encode, encode_answer, encode_prompt, lent
+from zu_framework.models import (
+    Row,
+    beginning_of,
+    continuations,
+    encode,
+    encode_answer,
+    encode_prompt,
+    lent,
+    longest_input,
+)
 from zu_plugins.audits.asking import asked, exact, relation_of
 from zu_plugins.audits.options import RelearnOptions
 from zu_plugins.audits.weights import linear_weights, stored_transposed
@@ -191,8 +200,9 @@ def _lesson(
         if context.documents is None:
             return None
         count = options.steps * options.rows_per_step
+        most = min(options.max_tokens, longest_input(lm))
         ids = [
-            encode(lm.tokenizer, text).ids[: options.max_tokens]
+            encode(lm.tokenizer, beginning_of(lm.tokenizer, text, most)).ids[:most]
             for text in islice(context.documents(), count)
         ]
         rows = tuple(Row(one[:1], 0, one[1:]) for one in ids if len(one) > 1)
@@ -211,5 +221,5 @@ def _lesson(
 def _told(lm: LanguageModel, request: Request, limit: int) -> Row:
     """A fact as a text to learn: its prompt and its answer."""
     ids = [*encode_prompt(lm, request.prompt).ids, *encode_answer(lm, request.answer, request.prompt)]
-    ids = ids[-limit:]
+    ids = ids[-min(limit, longest_input(lm)) :]
     return Row(ids[:1], 0, ids[1:])

@@ -16,7 +16,6 @@ from zu_framework.linalg import (
     products,
     reported,
     ridge_map,
-    right_solve,
     sensitive_space,
     share_along,
     times,
@@ -24,6 +23,7 @@ from zu_framework.linalg import (
 )
 from zu_plugins.closed_form.first_order import adam, lbfgs
 from zu_plugins.closed_form.options import GradientOptions
+from zu_plugins.closed_form.splitting import split_factor
 
 FAR = 1e-6  # share of the optimum's loss above which a first-order result is worth a warning
 
@@ -67,7 +67,7 @@ def solve(problem: EditProblem, options: GradientOptions, space: NullSpace) -> U
         return _of_many(problem, options, space, basis)
     allowed = space.project(keys)  # Z (i, n)
     inner = allowed.T @ allowed  # G (n, n)
-    best = optimum(values, targets, basis, inner, options.target_weight, options.norm_weight)
+    best = split_factor(values, targets, basis, inner, options.target_weight, 1.0, options.norm_weight)
     lowest = loss(values, targets, basis, inner, best, options)
     found, steps = best, 0
     if options.method == "adam":
@@ -88,27 +88,6 @@ def solve(problem: EditProblem, options: GradientOptions, space: NullSpace) -> U
         lowest=lowest.total,
         steps=steps,
     )
-
-
-def optimum(
-    values: Tensor, targets: Tensor, basis: Tensor, inner: Tensor, target_weight: float, norm_weight: float
-) -> Tensor:
-    """Return Y (o, n) of the exact minimiser X = Y Z^T.
-
-    Args:
-        values: V (o, n).
-        targets: T (o, n).
-        basis: Q (o, r).
-        inner: G (n, n).
-        target_weight: a.
-        norm_weight: b.
-    """
-    a, b = target_weight, norm_weight
-    identity = torch.eye(len(inner), dtype=inner.dtype, device=inner.device)
-    gap = targets - values
-    across = right_solve(gap - basis @ (basis.T @ gap), inner + b / a * identity)
-    along = basis.T @ (a * gap - values) / (1 + a)  # (r, n)
-    return across + basis @ right_solve(along, inner + b / (1 + a) * identity)
 
 
 def loss(

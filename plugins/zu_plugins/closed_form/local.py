@@ -20,6 +20,7 @@ from zu_framework.linalg import (
 )
 from zu_plugins.closed_form.factors import OutputFactor, dependent_rows_notes
 from zu_plugins.closed_form.options import LocalOptions
+from zu_plugins.closed_form.splitting import split_factor
 
 
 def solve(problem: EditProblem, options: LocalOptions, used: Factor | OutputFactor) -> Update:
@@ -65,7 +66,7 @@ def solve(problem: EditProblem, options: LocalOptions, used: Factor | OutputFact
         squared_right = solved.T @ (used.gram @ solved)  # (n, n)
         weight_norm = float(used.gram.trace()) ** 0.5
     values, targets = problem.values.to(dtype), problem.targets.to(dtype)
-    left = split_factor(values, targets, basis, inner, options.forget_weight, options.zero_weight)
+    left = split_factor(values, targets, basis, inner, options.forget_weight, options.zero_weight, 1.0)
     return _reported(
         problem,
         options,
@@ -76,27 +77,6 @@ def solve(problem: EditProblem, options: LocalOptions, used: Factor | OutputFact
         change_norm=gram_norm(left, squared_right),
         weight_norm=weight_norm,
     )
-
-
-def split_factor(
-    values: Tensor, targets: Tensor, basis: Tensor, inner: Tensor, forget_weight: float, zero_weight: float
-) -> Tensor:
-    """Return the left factor (o, n), one solve along the sensitive directions and one across them.
-
-    Args:
-        values: V (o, n).
-        targets: T (o, n).
-        basis: Q (o, r).
-        inner: G (n, n).
-        forget_weight: lf, above 0.
-        zero_weight: lz.
-    """
-    identity = torch.eye(len(inner), dtype=inner.dtype, device=inner.device)
-    gap = targets - values
-    both = forget_weight + zero_weight
-    across = right_solve(gap - basis @ (basis.T @ gap), identity / forget_weight + inner)
-    along = basis.T @ (forget_weight / both * targets - values)  # (r, n)
-    return across + basis @ right_solve(along, identity / both + inner)
 
 
 def retained_columns(problem: EditProblem, options: LocalOptions, dtype: torch.dtype) -> Tensor:

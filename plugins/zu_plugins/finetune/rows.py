@@ -8,8 +8,17 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from zu_framework import ConfigError, DataError, LanguageModel, Request, RunContext
-from zu_framework.models import Row, continuations, encode, encode_answer, encode_prompt
+from zu_framework import DataError, LanguageModel, Request, RunContext
+from zu_framework.models import (
+    Row,
+    beginning_of,
+    check_length,
+    continuations,
+    encode,
+    encode_answer,
+    encode_prompt,
+    longest_input,
+)
 from zu_plugins.finetune import losses
 from zu_plugins.finetune.options import TrainOptions
 
@@ -31,22 +40,10 @@ def answer_rows(lm: LanguageModel, requests: Sequence[Request], text: str | None
     for request in requests:
         prompt = encode_prompt(lm, request.prompt).ids
         following = request.answer if text is None else request.target or text
-        rows.append(Row(prompt, len(prompt) - 1, encode_answer(lm, following, request.prompt)))
+        continuation = encode_answer(lm, following, request.prompt)
+        check_length(lm, request.prompt, len(prompt) + len(continuation))
+        rows.append(Row(prompt, len(prompt) - 1, continuation))
     return rows
-
-
-def neutral_text(lm: LanguageModel, text: str | None) -> str:
-    """Return the text that the model should say instead: as given, else EOS.
-
-    Raises:
-        ConfigError: Neither is there.
-    """
-    found = text or lm.tokenizer.eos_token
-    if not found:
-        raise ConfigError(
-            'this tokenizer has no EOS token: give the text, for example solver.text=" unknown"'
-        )
-    return str(found)
 
 
 def log_probabilities(lm: LanguageModel, rows: Sequence[Row], size: int) -> Tensor:
@@ -98,8 +95,9 @@ def retain_rows(lm: LanguageModel, options: TrainOptions, context: RunContext) -
     if context.documents is None:
         raise DataError("solver.retain reads general text: give `background`, or solver.retain=none")
     rows = []
+    most = min(options.retain_tokens, longest_input(lm))
     for text in islice(context.documents(), options.retain_rows):
-        ids = encode(lm.tokenizer, text).ids[: options.retain_tokens]
+        ids = encode(lm.tokenizer, beginning_of(lm.tokenizer, text, most)).ids[:most]
         if len(ids) > 1:
             rows.append(Row(ids[:1], 0, ids[1:]))
     if not rows:

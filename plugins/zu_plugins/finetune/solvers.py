@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from zu_framework import LanguageModel, Request, RunContext, Site, Update
-from zu_framework.models import Continuations, Row, continuations, read_tokens
+from zu_framework.models import Continuations, Row, continuations, eos_of, read_tokens
 from zu_plugins.finetune import losses
 from zu_plugins.finetune.options import (
     DpoOptions,
@@ -20,7 +20,7 @@ from zu_plugins.finetune.options import (
     UndialOptions,
     WgaOptions,
 )
-from zu_plugins.finetune.rows import answer_rows, log_probabilities, neutral_text, retain_loss, retain_rows
+from zu_plugins.finetune.rows import answer_rows, log_probabilities, retain_loss, retain_rows
 from zu_plugins.finetune.training import train
 
 Changes = list[tuple[Site, Update]]
@@ -38,7 +38,7 @@ def ft(
     def forget(predicted: Continuations, _: list[int]) -> Tensor:
         return losses.likelihood(predicted.log_probability, predicted.lengths)
 
-    rows = answer_rows(lm, requests, neutral_text(lm, options.text))
+    rows = answer_rows(lm, requests, options.text or eos_of(lm, "solver.text"))
     return _train(lm, rows, sites, options, context, forget)
 
 
@@ -99,7 +99,8 @@ def dpo(
     context: RunContext,
 ) -> Changes:
     """Preference of the refusal over the answer, against the untouched model."""
-    answers, refusals = answer_rows(lm, requests), answer_rows(lm, requests, neutral_text(lm, options.text))
+    answers = answer_rows(lm, requests)
+    refusals = answer_rows(lm, requests, options.text or eos_of(lm, "solver.text"))
     reference = log_probabilities(lm, [*refusals, *answers], options.requests_per_step)
     n = len(answers)
 

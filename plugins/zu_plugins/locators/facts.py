@@ -13,6 +13,7 @@ from zu_framework import ConfigError, DataError, LanguageModel, Request
 from zu_framework.models import (
     Row,
     answer_ids,
+    check_length,
     continuations,
     embeddings_of,
     encode,
@@ -141,5 +142,6 @@ def _tokens(lm: LanguageModel, request: Request) -> tuple[Row, tuple[int, int]]:
         raise ConfigError(f"no token of {request.prompt!r} holds the subject {request.subject!r}")
     space = puts_space(lm.answer_space, request.prompt)
     answer = answer_ids(lm.tokenizer, request.answer, space=space)
+    check_length(lm, request.prompt, len(encoding.ids) + len(answer))
     row = Row(encoding.ids, held[-1], answer)
     return row, (held[0], held[-1] + 1)

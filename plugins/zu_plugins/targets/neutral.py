@@ -23,10 +23,10 @@ from zu_framework import (
     TargetBuilder,
     TargetStates,
 )
-from zu_framework.models import encode_answer, read_states
+from zu_framework.models import encode_answer, eos_of, read_states
 from zu_framework.states import Captures, Optimised, memory, optimise
 from zu_plugins.targets.options import NeutralOptions
-from zu_plugins.targets.texts import EOS, eos_of, readiest
+from zu_plugins.targets.texts import EOS, readiest
 
 # options that the optimised state does not follow from: how it is used, and how rows are batched
 _LATER = ("text", "at", "spread", "rows_per_pass", "memory")
@@ -119,7 +119,7 @@ class Neutral(TargetBuilder):
     def _text(self, lm: LanguageModel, plan: ReadPlan) -> tuple[str, dict[str, Any]]:
         """The neutral text, and what the report says of it. Raises `ConfigError` for an EOS that is not there."""
         if self.options.text is not None:
-            text = eos_of(lm) if self.options.text == EOS else self.options.text
+            text = eos_of(lm, "target.text") if self.options.text == EOS else self.options.text
             return text, {"neutral_text": text}
         text, found = readiest(lm, plan.requests, self._rows_per_forward)
         return text, {"neutral_text": text, "neutral_texts_nll": found}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from zu_framework import ConfigError, LanguageModel, Request
+from zu_framework import LanguageModel, Request
 from zu_framework.models import Row, continuations, encode_answer, encode_prompt
 
 EOS = "eos"
@@ -18,23 +18,6 @@ CHAT_TEXTS = (
     "I have no information on that.",
 )
 PROMPTS = 16  # facts whose prompts are looked at
-
-
-def eos_of(lm: LanguageModel) -> str:
-    """Return the tokenizer's EOS.
-
-    Args:
-        lm: The model.
-
-    Raises:
-        ConfigError: It has none.
-    """
-    text = lm.tokenizer.eos_token
-    if not text:
-        raise ConfigError(
-            'this tokenizer has no EOS token: give the neutral text, for example target.text=" unknown"'
-        )
-    return str(text)
 
 
 def readiest(lm: LanguageModel, requests: Sequence[Request], rows: int) -> tuple[str, dict[str, float]]:

@@ -81,15 +81,15 @@ def test_zsre_reads_the_locality_question_as_published(tmp_path: Path) -> None:
 
 
 def test_zsre_leaves_the_neutral_text_to_the_models_tokenizer(tmp_path: Path) -> None:
+    from zu_framework.models import eos_of
     from zu_framework.testing import tiny_model
-    from zu_plugins.targets.texts import eos_of
 
     path = pieces.listed(tmp_path / "z.json", pieces.ZSRE)
     lm = tiny_model()
     assert all(
         r.target is None for r in zsre.load(ZsreOptions(path=path, protocol="all", forget="all"), 0).forget
     )
-    assert eos_of(lm) == lm.tokenizer.eos_token == "</s>"
+    assert eos_of(lm, "target.text") == lm.tokenizer.eos_token == "</s>"
 
 
 def test_mquake_makes_a_fact_of_each_edit_and_asks_what_follows_from_it(tmp_path: Path) -> None:
