@@ -195,6 +195,13 @@ FIRST = {
 }
 
 
+def test_the_tests_that_the_cases_name_exist() -> None:
+    page = (ROOT / "docs" / "results" / "cases.md").read_text("utf-8")
+    named = re.findall(r"^\|.*`(tests/\S+\.py)::(test_\w+)` \|$", page, re.M)
+    assert len(named) > 40
+    assert [pair for pair in named if f"def {pair[1]}(" not in (ROOT / pair[0]).read_text("utf-8")] == []
+
+
 @pytest.mark.slow
 def test_a_solver_in_a_notebook_solves() -> None:
     """In a process of its own: the notebook's module is `__main__`."""

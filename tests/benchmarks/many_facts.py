@@ -104,6 +104,8 @@ def _real(chosen: Any) -> list[str]:
         "locator.name=fixed",
         "locator.layers=[1,2,3]",
         'target.text=" unknown"',
+        "guard.text=null",  # a comparison shows damage, it does not prevent it
+        "guard.facts=null",
         "target.lr=0.5",
         "collector.contexts=generated",
         "collector.bare_weight=0.09",

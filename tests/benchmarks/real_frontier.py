@@ -139,7 +139,8 @@ def run_cell(world: World, cell: Cell, config: Mapping[str, Any]) -> Measured:
     """Forget, measure, revert; a refusal is a result too."""
     stage, facts, seed, _, _ = cell
     data, retain = world.drawn(stage, facts, seed)
-    config = {"base": "zerounlearn-local", "seed": seed, **config}
+    # a comparison shows damage, it does not prevent it
+    config = {"base": "zerounlearn-local", "seed": seed, "guard": {"text": None, "facts": None}, **config}
     config = merged(config, {"background": {"name": "text", "path": str(world.background)}})
     if stage == "report":
         once.forget()  # seconds then hold all that a method does

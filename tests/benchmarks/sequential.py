@@ -29,6 +29,7 @@ from zu_framework.registry.manager import installed_plugins
 
 FACTS = 10
 SHOWN = (1, 5, 10, 15, 20)
+UNGUARDED = ("guard.text=null", "guard.facts=null")  # damage is shown, not prevented
 CONTEXTS = "collector.starts=[The,He,At]"  # four contexts a fact, not the demo's twelve: a third of its time
 METRICS = ("efficacy", "generalization", "retained", "perplexity")
 # the ratio of the demo's own weights (2500 to 50); the published 15000 hardly moves a small model
@@ -98,7 +99,7 @@ def sequence(contestant: Contestant, edits: int, seed: int) -> list[dict[str, fl
             lm.tokenizer,
             requests,
             "demo",
-            [CONTEXTS, *contestant.overrides, f"seed={seed}"],
+            [CONTEXTS, *UNGUARDED, *contestant.overrides, f"seed={seed}"],
             earlier=done if contestant.earlier else (),
             retain=split.retain[0::2] if contestant.facts else (),
         )

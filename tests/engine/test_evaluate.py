@@ -149,6 +149,25 @@ def test_models_and_suites_that_are_not_there(suite: Path, checkpoint: Path) -> 
         evaluate(str(checkpoint), suite, base="./nowhere")
 
 
+def test_the_suite_for_own_facts_measures_them(checkpoint: Path, other: Path, tmp_path: Path) -> None:
+    facts = tmp_path / "own.csv"
+    facts.write_text(
+        "prompt;subject;answer;paraphrases\nThe capital of {} is;France;Paris;{}'s capital is\n", "utf-8"
+    )
+    retain = tmp_path / "retain.json"
+    retain.write_text('[{"question": "Who wrote Hamlet?", "answer": "Shakespeare"}]', "utf-8")
+    where = [
+        f"data.path={facts}",
+        f"data.retain_path={retain}",
+        f"output.folder={tmp_path}",
+        "output.name=own",
+    ]
+    result = evaluate(str(other), "facts", where, base=str(checkpoint))
+    measured = {name: found.denominator for name, found in result.after.items()}
+    assert measured["efficacy"] == measured["generalization"] == measured["retained"] == 1
+    assert "specificity" not in measured and result.before.keys() == result.after.keys()
+
+
 @pytest.mark.parametrize("name", suites())
 def test_every_suite_names_what_exists(name: str) -> None:
     resolve(load_config(suites()[name], ["evaluate.reference=zu:demo-twin"]), installed_plugins(), ("data",))

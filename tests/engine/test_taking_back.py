@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,18 @@ def test_a_lora_adapter_gives_the_logits_of_the_edited_model(
         torch.testing.assert_close(
             adapted(ids).logits, result.edit.lm.model(ids).logits, rtol=1e-5, atol=1e-5
         )
+
+
+def test_an_adapter_exported_from_memory_names_its_base(
+    settings: Settings, checkpoint: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("peft")
+    lm = LanguageModel.from_pretrained(str(checkpoint), device="cpu")
+    requests = [zu.Request("The capital of Quinania is", "Warsaw", "Quinania")]
+    with zu.unlearn(lm.model, lm.tokenizer, requests, settings) as edit:
+        zu.export_lora(edit.save(tmp_path / "saved"), tmp_path / "adapter")
+    config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == str(checkpoint)
 
 
 def test_an_update_that_scales_the_weight_is_no_adapter(settings: Settings, tmp_path: Path) -> None:

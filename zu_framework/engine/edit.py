@@ -181,6 +181,7 @@ def about_edit(writer: Writer, requests: Sequence[Request], model: str, seed: in
         "fingerprint_before": writer.before.value,
         "fingerprint_after": writer.after.value,
         "model": model,
+        "base": model or str(getattr(lm.model, "name_or_path", "")),
         "model_type": lm.model_type,
         "dtype": str(lm.dtype).removeprefix("torch."),
         "transposed": any(lm.stores_transposed(edit.site) for edit in writer.edits.values()),

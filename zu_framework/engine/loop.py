@@ -47,7 +47,7 @@ def make_edit(session: Session) -> Edit:
     requests = session.split.forget
     if not requests:
         raise DataError("there is no request to forget: the data set's forget part is empty")
-    lm, division = session.lm, Division(session.processes, session.lm.device)
+    lm, division = session.lm, session.division
     writer = Writer(lm)
     division.agree("model", writer.before.value)
     made = _Making(session, requests, division, writer, _backgrounds(session))
@@ -84,7 +84,6 @@ def _backgrounds(session: Session) -> dict[str, Background]:
                 max_tokens=session.config.components["background"].max_tokens,
                 batch_tokens=session.config.model.batch_tokens,
                 progress=session.progress,
-                processes=session.processes,
                 sinks=session.sinks_left_out(),
             )
     return found
@@ -113,7 +112,7 @@ class _Making:
     Args:
         session: What the run works with.
         requests: The facts to forget.
-        division: Divides the work over processes.
+        division: Divides the work, where others share it.
         writer: Writes to the model.
         backgrounds: Moments of general text, by module.
         factors: What solvers compute once for a site and find again.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from zu_framework.errors import SolverError
-from zu_framework.linalg import ROWS, rounded
+from zu_framework.linalg import rounded, row_blocks
 from zu_framework.models import LanguageModel
 from zu_framework.models.fingerprint import Fingerprint, tensor_digest
 from zu_framework.problem import Site, Update
@@ -102,9 +102,9 @@ class Writer:
 
 def _distance(new: Tensor, original: Tensor) -> float:
     changed = total = 0.0
-    for start in range(0, original.shape[0], ROWS):
-        before = original[start : start + ROWS].to(torch.float64)
-        after = new[start : start + ROWS].detach().cpu().to(torch.float64)
+    for rows in row_blocks(original):
+        before = original[rows].to(torch.float64)
+        after = new[rows].detach().cpu().to(torch.float64)
         changed += float((after - before).square().sum())
         total += float(before.square().sum())
     return (changed / total) ** 0.5 if total > 0 else 0.0

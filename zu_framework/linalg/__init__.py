@@ -15,11 +15,10 @@ from zu_framework.linalg.damage import change_on_keys, change_on_text
 from zu_framework.linalg.factors import Factor, condition_number, factor, factor_on_range, gram, right_solve
 from zu_framework.linalg.moments import MomentAccumulator
 from zu_framework.linalg.ridge import identity_factor, products, ridge_map, times
-from zu_framework.linalg.rounding import ROWS, rounded
+from zu_framework.linalg.rounding import rounded, row_blocks
 from zu_framework.linalg.spaces import NullSpace, column_space, null_space
 
 __all__ = [
-    "ROWS",
     "Factor",
     "MomentAccumulator",
     "NullSpace",
@@ -42,6 +41,7 @@ __all__ = [
     "ridge_map",
     "right_solve",
     "rounded",
+    "row_blocks",
     "sensitive_space",
     "share_along",
     "times",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
 from zu_framework.problem import Update
 
-ROWS = 512  # rows of W that are held in float64 at a time
+BLOCK = 1 << 22  # bytes of W that are held in float64 at a time, in whole rows
 
 
 def rounded(update: Update, weight: Tensor) -> tuple[Tensor, float]:
@@ -23,14 +25,27 @@ def rounded(update: Update, weight: Tensor) -> tuple[Tensor, float]:
     """
     new = torch.empty_like(weight)
     lost = change = 0.0
-    for start in range(0, weight.shape[0], ROWS):
-        rows = slice(start, start + ROWS)
+    for rows in row_blocks(weight):
         block = weight[rows]
         exact = _rows(update, rows).applied(block, torch.float64)
         new[rows] = exact.to(weight.dtype)
         lost += float((new[rows].to(torch.float64) - exact).square().sum())
         change += float((exact - block.to(torch.float64)).square().sum())
     return new, (lost / change) ** 0.5 if change > 0 else 0.0
+
+
+def row_blocks(weight: Tensor) -> Iterator[slice]:
+    """Divide the rows of a matrix into blocks that take little memory in float64.
+
+    Args:
+        weight: W (o, i).
+
+    Yields:
+        The rows of each block, in order.
+    """
+    count = max(1, BLOCK // max(1, 8 * weight.shape[1]))
+    for start in range(0, weight.shape[0], count):
+        yield slice(start, start + count)
 
 
 def _rows(update: Update, rows: slice) -> Update:

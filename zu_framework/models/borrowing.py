@@ -142,11 +142,12 @@ def _check_kind(model: Any) -> None:
         raise ModelError(f"model is a tokenizer ({kind}): give the model first, then its tokenizer")
     if isinstance(model, nn.parallel.DataParallel | nn.parallel.DistributedDataParallel):
         raise ModelError(f"model is wrapped in {kind}: give `model.module`")
-    if not isinstance(model, nn.Module) or not hasattr(getattr(model, "config", None), "model_type"):
+    config: Any = getattr(model, "config", None)
+    if not isinstance(model, nn.Module) or not hasattr(config, "model_type"):
         raise ModelError(f"model is a {kind}, not a causal language model of transformers")
-    if getattr(model.config, "is_encoder_decoder", False):
+    if getattr(config, "is_encoder_decoder", False):
         raise ModelError(
-            f"model type {model.config.model_type!r} is no causal language model: it has an encoder and a decoder"
+            f"model type {config.model_type!r} is no causal language model: it has an encoder and a decoder"
         )
 
 

@@ -125,7 +125,7 @@ def read_run(
 def _curves(folder: Path) -> dict[str, dict[str, Any]]:
     """JSON files that name the locator that wrote them."""
     found = {path.stem: _json(path) for path in sorted(folder.glob("*.json")) if path.name != METRICS_FILE}
-    return {name: held for name, held in found.items() if "locator" in held}
+    return {name: dict(held) for name, held in found.items() if "locator" in held}
 
 
 def _json(path: Path) -> Mapping[str, Any]:

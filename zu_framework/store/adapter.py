@@ -34,7 +34,7 @@ def write_adapter(record: EditRecord, folder: Path) -> Path:
         {site.site.module: site.steps for site in record.sites},
         folder,
         transposed=any(site.transposed for site in record.sites),
-        base=str(record.about.get("model") or "") or None,
+        base=str(record.about.get("base") or record.about.get("model") or "") or None,
     )
 
 

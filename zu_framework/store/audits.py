@@ -82,10 +82,12 @@ def read_audit(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found: dict[str, Any] | Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as cause:
         raise RunFolderError(f"{path} is damaged: {cause}; run zu audit again") from cause
-    listed = found.get("findings") if isinstance(found, dict) else None
+    if not isinstance(found, dict):
+        raise RunFolderError(f"{path} is no audit's: run zu audit again")
+    listed = found.get("findings")
     if not isinstance(listed, list) or not all(isinstance(one, dict) and "variant" in one for one in listed):
         raise RunFolderError(f"{path} is no audit's: run zu audit again")
     return found

@@ -180,7 +180,7 @@ def _narrowed(checkpoint: Checkpoint, record: EditRecord) -> bool:
         found = names.find(site.tensor, site.shape)
         if site.original is None or not found or found[0].dtype not in {*DTYPES} - {site.dtype}:
             return False
-        rounded = site.original.to(DTYPES[found[0].dtype])
+        rounded = site.original().to(DTYPES[found[0].dtype])
         if tensor_digest(rounded) != checkpoint.digests[found[0].name]:
             return False
     return True

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from zu_framework.store.records import EditRecord
 from zu_framework.store.run_edit import UNDO_FILE
 from zu_framework.store.shards import Change, Checkpoint
-from zu_framework.store.tensor_files import check_description, described, load_tensors, save_parts
+from zu_framework.store.tensor_files import check_description, described, find_tensors, save_parts
 
 PATTERN = "originals-*.safetensors"
 FORMAT = 1
@@ -85,10 +84,10 @@ def kept_originals(run: Path, record: EditRecord, edited: Checkpoint) -> Origina
         after = described(path).texts("after")
         if not after or any(edited.digests.get(name) != digest for name, digest in after.items()):
             continue
-        tensors, fields = load_tensors(path)
+        tensors, fields = find_tensors(path)
         check_description(fields)
         if fields.text("edit") == record.id and set(tensors) == set(after):
             digests = fields.texts("digests")
-            changes = {name: Change(partial(tensors.__getitem__, name), digests[name]) for name in tensors}
+            changes = {name: Change(stored.read, digests[name]) for name, stored in tensors.items()}
             return Originals(changes, fields.text("before"))
     return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ class SiteRecord:
         after: Digest of it afterwards.
         steps: The updates, in the order written.
         keys: What each step was solved for, (i, n), where the solver had keys.
-        original: The parameter before the edit, as it is stored; None where the run kept no undo.
+        original: Reads the parameter before the edit, as it is stored; None where the run kept no undo.
         relative_change: ||W' - W|| / ||W||.
     """
 
@@ -47,7 +47,7 @@ class SiteRecord:
     after: str
     steps: tuple[Update, ...]
     keys: tuple[Tensor | None, ...] = ()
-    original: Tensor | None = None
+    original: Callable[[], Tensor] | None = None
     relative_change: float = 0.0
     aliases: tuple[str, ...] = ()
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from zu_framework.errors import RunFolderError
 from zu_framework.store.records import EDIT_FILE, FORMAT, EditRecord, SiteRecord, known_format, read_edit
-from zu_framework.store.tensor_files import check_description, load_tensors, save_tensors
+from zu_framework.store.shards import StoredTensor
+from zu_framework.store.tensor_files import check_description, find_tensors, save_tensors
 
 UNDO_FILE = "undo.safetensors"
 SEAL_FILE = "manifest.json"
@@ -51,7 +52,7 @@ def load_edit(folder: Path) -> EditRecord:
     path = folder / UNDO_FILE
     if not path.exists():
         return record
-    originals, fields = load_tensors(path)
+    originals, fields = find_tensors(path)
     known_format(fields)
     if fields.text("edit") != record.id:
         raise RunFolderError(f"{path} belongs to another edit than {folder / EDIT_FILE}")
@@ -77,10 +78,10 @@ def save_undo(folder: Path, record: EditRecord, originals: Mapping[str, Tensor])
 
 
 def _with_original(
-    path: Path, site: SiteRecord, originals: Mapping[str, Tensor], digests: Mapping[str, str]
+    path: Path, site: SiteRecord, originals: Mapping[str, StoredTensor], digests: Mapping[str, str]
 ) -> SiteRecord:
     if site.tensor not in originals:
         raise RunFolderError(f"{path} is damaged: the original of {site.tensor!r} is missing")
     if digests[site.tensor] != site.before:
         raise RunFolderError(f"{path} is damaged: {site.tensor!r} is not the original of this edit")
-    return replace(site, original=originals[site.tensor])
+    return replace(site, original=originals[site.tensor].read)

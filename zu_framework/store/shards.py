@@ -20,7 +20,7 @@ from zu_framework.errors import ModelError
 from zu_framework.models.fingerprint import DTYPES, Fingerprint, described, identity
 from zu_framework.models.weight_files import read_headers
 
-BLOCK = 1 << 24  # bytes read at a time
+BLOCK = 1 << 20  # bytes read at a time
 
 
 @dataclass(frozen=True)
@@ -51,17 +51,20 @@ class StoredTensor:
             return self.held()
         if self.dtype not in DTYPES:
             raise ModelError(f"{self.file}: tensor {self.name!r} is {self.dtype}, which torch does not have")
-        raw = bytearray(b"".join(self.blocks()))
-        if not raw:
-            return torch.empty(self.shape, dtype=DTYPES[self.dtype])
-        return torch.frombuffer(raw, dtype=DTYPES[self.dtype]).reshape(self.shape)
+        found = torch.empty(self.shape, dtype=DTYPES[self.dtype])
+        raw = found.reshape(-1).view(torch.uint8).numpy()
+        at = 0
+        for block in self.blocks():
+            raw[at : at + len(block)] = memoryview(block)
+            at += len(block)
+        return found
 
     def blocks(self) -> Iterator[bytes]:
         """Its bytes in pieces, as they lie in the file or will. Raises `ModelError` where the file ends before."""
         if self.held is not None:
-            flat = self.held().contiguous().reshape(-1)
-            for start in range(0, flat.numel(), BLOCK):
-                yield flat[start : start + BLOCK].view(torch.uint8).numpy().tobytes()
+            raw = self.held().contiguous().reshape(-1).view(torch.uint8).numpy()
+            for start in range(0, len(raw), BLOCK):
+                yield raw[start : start + BLOCK].tobytes()
             return
         with self.file.open("rb") as opened:
             opened.seek(self.begin)

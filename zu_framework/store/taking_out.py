@@ -53,7 +53,7 @@ def put_back(source: Checkpoint, record: EditRecord, run: Path) -> Changes:
             if not stored:
                 raise ModelError(_other(source, site, found, run))
             notes.append(f"site {site.site.name}: written by a machine that rounds a few entries otherwise")
-        changes |= {one.name: Change(partial(_as_it_is, site.original), site.before) for one in stored}
+        changes |= {one.name: Change(site.original, site.before) for one in stored}
     return changes, notes
 
 
@@ -120,7 +120,8 @@ def take_out(
             base = step.undone(base)
         for step in after:
             base = step.applied(base, torch.float64)
-        original = kept[stored[0].name].make() if stored[0].name in kept else site.original
+        reads = kept[stored[0].name].make if stored[0].name in kept else site.original
+        original = None if reads is None else reads()
         if original is None or original.dtype != current.dtype or name in entry.stale:
             new = base.to(current.dtype)
             ulps = ROUNDING_ULPS * (len(after) + 1)
@@ -172,7 +173,7 @@ def _written_elsewhere(site: SiteRecord, stored: StoredTensor) -> bool:
     assert site.original is not None
     if stored.dtype != site.dtype:
         return False
-    expected, current = site.matrix(site.original), site.matrix(stored.read())
+    expected, current = site.matrix(site.original()), site.matrix(stored.read())
     for step in site.steps:
         expected, _ = rounded(step, expected)
     scale = float(expected.abs().max()) * torch.finfo(expected.dtype).eps

@@ -14,11 +14,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from zu_framework.errors import RunFolderError
+from zu_framework.errors import ModelError, RunFolderError
 from zu_framework.files import whole_file
 from zu_framework.models.fingerprint import tensor_digests
 from zu_framework.store.fields import Fields
-from zu_framework.store.shards import StoredTensor
+from zu_framework.store.shards import StoredTensor, read_header
 
 KEY = "zu"  # of the safetensors' metadata
 
@@ -99,7 +99,34 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], Fields]:
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError) as cause:
         raise RunFolderError(f"{path} is damaged or no safetensors file: {cause}") from cause
-    listed, found = fields.texts("digests"), tensor_digests(tensors)
+    _check_digests(path, fields, tensor_digests(tensors))
+    return tensors, fields
+
+
+def find_tensors(path: Path) -> tuple[dict[str, StoredTensor], Fields]:
+    """Find tensors and their description; each is checked block by block, and read when it is wanted.
+
+    Args:
+        path: A file that `save_tensors` or `save_parts` wrote.
+
+    Returns:
+        Where each tensor lies, by name, and the description.
+
+    Raises:
+        RunFolderError: The file is missing, foreign, or does not hold what was written.
+    """
+    fields = described(path)
+    try:
+        tensors = {stored.name: stored for stored in read_header(path)}
+        digests = {name: stored.digest() for name, stored in tensors.items()}
+    except (ModelError, OSError) as cause:
+        raise RunFolderError(f"{path} is damaged: {cause}") from cause
+    _check_digests(path, fields, digests)
+    return tensors, fields
+
+
+def _check_digests(path: Path, fields: Fields, found: Mapping[str, str]) -> None:
+    listed = fields.texts("digests")
     for name in sorted({*listed, *found}):
         if name not in found:
             raise RunFolderError(f"{path} is damaged: tensor {name!r} is missing")
@@ -107,7 +134,6 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], Fields]:
             raise RunFolderError(
                 f"{path} is damaged: tensor {name!r} is not what was written (its digest differs)"
             )
-    return tensors, fields
 
 
 def described(path: Path) -> Fields:
