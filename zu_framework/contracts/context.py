@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 Progress = Callable[[str, int, int], None]
-"""Told of a label, how much is done, and of how much: 0 of 0 as a phase of that name begins, n of 0 where nobody knows."""
+"""Told of a label, how much is done, and of how much: 0 of 0 as a phase begins, n of 0 where nobody knows."""
 
 
 def no_progress(label: str, done: int, total: int) -> None:
