@@ -74,7 +74,8 @@ def configuration_page() -> str:
     lines += [
         "## Metrics",
         "",
-        "`evaluate.metrics` names them; what each is made of: [metrics](../metrics.md).",
+        "`evaluate.metrics` names them; what each is made of: [metrics](../metrics.md). Where the key is absent: "
+        f"{', '.join(f'`{name}`' for name in registry.default_metrics)}.",
         "",
     ]
     for name in registry.names("metric"):

@@ -122,6 +122,13 @@ def test_every_metric_is_explained() -> None:
             assert f"`{registered.spec.name}`" in page
 
 
+def test_concepts_list_what_is_measured_by_default() -> None:
+    page = (ROOT / "docs" / "concepts.md").read_text("utf-8")
+    part = page.partition("## What is measured")[2]
+    told = re.findall(r"^\| `(\w+)` \|", part, re.M)
+    assert sorted(told) == sorted(installed_plugins().registry.default_metrics)
+
+
 def commands() -> list[tuple[str, str]]:
     """Every command line of a code block, with its page; lines that a backslash ends go on."""
     found = []

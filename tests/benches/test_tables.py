@@ -153,7 +153,8 @@ class Tags(HTMLParser):
 
 
 def test_the_page_shows_hostile_labels_as_text_and_fetches_nothing(tmp_path: Path) -> None:
-    bench = Bench("b", BenchConfig(folder=str(tmp_path)), Component("executor", "local", {}), ())
+    shown = BenchConfig(folder=str(tmp_path), forgetting="efficacy", retention="specificity")
+    bench = Bench("b", shown, Component("executor", "local", {}), ())
     page = bench_page(BenchResult(bench, tmp_path, CELLS, BETTER, 0))
     found = Tags()
     found.feed(page)

@@ -15,6 +15,7 @@ import yaml
 from safetensors.torch import load_file
 
 from zu_framework import LanguageModel, Representations
+from zu_framework.engine import loop
 from zu_framework.engine.division import joined_representations, joined_states
 from zu_framework.engine.processes import Processes
 from zu_framework.testing import tiny_model
@@ -32,12 +33,12 @@ save_file(tensors, Path(sys.argv[2]) / f"rank{processes.rank_here()}.safetensors
 
 BREAKS = """
 import sys
-from zu_framework.engine import processes, session
+from zu_framework.engine import opening, processes
 from zu_framework.errors import DataError
 from zu_framework.cli.app import main
 if processes.rank_here() == 1:
     def broken(*_): raise DataError("the disk of this machine is on fire")
-    session.carried_edits = broken
+    opening.carried_edits = broken
 main(["run", sys.argv[1]])
 """
 
@@ -116,15 +117,15 @@ def test_two_processes_give_what_one_gives(config: Path, tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_two_processes_go_through_stages_as_one_does(config: Path, tmp_path: Path) -> None:
-    """A trained stage and a protecting one after a closed form: the edited weights to 1e-8."""
+    """A trained stage and a retaining one after a closed form: the edited weights to 1e-8."""
     tree = yaml.safe_load(config.read_text())
-    protecting = {"name": "zerounlearn-local", "space": "key", "zero_weight": 0, "retain_weight": 10}
+    retaining = {"name": "zerounlearn-local", "space": "key", "zero_weight": 0, "retain_weight": 10}
     tree["then"] = [
         {"solver": {"name": "ga", "steps": 2, "lr": 0.001}},
         {
             "locator": {"layers": [2]},
             "collector": {"name": "prompt-last", "substitutes": 2},
-            "solver": protecting,
+            "solver": retaining,
         },
     ]
     for count, name in ((1, "alone"), (2, "together")):
@@ -165,6 +166,12 @@ def test_shares_are_stretches_that_cover_everything_once(count: int) -> None:
         shares = [Processes(rank, count).share(total) for rank in range(count)]
         assert [index for share in shares for index in share] == list(range(total))
         assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_the_loop_does_not_know_of_processes() -> None:
+    """Distribution stays inside statistics and one wrapper around collector and target builder."""
+    code = Path(loop.__file__).read_text("utf-8")
+    assert "process" not in code and "torch.distributed" not in code
 
 
 def test_a_single_process_needs_no_other() -> None:

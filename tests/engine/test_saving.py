@@ -59,14 +59,19 @@ def test_an_adapter_without_peft_is_refused_by_the_check(
         zu.check(settings, ["output.adapter=true"])
 
 
+def wrong_value(*given: Any, **named: Any) -> None:
+    raise ValueError("No space left for this value")  # whatever a library of one part raises
+
+
+@pytest.mark.parametrize("fails", [full_disk, wrong_value])
 def test_parts_that_cannot_be_saved_cost_nothing_else(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, fails: Any
 ) -> None:
     settings["output"] |= {"model": True, "adapter": True, "intermediates": True}
-    monkeypatch.setattr(saving, "apply", full_disk)
-    monkeypatch.setattr(saving, "write_adapter", full_disk)
+    monkeypatch.setattr(saving, "apply", fails)
+    monkeypatch.setattr(saving, "write_adapter", fails)
     monkeypatch.setattr(intermediates, "save_tensors", full_disk)
-    monkeypatch.setattr("zu_framework.reporting.run_page.write_run_page", full_disk)
+    monkeypatch.setattr("zu_framework.reporting.run_page.write_run_page", fails)
     result = zu.run(settings)
     assert sorted(result.failed_parts) == ["adapter", "model", "sites", "zu_reports"]
     assert all("No space left" in why and "\n" not in why for why in result.failed_parts.values())

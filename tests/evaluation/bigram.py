@@ -57,6 +57,9 @@ class Bigram(nn.Module):
     def get_output_embeddings(self) -> nn.Module:
         return self.table
 
+    def get_input_embeddings(self) -> nn.Module:
+        return self.table
+
     def forward(self, input_ids: Tensor, attention_mask: Tensor, use_cache: bool) -> SimpleNamespace:
         assert input_ids.shape[1] <= self.config.max_position_embeddings
         self.rows += len(input_ids)

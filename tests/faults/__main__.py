@@ -1,12 +1,14 @@
 """`python -m tests.faults [NAME=COUNT ...] [--write]`: what was tried, what held; every seed is fixed.
 
-Names: kills, malformed, undo, thief, races, plugins. --write keeps the table in docs/results/faults.md.
+Names: kills, malformed, undo, thief, races, plugins. --write puts the table into docs/results/faults.md, whose sections
+below it stay.
 """
 
 from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
 import tempfile
 import time
@@ -25,6 +27,7 @@ os.environ |= {
 import torch
 import transformers
 
+import zu_framework
 from tests.faults.kills import kills
 from tests.faults.malformed import malformed
 from tests.faults.plugins import plugins
@@ -32,6 +35,7 @@ from tests.faults.races import races
 from tests.faults.thief import thief
 from tests.faults.undo import undo
 from tests.faults.world import Trial, World, make
+from zu_framework.testing.models import FAMILIES
 
 Section = Callable[[World, int], Iterator[Trial]]
 SECTIONS: dict[str, tuple[Section, int]] = {
@@ -70,7 +74,9 @@ def main(words: list[str]) -> int:
                 print(f"{name}: {tried.total()} tried, {held.total()} held", flush=True)
     minutes = (time.monotonic() - begun) / 60
     if "--write" in words:
-        PAGE.write_text(page(rows, minutes), encoding="utf-8")
+        known = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+        by_hand = re.search(r"^## .*", known, re.MULTILINE | re.DOTALL)
+        PAGE.write_text(page(rows, minutes) + (f"\n{by_hand[0]}" if by_hand else ""), encoding="utf-8")
     print(f"{sum(row[2] for row in rows)} tried, {sum(row[3] for row in rows)} held, {minutes:.1f} minutes")
     return 1 if broken else 0
 
@@ -78,6 +84,7 @@ def main(words: list[str]) -> int:
 def page(rows: list[tuple[str, str, int, int]], minutes: float) -> str:
     """The table as a page."""
     totals = [(name, *_sums([row for row in rows if row[0] == name])) for name in SECTIONS]
+    families = len(FAMILIES) - 1
     made = f"torch {torch.__version__}, transformers {transformers.__version__}, Python {platform.python_version()}"
     lines = [
         "# Faults",
@@ -89,7 +96,8 @@ def page(rows: list[tuple[str, str, int, int]], minutes: float) -> str:
         "python -m tests.faults",
         "```",
         "",
-        f"{made}; a tiny Llama and twenty other families; two cores, {minutes:.0f} minutes.",
+        f"zu_framework {zu_framework.__version__}, {made}; a tiny Llama, and {families} other families for undo; "
+        f"{os.cpu_count()} CPU cores, Linux; {time.strftime('%Y-%m-%d')}, {minutes:.0f} minutes.",
         "",
         "| what | tried | held |",
         "| --- | --- | --- |",

@@ -127,7 +127,10 @@ def _sealed(world: World, draw: random.Random, count: int) -> Iterator[Trial]:
 def _cell(world: World, draw: random.Random, count: int) -> Iterator[Trial]:
     """A damaged cell of a bench is run anew, or its files are whole enough; the table is as it was."""
     folder = world.empty("malformed-bench")
-    shared = {name: world.settings[name] for name in ("model", "data", "locator", "collector", "background")}
+    shared = {
+        name: world.settings[name]
+        for name in ("model", "data", "locator", "collector", "background", "guard")
+    }
     grid = {
         **shared,
         "data": {name: value for name, value in shared["data"].items() if name != "forget"},

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 import zu_framework as zu
-from tests.small_runs import FACTS
+from tests.small_runs import FACTS, UNLIMITED
 from tests.store.edits import contents
 from zu_framework.cli import main
 from zu_framework.testing import tiny_model
@@ -80,6 +80,7 @@ def make(folder: Path) -> World:
         "target": {"name": "neutral", "steps": 3},
         "solver": {"name": "memit", "background_weight": 100},
         "evaluate": {"metrics": ["efficacy"]},
+        "guard": {"text": None, "facts": None, "limits": UNLIMITED},
         "output": {"folder": str(folder / "runs"), "name": "good"},
     }
     run = zu.run(settings).folder

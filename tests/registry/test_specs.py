@@ -96,6 +96,7 @@ HERE = "here:it"
             MetricSpec("m", HERE, "", better="more"),
             "better 'more' is unknown: use one of higher, lower, unchanged",
         ),
+        (MetricSpec("m", HERE, "", default_order=-1), "its default_order is a whole number, 0 or above"),
         (CollectorSpec("c", HERE, "", options=dict), "its options must be a dataclass"),
         (CollectorSpec("c", HERE, "", options=Options(2.0)), "its options must be a dataclass"),  # type: ignore[arg-type]
         (

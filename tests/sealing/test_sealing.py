@@ -7,69 +7,21 @@ import hmac
 import json
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 import zu_framework as zu
+from tests.sealing.sealed_runs import sealed
 from tests.small_runs import FACTS
-from tests.store.edits import contents, rewrite, run_on, stored
-from zu_framework import ModelError, RunFolderError
+from tests.store.edits import contents, run_on, stored
+from zu_framework import RunFolderError
 from zu_framework.cli import main
 from zu_framework.sealing.leftovers import destroy
 from zu_framework.sealing.redaction import Redaction
 
 WORDS = [text for fact in FACTS[:4] for text in fact]
-
-
-@pytest.fixture(scope="module")
-def made(
-    checkpoint: Path, tmp_path_factory: pytest.TempPathFactory, private_cache: Path
-) -> tuple[Path, Path]:
-    """A run with all that a run can leave, and its cache: made once, copied by each test."""
-    folder = tmp_path_factory.mktemp("sealing")
-    facts = folder / "facts.jsonl"
-    lines = [
-        {"prompt": p, "subject": s, "answer": a, "paraphrases": [f"People say: {p}"]} for p, s, a in FACTS
-    ]
-    facts.write_text("\n".join(map(json.dumps, lines)))
-    (folder / "text.txt").write_text("\n".join(f"line {n} of some text about the bridge" for n in range(40)))
-    zu.run(
-        {
-            "model": {"path": str(checkpoint), "device": "cpu", "dtype": "bfloat16"},
-            "data": {"name": "jsonl", "path": str(facts), "forget": 4},
-            "locator": {"name": "fixed", "layers": [0, 1]},
-            "collector": {"name": "subject-last", "contexts": "none"},
-            "background": {"name": "text", "path": str(folder / "text.txt")},
-            "target": {"name": "neutral", "steps": 2, "text": " Quinania"},
-            "solver": {"name": "memit", "background_weight": 10},
-            "output": {
-                "folder": str(folder / "runs"),
-                "name": "one",
-                "model": True,
-                "adapter": True,
-                "intermediates": True,
-                "share_targets": True,
-            },
-        }
-    )
-    return folder / "runs" / "one", private_cache
-
-
-@pytest.fixture
-def run(made: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    shutil.copytree(made[1], tmp_path / "cache")
-    monkeypatch.setenv("ZU_CACHE", str(tmp_path / "cache"))
-    return Path(shutil.copytree(made[0], tmp_path / "one"))
-
-
-def sealed(run: Path, **options: Any) -> tuple[zu.Sealed, bytes]:
-    keys: list[str] = []
-    found = zu.seal(run, deliver=keys.append, **options)
-    return found, bytes.fromhex(keys[0])
 
 
 def text_of(folder: Path, *, but: str = "model/") -> str:
@@ -156,74 +108,6 @@ def test_after_a_seal_every_door_says_why_it_cannot(run: Path, checkpoint: Path,
     with pytest.raises(RunFolderError, match="was sealed"):
         zu.seal(run, deliver=print)
     assert not (tmp_path / "out").exists()
-
-
-def test_the_manifest_is_canonical_and_checked(run: Path) -> None:
-    sealed(run)
-    path = run / "manifest.json"
-    raw = path.read_bytes()
-    assert raw == json.dumps(json.loads(raw), sort_keys=True, separators=(",", ":")).encode() + b"\n"
-    assert zu.verify(path, run / "model")[0].endswith("files beside the manifest are those that were sealed")
-    path.write_text(json.dumps(json.loads(raw), indent=1))
-    with pytest.raises(RunFolderError, match="not in its canonical form"):
-        zu.verify(path, run / "model")
-
-
-def change_metrics(run: Path, model: Path) -> None:
-    path = run / "metrics.json"
-    path.write_text(path.read_text().replace("0", "1", 1))
-
-
-def change_an_edited_weight(run: Path, model: Path) -> None:
-    tensors = stored(model)
-    tensors["model.layers.0.mlp.down_proj.weight"][0, 0] += 1
-    rewrite(model, tensors)
-
-
-def change_another_weight(run: Path, model: Path) -> None:
-    tensors = stored(model)
-    tensors["model.layers.2.mlp.up_proj.weight"][0, 0] += 1
-    rewrite(model, tensors)
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        (change_metrics, "metrics.json is not what was sealed"),
-        (change_an_edited_weight, r"is not the model that the sealed run left: .*edited weights are others"),
-        (change_another_weight, r"is not the model that the sealed run left"),
-    ],
-)
-def test_verify_refuses_what_is_not_the_sealed_model(
-    run: Path, change: Callable[[Path, Path], None], said: str
-) -> None:
-    sealed(run)
-    change(run, run / "model")
-    with pytest.raises(zu.ZuError, match=said):
-        zu.verify(run / "manifest.json", run / "model")
-
-
-def test_verify_tells_the_original_model_apart(run: Path, checkpoint: Path) -> None:
-    sealed(run)
-    with pytest.raises(
-        ModelError, match="still holds what the edit removed: 2 of 2 edited weights are as they were"
-    ):
-        zu.verify(run / "manifest.json", checkpoint)
-
-
-@pytest.mark.parametrize("dtype", ["f32", "bf16"])
-def test_verify_knows_a_model_by_its_files(checkpoint: Path, tmp_path: Path, dtype: str) -> None:
-    made = run_on(checkpoint, tmp_path / "run", dtype)
-    zu.apply(made, checkpoint, tmp_path / "edited")
-    sealed(made)
-    manifest = tmp_path / "manifest.json"
-    shutil.move(made / "manifest.json", manifest)
-    assert zu.verify(manifest, tmp_path / "edited") == [
-        f"all 30 tensors of {tmp_path / 'edited'} are those of the sealed run, 2 edited weights among them"
-    ]
-    if dtype == "f32":  # other names and another layout, the same model
-        rewrite(tmp_path / "edited", {f"x.{n}": t for n, t in stored(tmp_path / "edited").items()}, shards=2)
-        assert "30 of 30 tensors" in zu.verify(manifest, tmp_path / "edited")[0]
 
 
 def test_what_was_encrypted_comes_back_byte_for_byte_with_its_key_alone(

@@ -96,3 +96,16 @@ def differing(ours: Path, theirs: Path) -> set[str]:
         for n in a
         if a[n].dtype != b[n].dtype or not torch.equal(a[n].view(torch.uint8), b[n].view(torch.uint8))
     }
+
+
+def as_dtype(folder: Path, name: str) -> None:
+    """Store the weights in a dtype; mixed: norms in f32, one edited weight in f32, the rest in bf16."""
+    tensors = stored(folder)
+    wide = {n for n in tensors if "norm" in n or n.startswith("model.layers.2.mlp.down_proj")}
+    for key, tensor in tensors.items():
+        kept = torch.float32 if name == "mixed" and key in wide else DTYPES.get(name, torch.bfloat16)
+        tensors[key] = tensor.to(kept)
+    rewrite(folder, tensors)
+    config = json.loads((folder / "config.json").read_text())
+    config["dtype"] = {"f32": "float32", "f16": "float16"}.get(name, "bfloat16")
+    (folder / "config.json").write_text(json.dumps(config))

@@ -7,9 +7,9 @@ import os
 import shutil
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from zu_framework.engine.run import run
 from zu_framework.errors import ExitCode, PluginError, RunFolderError, ZuError, described
 from zu_framework.files import write_json, write_text
 from zu_framework.registry.manager import Plugins, installed_plugins
-from zu_framework.specs import ExecutorSpec, Finished
+from zu_framework.specs import ExecutorSpec, Finished, MetricSpec
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class BenchResult:
         cells: Each cell in the grid's order.
         better: The wanted direction of each metric.
         skipped: Cells that were done before.
+        side_by_side: Whether cells ran at the same time.
         written: Tables, numbers and page.
     """
 
@@ -64,6 +65,7 @@ class BenchResult:
     cells: list[CellResult]
     better: Mapping[str, str]
     skipped: int
+    side_by_side: bool = False
     written: Sequence[Path] = ()
 
     @property
@@ -125,8 +127,16 @@ def run_bench(
             seconds = float((one.answer or {}).get("seconds", 0.0))
             ended(Ended(cell, number, len(waiting), seconds, error))
         cells = read_results(planned)
-    better = {name: spec.better for name, spec in _metric_specs(bench, plugins).items()} | {"audit": "lower"}
-    return BenchResult(bench, bench.folder, cells, better, len(planned) - len(waiting))
+    specs = _metric_specs(bench, plugins)
+    better = {name: spec.better for name, spec in specs.items()} | {"audit": "lower"}
+    config = replace(
+        bench.config,
+        forgetting=bench.config.forgetting or _first(specs.values(), "forgetting"),
+        retention=bench.config.retention or _first(specs.values(), "damage"),
+    )
+    skipped = len(planned) - len(waiting)
+    together = isinstance(executor.spec, ExecutorSpec) and executor.spec.side_by_side
+    return BenchResult(replace(bench, config=config), bench.folder, cells, better, skipped, together)
 
 
 def run_cell(job: Mapping[str, Any]) -> dict[str, Any]:
@@ -238,3 +248,11 @@ def _held(folder: Path) -> Iterator[None]:
 def _metric_specs(bench: Bench, plugins: Plugins) -> dict[str, Any]:
     names = dict.fromkeys(name for cell in bench.cells for name in cell.config.evaluate.metrics)
     return {name: plugins.registry.get("metric", name).spec for name in names}
+
+
+def _first(specs: Iterable[MetricSpec], tells: str) -> str:
+    """The first measurement that tells of forgetting, or of damage; "" where none does."""
+    for spec in specs:
+        if spec.tells == tells:
+            return f"{spec.name}/{spec.limit.key}" if spec.limit is not None and spec.limit.key else spec.name
+    return ""

@@ -52,10 +52,16 @@ class BenchConfig:
         },
     )
     forgetting: str = field(
-        default="efficacy", metadata={"help": "metric that the trade-off plot shows across"}
+        default="",
+        metadata={
+            "help": "metric that the trade-off plot shows across; default: the first that tells of forgetting"
+        },
     )
     retention: str = field(
-        default="specificity", metadata={"help": "metric that the trade-off plot shows upwards"}
+        default="",
+        metadata={
+            "help": "metric that the trade-off plot shows upwards; default: the first that tells of damage"
+        },
     )
 
     def __post_init__(self) -> None:

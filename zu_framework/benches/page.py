@@ -99,7 +99,7 @@ def _scale(name: str, table: BenchTable, result: BenchResult) -> Scale:
 def _cost_caption(results: Sequence[CellResult], result: BenchResult) -> str:
     executor = result.bench.executor
     beside = ""
-    if executor.name != "local":
+    if result.side_by_side:
         options = ", ".join(f"{key} {value}" for key, value in executor.options.items())
         beside = (
             f" Cells ran side by side ({executor.name}{', ' + options if options else ''}), which slows each."

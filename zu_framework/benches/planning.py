@@ -123,8 +123,8 @@ def _check_metrics(bench: Bench, cell: Cell) -> None:
     measured = {name for other in bench.cells for name in other.config.evaluate.metrics}
     if not measured:
         raise ConfigError("evaluate.metrics is empty: a bench compares what is measured")
-    shown = {"metrics": bench.config.metrics, "forgetting": [bench.config.forgetting]}
-    shown["retention"] = [bench.config.retention]
+    axes = {key: getattr(bench.config, key) for key in ("forgetting", "retention")}
+    shown = {"metrics": bench.config.metrics, **{key: [name] for key, name in axes.items() if name}}
     for key, names in shown.items():
         for name in names:
             if name.partition("/")[0] not in (measured | ({"audit"} if bench.config.audits else set())):

@@ -80,19 +80,11 @@ class EvaluateConfig:
     """What is measured before and after."""
 
     metrics: list[str] = field(
-        default_factory=lambda: [
-            "efficacy",
-            "generalization",
-            "contains",
-            "answer_rank",
-            "answer_ratio",
-            "answer_probability",
-            "specificity",
-            "retained",
-            "kl",
-            "perplexity",
-        ],
-        metadata={"help": "names of metrics, in the table's order; [] measures nothing"},
+        default_factory=list,
+        metadata={
+            "help": "names of metrics, in the table's order; where the key is absent, those whose registrations "
+            "say so; [] measures nothing"
+        },
     )
     options: dict[str, Any] = field(
         default_factory=dict,
@@ -109,7 +101,7 @@ class EvaluateConfig:
     text: str | None = field(
         default=None,
         metadata={
-            "help": "text file for perplexity, one document a line; without it the data set's held-out text, "
+            "help": "text file for metrics that read held-out text, a document a line; without it the data set's own, "
             "and where it has none every tenth document of the background, which is then kept out of the moments",
             "path": True,
         },

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,7 @@ def typed_config(name: str, layer: Layer, *, plugins: Plugins | None = None) -> 
         ConfigError: As `load_config`.
     """
     registry = (plugins or installed_plugins()).registry
-    stages = list(_stage_layers(layer))
+    stages = list(_stage_layers(_with_metrics(layer, registry)))
     slots = list(_slots(stages, registry))
     elsewhere = _elsewhere(slots)
     _check_groups(layer, elsewhere)
@@ -97,6 +97,14 @@ def typed_config(name: str, layer: Layer, *, plugins: Plugins | None = None) -> 
         layer=layer,
         secrets=tuple(".".join(map(str, path)) for path in hidden),
     )
+
+
+def _with_metrics(layer: Layer, registry: Registry) -> Layer:
+    """Say what is measured where a layer does not: the metrics that are registered for that."""
+    group = layer.tree.get("evaluate") or {}
+    if not isinstance(group, Mapping) or "metrics" in group:
+        return layer
+    return replace(layer, tree={**layer.tree, "evaluate": {**group, "metrics": registry.default_metrics}})
 
 
 def _check_groups(layer: Layer, elsewhere: Mapping[str, list[str]]) -> None:

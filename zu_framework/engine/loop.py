@@ -47,7 +47,7 @@ def make_edit(session: Session) -> Edit:
     requests = session.split.forget
     if not requests:
         raise DataError("there is no request to forget: the data set's forget part is empty")
-    lm, division = session.lm, Division(session.processes, session.lm.device)
+    lm, division = session.lm, session.division
     writer = Writer(lm)
     division.agree("model", writer.before.value)
     made = _Making(session, requests, division, writer, _backgrounds(session))
@@ -84,7 +84,6 @@ def _backgrounds(session: Session) -> dict[str, Background]:
                 max_tokens=session.config.components["background"].max_tokens,
                 batch_tokens=session.config.model.batch_tokens,
                 progress=session.progress,
-                processes=session.processes,
                 sinks=session.sinks_left_out(),
             )
     return found
@@ -113,7 +112,7 @@ class _Making:
     Args:
         session: What the run works with.
         requests: The facts to forget.
-        division: Divides the work over processes.
+        division: Divides the work, where others share it.
         writer: Writes to the model.
         backgrounds: Moments of general text, by module.
         factors: What solvers compute once for a site and find again.
@@ -237,14 +236,16 @@ class _Making:
         before = problem.weight.detach().clone() if problem is not None and session.intermediates else None
         with session.journal.phase("write"):
             written = self.writer.write(site, update, None if problem is None else problem.keys)
-        entry: dict[str, Any] = {
-            "requests": len(requests),
-            "targets": {} if solved is None else plain(solved.states.report),
-            "solver": plain(update.report),
-            **({"guard": plain(predicted)} if predicted else {}),
-            "rounding_loss": written.rounding_loss,
-            "relative_change": written.relative_change,
-        }
+        entry = plain(
+            {
+                "requests": len(requests),
+                "targets": {} if solved is None else solved.states.report,
+                "solver": update.report,
+                **({"guard": predicted} if predicted else {}),
+                "rounding_loss": written.rounding_loss,
+                "relative_change": written.relative_change,
+            }
+        )
         self.report.setdefault(site.name, []).append(entry)
         session.journal.record("site", site=site.name, **entry)
         if solved is not None and before is not None:

@@ -17,9 +17,6 @@ from zu_framework.store.intermediates import SITES, Intermediates
 from zu_framework.store.run_edit import load_edit
 from zu_framework.store.tensor_files import with_digest
 
-# what a full or read-only disk raises: torch and safetensors tell it in their own ways
-FAILURES = (ZuError, OSError, RuntimeError)
-
 
 def save_run(session: Session, result: RunResult) -> RunResult:
     """Write a run folder; nothing in a process that writes none.
@@ -39,7 +36,8 @@ def save_run(session: Session, result: RunResult) -> RunResult:
         for name, write in _optional_parts(folder, result):
             try:
                 notes += write()
-            except FAILURES as cause:
+            # whatever a library of one part raises, the edit is made and saved: it is told, and the run stands
+            except Exception as cause:
                 shutil.rmtree(folder / name, ignore_errors=True)
                 session.part_failed(name, described(cause))
     if session.intermediates.failure:

@@ -14,6 +14,7 @@ from zu_framework.config import COMPONENT_GROUPS, STAGE_GROUPS, Config
 from zu_framework.contracts import Progress, RunContext, compute_anew, no_progress
 from zu_framework.engine.checkpoint import reference_scorer
 from zu_framework.engine.components import chosen_metrics, resolve_stages, shared_components
+from zu_framework.engine.division import Division
 from zu_framework.engine.guard import Guard
 from zu_framework.engine.processes import Processes, current
 from zu_framework.engine.stage import Stage, locate_stages
@@ -98,6 +99,11 @@ class Session:
         """The model, which must be loaded."""
         assert self.model is not None, "the session has no model"
         return self.model
+
+    @property
+    def division(self) -> Division:
+        """How an edit of the model is divided over the processes of the session."""
+        return Division(self.processes, self.lm.device)
 
     def report_to(self, progress: Progress) -> None:
         """Tell whoever watches of each phase as it begins, and of anything slow."""

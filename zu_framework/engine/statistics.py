@@ -19,7 +19,7 @@ from zu_framework.models import (
     Row,
     Sinks,
     beginning_of,
-    encode_all,
+    beginnings,
     longest_input,
     stream_inputs,
 )
@@ -190,10 +190,10 @@ class _Pass:
         """Rows, stably sorted by length, of at least `WINDOW` batches' tokens, and how many documents they are."""
         rows: list[Row] = []
         size = 0
-        beginnings = (beginning_of(self.lm.tokenizer, text, self.max_tokens) for text in texts)
-        for group in _groups(beginnings, READ):
-            for encoding in encode_all(self.lm.tokenizer, group):
-                ids = encoding.ids[: self.max_tokens]
+        # cut before they are held together: a line of text may have any length
+        cut = (beginning_of(self.lm.tokenizer, text, self.max_tokens) for text in texts)
+        for group in _groups(cut, READ):
+            for ids in beginnings(self.lm, group, self.max_tokens):
                 rows.append(Row(ids, len(ids) - 1))
                 size += len(ids)
                 if size >= self.batch_tokens * WINDOW:

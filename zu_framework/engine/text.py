@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 
@@ -13,6 +13,7 @@ from zu_framework.contracts import Remembered
 from zu_framework.engine.components import default_background
 from zu_framework.errors import ConfigError, DataError
 from zu_framework.evaluation import read_texts
+from zu_framework.specs import BackgroundSpec
 from zu_framework.store.sharing import shared_results
 
 if TYPE_CHECKING:
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
 
 # every tenth document of the background is held out for the metrics that read text, where nothing else serves them
 HELD_OUT_EVERY = 10
-SELF_WRITTEN = (
-    "no general text was given: what the model writes itself serves, {documents} pieces of it; give your own for "
-    "better moments and a truer perplexity (background.name=text background.path=FILE)"
-)
 
 Documents = Callable[[], Iterable[str]]
 
@@ -97,7 +94,9 @@ def _opened(session: Session) -> Documents | None:
     if background is None and session.stages and (read or metrics):
         background = default_background(session.plugins)
         if background is not None:
-            note = SELF_WRITTEN.format(**asdict(background.options))
+            note = cast(BackgroundSpec, background.spec).serves_by_default.format(
+                **asdict(background.options)
+            )
             session.split = replace(session.split, notes=(*session.split.notes, note))
     session.background = background
     return None

@@ -1,4 +1,4 @@
-"""Reading the text that perplexity is measured on."""
+"""Reading held-out text, for the metrics that want any."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from zu_framework.models import LanguageModel, Row, encode, longest_input
+from zu_framework.models import LanguageModel, Row, check_tokens, encode, longest_input
 
 CHARACTERS = 2**21  # of a text that are read at most: memory is bounded, whatever a line holds
 
@@ -23,6 +23,7 @@ def text_windows(lm: LanguageModel, text: str, most: int) -> Iterator[Row]:
         A row a window.
     """
     ids = encode(lm.tokenizer, text[:CHARACTERS]).ids
+    check_tokens(lm, text, ids)
     begins = ids[0] == lm.tokenizer.bos_token_id
     step = min(most, longest_input(lm)) - 1
     for start in range(0, len(ids) - 1, step):

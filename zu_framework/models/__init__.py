@@ -9,7 +9,7 @@ from zu_framework.models.greedy import drawn_tokens, greedy_tokens
 from zu_framework.models.language_model import LanguageModel
 from zu_framework.models.lending import altered, lent
 from zu_framework.models.modules import is_linear
-from zu_framework.models.positions import check_length, longest_input
+from zu_framework.models.positions import beginnings, check_length, check_tokens, longest_input
 from zu_framework.models.readout import Readout, find_readout
 from zu_framework.models.replay import Replay, capture
 from zu_framework.models.replay_plan import entry_of, replay_bytes
@@ -51,10 +51,12 @@ __all__ = [
     "batch",
     "batches_of",
     "beginning_of",
+    "beginnings",
     "borrowed",
     "capture",
     "check_folder",
     "check_length",
+    "check_tokens",
     "continuations",
     "drawn_tokens",
     "embeddings_of",

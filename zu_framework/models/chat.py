@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zu_framework.errors import ConfigError, ModelError
-from zu_framework.models.positions import check_length
+from zu_framework.models.positions import check_length, check_tokens
 from zu_framework.models.spacing import puts_space
 from zu_framework.models.tokens import Encoding, answer_ids, encode
 
@@ -108,10 +108,11 @@ def encode_prompt(lm: LanguageModel, text: str) -> Encoding:
         model is about to answer.
 
     Raises:
-        DataError: They are more than the model's positions.
+        DataError: They are more than the model's positions, or one has no row in its embedding.
     """
     encoding = _encoded(lm, text)
     check_length(lm, text, len(encoding.ids))
+    check_tokens(lm, text, encoding.ids)
     return encoding
 
 
@@ -148,7 +149,14 @@ def encode_answer(lm: LanguageModel, text: str, prompt: str | None = None) -> li
 
     Raises:
         ModelError: The answer has no token.
+        DataError: A token of it has no row in the model's embedding.
     """
+    ids = _answer(lm, text, prompt)
+    check_tokens(lm, text, ids)
+    return ids
+
+
+def _answer(lm: LanguageModel, text: str, prompt: str | None) -> list[int]:
     special = lm.tokenizer.get_added_vocab()
     if lm.chat is None or (text in special and text in lm.tokenizer.all_special_tokens):
         return answer_ids(lm.tokenizer, text, space=prompt is None or puts_space(lm.answer_space, prompt))

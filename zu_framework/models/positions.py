@@ -1,10 +1,12 @@
-"""How many tokens a model takes, and what is said of a text that has more."""
+"""How many tokens a model takes and which ones, and what is said of a text that has others."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from zu_framework.errors import DataError
+from zu_framework.models.tokens import beginning_of, encode_all
 
 if TYPE_CHECKING:
     from zu_framework.models.language_model import LanguageModel
@@ -36,8 +38,54 @@ def check_length(lm: LanguageModel, prompt: str, tokens: int) -> None:
     """
     most = longest_input(lm)
     if tokens > most:
-        shown = repr(prompt) if len(prompt) <= 60 else f"{prompt[:60]!r}..."
         raise DataError(
-            f"prompt {shown} and what follows it have {tokens} tokens, the model takes {most}: shorten them, or leave "
-            "the fact out"
+            f"prompt {_shown(prompt)} and what follows it have {tokens} tokens, the model takes {most}: "
+            "shorten them, or leave the fact out"
         )
+
+
+def check_tokens(lm: LanguageModel, text: str, ids: Sequence[int]) -> None:
+    """Refuse a text with a special token that the tokenizer has and the embedding lacks.
+
+    Args:
+        lm: The model.
+        text: For the message.
+        ids: Its tokens.
+
+    Raises:
+        DataError: A token has no row.
+    """
+    rows = len(lm.model.get_input_embeddings().weight)
+    if ids and max(ids) >= rows:
+        token = lm.tokenizer.convert_ids_to_tokens(max(ids))
+        raise DataError(
+            f"text {_shown(text)} holds the special token {token!r} ({max(ids)}), the model's embedding has {rows} "
+            "rows: take it out of the text"
+        )
+
+
+def beginnings(lm: LanguageModel, texts: Iterable[str], most: int) -> list[list[int]]:
+    """Tokenize what texts begin with; the rest is never tokenized.
+
+    Args:
+        lm: The model.
+        texts: General text, not empty each; no more of a text is held than its beginning.
+        most: Tokens of each that are wanted; the model's positions bound them.
+
+    Returns:
+        Token ids of each text.
+
+    Raises:
+        DataError: A token has no row in the model's embedding.
+    """
+    most = min(most, longest_input(lm))
+    found = []
+    cut = [beginning_of(lm.tokenizer, text, most) for text in texts]
+    for text, encoding in zip(cut, encode_all(lm.tokenizer, cut), strict=True):
+        found.append(encoding.ids[:most])
+        check_tokens(lm, text, found[-1])
+    return found
+
+
+def _shown(text: str) -> str:
+    return repr(text) if len(text) <= 60 else f"{text[:60]!r}..."

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from zu_framework.models.language_model import LanguageModel
-from zu_framework.models.tokens import Row, batch, beginning_of, encode_all
+from zu_framework.models.positions import beginnings
+from zu_framework.models.tokens import Row, batch, beginning_of
 from zu_framework.models.tracing import run_until, stream_inputs
 from zu_framework.problem import Site
 
@@ -133,7 +134,7 @@ def measure_sinks(lm: LanguageModel, sites: Sequence[Site], texts: Iterable[str]
     """
     given = (beginning_of(lm.tokenizer, text, TOKENS) for text in islice(iter(texts), DOCUMENTS))
     some = [text for text in given if text.strip()] or list(TEXTS)
-    rows = [Row(encoding.ids[:TOKENS], 0) for encoding in encode_all(lm.tokenizer, some)]
+    rows = [Row(ids, 0) for ids in beginnings(lm, some, TOKENS)]
     rows = sorted((row for row in rows if row.ids), key=lambda row: len(row.ids))
     modules = [site.module for site in sites]
     norms: dict[str, list[Tensor]] = {module: [] for module in modules}
@@ -179,8 +180,8 @@ def text_keys(
     """
     rows, count = [], 0
     given = (beginning_of(lm.tokenizer, text, SAMPLE_TOKENS) for text in islice(iter(texts), SAMPLE))
-    for encoding in encode_all(lm.tokenizer, [text for text in given if text.strip()]):
-        rows.append(Row(encoding.ids[:SAMPLE_TOKENS], 0))
+    for ids in beginnings(lm, [text for text in given if text.strip()], SAMPLE_TOKENS):
+        rows.append(Row(ids, 0))
         count += len(rows[-1].ids)
         if count >= SAMPLE:
             break

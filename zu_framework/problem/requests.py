@@ -127,7 +127,7 @@ class DataSplit:
     Args:
         forget: The facts to forget.
         retain: The facts to retain.
-        heldout_texts: General text that perplexity may be measured on.
+        heldout_texts: General text that metrics may read; it takes no part in an edit.
         others: Named sets of questions that are measured besides (TOFU's `real_authors`, `world_facts`; MMLU's
             subjects). They should stay, but for those whose names begin with `forget` (RWKU's adversarial probes) and
             for `holdout`, of which no training knew.

@@ -186,6 +186,13 @@ class Registry:
         raise unknown_name(kind, name, self.names(kind), listing)
 
     @property
+    def default_metrics(self) -> list[str]:
+        """What is measured where a configuration names no metrics, in the table's order."""
+        specs = (found[0].spec for found in self.components.get(MetricSpec.kind, {}).values())
+        places = {spec.name: spec.default_order for spec in specs if isinstance(spec, MetricSpec)}
+        return sorted((name for name in places if places[name]), key=lambda name: (places[name], name))
+
+    @property
     def record_fields(self) -> frozenset[str]:
         """The fields of a user's records that metrics read from `Request.extra`."""
         specs = (registered.spec for registered in self)

@@ -19,7 +19,7 @@ def verify(manifest: str | Path, model: str | Path) -> list[str]:
 
     Args:
         manifest: The file `manifest.json`.
-        model: A checkpoint's folder.
+        model: A checkpoint's folder, or a hub id that was downloaded before.
 
     Returns:
         What was checked, a sentence each.
@@ -30,7 +30,7 @@ def verify(manifest: str | Path, model: str | Path) -> list[str]:
     """
     sealed = Manifest.read(Path(manifest))
     checked = _beside(sealed)
-    checkpoint = Checkpoint.open(source_folder(str(model)))
+    checkpoint = Checkpoint.open(source_folder(str(model), download=False))
     after = {site.tensor: site.after for site in sealed.sites}
     total, edited = len(checkpoint.tensors), len(sealed.sites)
     if any(_files_match(sealed, checkpoint, after, written) for written in ({}, *sealed.published)):

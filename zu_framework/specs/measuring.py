@@ -31,10 +31,11 @@ class BackgroundSpec(Spec):
     """Registers a `BackgroundSource`, or a `WrittenBackground` where it needs "model".
 
     Args:
-        serves_by_default: Whether it serves where general text is read and none is given; at its default options then.
+        serves_by_default: What a run says where this background serves since none was given, its options in braces; ""
+            for one that serves where it is named alone. It serves at its default options.
     """
 
-    serves_by_default: bool = False
+    serves_by_default: str = ""
     kind: ClassVar[str] = "background"
     known_needs: ClassVar[frozenset[str]] = frozenset({"model"})
 
@@ -79,12 +80,15 @@ class MetricSpec(Spec):
             a number that takes no part in the verdict.
         limit: The default limit; `guard.limits` of the configuration changes its amount.
         fields: Names of the fields of a user's records that it reads, from `Request.extra`.
+        default_order: Its place in the table where a configuration names no metrics; 0 for one that is measured only
+            where it is named. The shipped ones are 10 to 100, ten apart.
     """
 
     better: Better = "unchanged"
     tells: Tells = ""
     limit: Limit | None = None
     fields: frozenset[str] = frozenset()
+    default_order: int = 0
     kind: ClassVar[str] = "metric"
     known_needs: ClassVar[frozenset[str]] = frozenset({"reference", "texts"})
 
@@ -97,12 +101,19 @@ class MetricSpec(Spec):
             yield from unknown_names("limit by", frozenset({self.limit.by}), BYS)
         if bool(self.tells) != (self.limit is not None):
             yield "a metric that tells of forgetting or damage has a limit, and only such a one has"
+        if not isinstance(self.default_order, int) or self.default_order < 0:
+            yield f"its default_order is a whole number, 0 or above, got {self.default_order!r}"
 
 
 @dataclass(frozen=True)
 class ExecutorSpec(Spec):
-    """Registers an `Executor`."""
+    """Registers an `Executor`.
 
+    Args:
+        side_by_side: Whether it may run several cells at a time, which slows each; the page of a bench says so.
+    """
+
+    side_by_side: bool = False
     kind: ClassVar[str] = "executor"
 
 

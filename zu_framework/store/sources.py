@@ -14,11 +14,12 @@ KEY = "MODEL"  # as the commands call it
 HUB_IGNORED = ["*.bin", "*.pt", "*.pth", "*.h5", "*.msgpack", "*.onnx", "*.ot", "*.gguf", "original/*"]
 
 
-def source_folder(model: str) -> Path:
+def source_folder(model: str, *, download: bool = True) -> Path:
     """Find the folder of a checkpoint's files.
 
     Args:
         model: A folder, a hub id, or the name of an embedded checkpoint.
+        download: Whether a hub id that is not on this machine is fetched.
 
     Returns:
         The folder.
@@ -26,12 +27,14 @@ def source_folder(model: str) -> Path:
     Raises:
         ModelError: There is none, it holds an adapter, or its weights are kept as GGUF.
     """
+    if not download and not Path(local_path(model, key=KEY)).exists():
+        return _downloaded(model, download)  # `find_source` asks the hub
     source = find_source(model, key=KEY)
     if source.gguf is not None:
         raise ModelError(
             f"{model} is kept as GGUF, which `zu apply` makes a safetensors checkpoint of: give that"
         )
-    return Path(source.path) if source.is_local else _downloaded(source.path)
+    return Path(source.path) if source.is_local else _downloaded(source.path, download)
 
 
 def is_gguf(model: str) -> bool:
@@ -65,15 +68,16 @@ def files_fingerprint(model: str) -> Fingerprint | None:
         return None
 
 
-def _downloaded(model: str) -> Path:
-    """The snapshot of a hub id, downloaded where it is not there."""
+def _downloaded(model: str, download: bool) -> Path:
+    """The snapshot of a hub id, downloaded where it is not there and may be."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError  # slow to import, and not needed for a folder
 
     try:
         return Path(snapshot_download(model, local_files_only=True))
-    except LocalEntryNotFoundError:
-        pass
+    except (LocalEntryNotFoundError, ValueError) as cause:  # ValueError: a name that the hub allows to nobody
+        if not download:
+            raise ModelError(f"{KEY} {model!r} is not on this machine: give its folder") from cause
     try:
         return Path(snapshot_download(model, ignore_patterns=HUB_IGNORED))
     except Exception as cause:  # its HTTP client changed between releases, and with it what it raises

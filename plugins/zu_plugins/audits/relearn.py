@@ -19,9 +19,8 @@ from torch import Tensor
 from zu_framework import AuditContext, AuditError, AuditFacts, LanguageModel, Outcome, Request
 from zu_framework.models import (
     Row,
-    beginning_of,
+    beginnings,
     continuations,
-    encode,
     encode_answer,
     encode_prompt,
     lent,
@@ -200,11 +199,7 @@ def _lesson(
         if context.documents is None:
             return None
         count = options.steps * options.rows_per_step
-        most = min(options.max_tokens, longest_input(lm))
-        ids = [
-            encode(lm.tokenizer, beginning_of(lm.tokenizer, text, most)).ids[:most]
-            for text in islice(context.documents(), count)
-        ]
+        ids = beginnings(lm, islice(context.documents(), count), options.max_tokens)
         rows = tuple(Row(one[:1], 0, one[1:]) for one in ids if len(one) > 1)
     elif kind == "related":
         near = {relation_of(request) for request in facts.forget}

@@ -3,6 +3,11 @@
 from zu_framework import BackgroundSpec, Register, hookimpl
 from zu_plugins.backgrounds.options import SelfOptions, TextOptions
 
+SERVES = (
+    "no general text was given: what the model writes itself serves, {documents} pieces of it; give your own for "
+    "better moments and a truer perplexity (background.name=text background.path=FILE)"
+)
+
 
 @hookimpl
 def zu_register_backgrounds(register: Register[BackgroundSpec]) -> None:
@@ -22,6 +27,6 @@ def zu_register_backgrounds(register: Register[BackgroundSpec]) -> None:
             summary="text that the model writes itself; what serves where no other text is given",
             options=SelfOptions,
             needs=frozenset({"model"}),
-            serves_by_default=True,
+            serves_by_default=SERVES,
         )
     )

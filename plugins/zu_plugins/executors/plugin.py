@@ -20,6 +20,7 @@ def zu_register_executors(register: Register[ExecutorSpec]) -> None:
             target="zu_plugins.executors.processes:execute",
             summary="several cells at a time, in processes of this machine",
             options=ProcessOptions,
+            side_by_side=True,
         )
     )
     register(
@@ -28,5 +29,6 @@ def zu_register_executors(register: Register[ExecutorSpec]) -> None:
             target="zu_plugins.executors.ray_cluster:execute",
             summary="on an existing Ray cluster (extra ray)",
             options=RayOptions,
+            side_by_side=True,
         )
     )

@@ -9,16 +9,7 @@ import torch
 from torch import Tensor
 
 from zu_framework import DataError, LanguageModel, Request, RunContext
-from zu_framework.models import (
-    Row,
-    beginning_of,
-    check_length,
-    continuations,
-    encode,
-    encode_answer,
-    encode_prompt,
-    longest_input,
-)
+from zu_framework.models import Row, beginnings, check_length, continuations, encode_answer, encode_prompt
 from zu_plugins.finetune import losses
 from zu_plugins.finetune.options import TrainOptions
 
@@ -95,9 +86,8 @@ def retain_rows(lm: LanguageModel, options: TrainOptions, context: RunContext) -
     if context.documents is None:
         raise DataError("solver.retain reads general text: give `background`, or solver.retain=none")
     rows = []
-    most = min(options.retain_tokens, longest_input(lm))
-    for text in islice(context.documents(), options.retain_rows):
-        ids = encode(lm.tokenizer, beginning_of(lm.tokenizer, text, most)).ids[:most]
+    texts = islice(context.documents(), options.retain_rows)
+    for ids in beginnings(lm, texts, options.retain_tokens):
         if len(ids) > 1:
             rows.append(Row(ids[:1], 0, ids[1:]))
     if not rows:

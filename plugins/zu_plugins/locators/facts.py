@@ -14,6 +14,7 @@ from zu_framework.models import (
     Row,
     answer_ids,
     check_length,
+    check_tokens,
     continuations,
     embeddings_of,
     encode,
@@ -143,5 +144,6 @@ def _tokens(lm: LanguageModel, request: Request) -> tuple[Row, tuple[int, int]]:
     space = puts_space(lm.answer_space, request.prompt)
     answer = answer_ids(lm.tokenizer, request.answer, space=space)
     check_length(lm, request.prompt, len(encoding.ids) + len(answer))
+    check_tokens(lm, request.prompt, [*encoding.ids, *answer])
     row = Row(encoding.ids, held[-1], answer)
     return row, (held[0], held[-1] + 1)

@@ -1,4 +1,4 @@
-"""What this plugin offers: metrics of forgetting, of what was kept, and of the language model as a whole."""
+"""What this plugin offers: metrics of forgetting, of what was retained, and of the language model as a whole."""
 
 from __future__ import annotations
 
@@ -25,12 +25,14 @@ METRICS = (
         better="lower",
         tells="forgetting",
         limit=Limit(10.0),
+        default_order=10,
     ),
     MetricSpec(
         "generalization",
         target="zu_plugins.metrics.answers:generalization",
         summary="Paraphrases of forget facts that the model still answers",
         better="lower",
+        default_order=20,
     ),
     MetricSpec(
         "specificity",
@@ -39,6 +41,7 @@ METRICS = (
         better="higher",
         tells="damage",
         limit=Limit(10.0, "points"),
+        default_order=70,
     ),
     MetricSpec(
         "retained",
@@ -47,6 +50,7 @@ METRICS = (
         better="higher",
         tells="damage",
         limit=Limit(5.0, "points"),
+        default_order=80,
     ),
     MetricSpec(
         "multi_hop",
@@ -59,6 +63,7 @@ METRICS = (
         target="zu_plugins.metrics.answers:answer_probability",
         summary="Mean probability of the forget facts' true answers",
         better="lower",
+        default_order=60,
     ),
     MetricSpec(
         "token_probability",
@@ -71,12 +76,14 @@ METRICS = (
         target="zu_plugins.metrics.change:answer_rank",
         summary="Median rank of the forget facts' true answers; 1 is what the model says",
         better="higher",
+        default_order=40,
     ),
     MetricSpec(
         "answer_ratio",
         target="zu_plugins.metrics.change:answer_ratio",
         summary="Median probability of the forget facts' true answers against the untouched model's",
         better="lower",
+        default_order=50,
     ),
     MetricSpec(
         "contains",
@@ -84,6 +91,7 @@ METRICS = (
         summary="Forget facts whose true answer stands in what the model says",
         options=ContainsOptions,
         better="lower",
+        default_order=30,
     ),
     # editing: CounterFact's preferences
     MetricSpec(
@@ -234,6 +242,7 @@ METRICS = (
         needs=frozenset({"texts"}),
         tells="damage",
         limit=Limit(0.1, key="mean"),
+        default_order=90,
     ),
     MetricSpec(
         "perplexity",
@@ -243,6 +252,7 @@ METRICS = (
         needs=frozenset({"texts"}),
         tells="damage",
         limit=Limit(1.05, "times"),
+        default_order=100,
     ),
     MetricSpec(
         "lm_eval",
