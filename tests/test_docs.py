@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import typer
 
+from tests.test_imports import PUBLIC, exported
 from zu_framework import hookspecs
 from zu_framework.benches import load_bench
 from zu_framework.cli.app import app
@@ -120,6 +121,13 @@ def test_every_metric_is_explained() -> None:
     for registered in COMPONENTS:
         if registered.spec.kind == "metric" and registered.plugin.startswith("zu_"):
             assert f"`{registered.spec.name}`" in page
+
+
+def test_concepts_list_what_is_measured_by_default() -> None:
+    page = (ROOT / "docs" / "concepts.md").read_text("utf-8")
+    part = page.partition("## What is measured")[2]
+    told = re.findall(r"^\| `(\w+)` \|", part, re.M)
+    assert sorted(told) == sorted(installed_plugins().registry.default_metrics)
 
 
 def commands() -> list[tuple[str, str]]:
@@ -240,9 +248,14 @@ def test_the_site_builds_strictly(tmp_path: Path) -> None:
             "code is included"
         )
     python = (tmp_path / "site" / "reference" / "api" / "index.html").read_text("utf-8")
-    for name in (
-        "zu_framework.solve",
-        "zu_framework.linalg.ridge_map",
-        "zu_framework.testing.SolverContract",
-    ):
-        assert f'id="{name}"' in python
+    for package in sorted(PUBLIC | {"zu_framework.testing"}):
+        offered = exported(package) - {"__version__"}
+        # what a package re-exports stands under its first name
+        missing = [
+            n for n in offered if not {f'id="{package}.{n}"', f'id="zu_framework.{n}"'} & set(ids(python))
+        ]
+        assert not [name for name in missing if callable(getattr(import_module(package), name))], package
+
+
+def ids(html: str) -> list[str]:
+    return re.findall(r'id="[\w.]+"', html)

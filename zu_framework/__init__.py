@@ -42,6 +42,7 @@ from zu_framework.specs import (
     Register,
     SectionSpec,
     SolverSpec,
+    Spec,
     TargetSpec,
 )
 
@@ -169,6 +170,7 @@ __all__ = [
     "Site",
     "SolverError",
     "SolverSpec",
+    "Spec",
     "TargetBuilder",
     "TargetSpec",
     "TargetStates",

@@ -32,6 +32,7 @@ ENTRY_POINTS = "zu_framework"
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
+"""Marks a function of a plugin as the implementation of the hook of its name: `@zu.hookimpl`."""
 
 
 @hookspec

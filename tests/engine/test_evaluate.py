@@ -45,7 +45,7 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_data_without_facts_to_keep_are_evaluated(checkpoint: Path, suite: Path) -> None:
+def test_data_without_facts_to_retain_are_evaluated(checkpoint: Path, suite: Path) -> None:
     result = evaluate(str(checkpoint), suite, ["data.forget=6", "evaluate.metrics=[efficacy]"])
     assert result.after["efficacy"].denominator == 6
 

@@ -117,15 +117,15 @@ def test_two_processes_give_what_one_gives(config: Path, tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_two_processes_go_through_stages_as_one_does(config: Path, tmp_path: Path) -> None:
-    """A trained stage and a protecting one after a closed form: the edited weights to 1e-8."""
+    """A trained stage and a retaining one after a closed form: the edited weights to 1e-8."""
     tree = yaml.safe_load(config.read_text())
-    protecting = {"name": "zerounlearn-local", "space": "key", "zero_weight": 0, "retain_weight": 10}
+    retaining = {"name": "zerounlearn-local", "space": "key", "zero_weight": 0, "retain_weight": 10}
     tree["then"] = [
         {"solver": {"name": "ga", "steps": 2, "lr": 0.001}},
         {
             "locator": {"layers": [2]},
             "collector": {"name": "prompt-last", "substitutes": 2},
-            "solver": protecting,
+            "solver": retaining,
         },
     ]
     for count, name in ((1, "alone"), (2, "together")):

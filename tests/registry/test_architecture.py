@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import zu_framework as zu
 from tests.registry.conftest import Plugin
+from tests.store.edits import random_edit
 from zu_framework import Architecture, LanguageModel
 from zu_framework.registry import Plugins, architecture_finder, load_plugins
 from zu_framework.testing import tiny_model
@@ -19,6 +22,13 @@ from zu_framework import Architecture, hookimpl
 def zu_architecture(model_type, model):
     if model_type == "gpt2":
         return Architecture("transformer.h", {0: "transformer.h.0.mlp.c_proj"}, "transformer.ln_f", "lm_head")
+"""
+KNOWS_LLAMA = """
+from zu_framework import Architecture, hookimpl
+
+@hookimpl
+def zu_architecture(model_type, model):
+    return Architecture("model.layers", {1: "model.layers.1.mlp.down_proj"}, "model.norm", "lm_head")
 """
 RAISES = """
 from zu_framework import SolverSpec, hookimpl
@@ -91,3 +101,25 @@ def test_a_run_asks_the_plugins(plugin: Plugin, checkpoint: Any) -> None:
         str(checkpoint), device="cpu", find_architecture=architecture_finder(plugins)
     )
     assert set(lm.architecture.projections) == {2}
+
+
+def test_an_edit_is_put_on_a_gguf_file_that_a_plugin_describes(
+    plugin: Plugin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of all checkpoints it alone is loaded to be edited: the others are edited in their files."""
+    pytest.importorskip("gguf", reason="the extra gguf is not installed")
+    from tests.models.gguf_files import write_gguf
+
+    gguf = str(tmp_path / "tiny.gguf")
+    write_gguf(tiny_model("llama"), Path(gguf))
+    lm = LanguageModel.from_pretrained(gguf, device="cpu")
+    run = random_edit(lm, [lm.site(1)], model=gguf).save(tmp_path / "run")
+
+    def unknown(model: Any) -> Architecture:
+        raise zu.ModelError("the core does not find its layers")
+
+    monkeypatch.setattr("zu_framework.models.language_model.find_architecture", unknown)
+    with pytest.raises(zu.ModelError, match="the core does not find its layers"):
+        zu.apply(run, gguf, tmp_path / "edited")
+    zu.apply(run, gguf, tmp_path / "edited", plugins=load_plugins([plugin("zz_knows", KNOWS_LLAMA)], ""))
+    assert (tmp_path / "edited" / "config.json").is_file()

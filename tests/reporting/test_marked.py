@@ -7,7 +7,7 @@ import re
 import pytest
 from markupsafe import Markup
 
-from zu_framework.reporting.page import PageSection, page
+from zu_framework.reporting.pages import PageSection, page
 
 STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 

@@ -63,7 +63,7 @@ def test_the_policy_lets_no_script_run_but_the_pages_own() -> None:
 def test_templates_escape_their_context_and_miss_no_name() -> None:
     from jinja2 import UndefinedError
 
-    from zu_framework.reporting.page import environment
+    from zu_framework.reporting.pages import environment
 
     shown = environment().from_string('{% import "parts.html" as parts %}{{ parts.pairs([(a, a)]) }}')
     assert "<script>" not in shown.render(a=HOSTILE)

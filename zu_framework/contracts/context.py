@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from zu_framework.problem import Background, ReadPlan, Request, Site
 
 
-# told of a label, how much is done, and of how much: 0 of 0 as a phase of that name begins, n of 0 where nobody knows
 Progress = Callable[[str, int, int], None]
+"""Told of a label, how much is done, and of how much: 0 of 0 as a phase begins, n of 0 where nobody knows."""
 
 
 def no_progress(label: str, done: int, total: int) -> None:
@@ -44,6 +44,7 @@ class Remembered:
 
 
 Remember = Callable[[str, Callable[[], Mapping[str, Any]], Callable[[], Remembered]], Remembered]
+"""`remember(kind, depends_on, compute)` returns what was computed before from the same, else what `compute` returns."""
 
 
 def compute_anew(

@@ -203,11 +203,21 @@ class Prepare(Protocol):
     """Computes what every edit of a site is solved with; named by `SolverSpec.prepare`."""
 
     def __call__(self, background: Background, weight: Tensor, options: Any, /) -> Any:
-        """Return the factor: a tensor, or a frozen dataclass of tensors, numbers and None.
+        """Return the factor of a site.
 
-        It must follow from the moments of the background, the weight (o, i) where the registration says that it is
-        read, and the options that the registration lists: the core keeps it under a key made of these, of the plugin
+        It must follow from what the registration lists alone: the core keeps it under a key made of that, of the plugin
         and its version, and of the function's own code.
+
+        Args:
+            background: The moments that the solver needs, and no others.
+            weight: W (o, i), to be read only where the registration says so.
+            options: The options dataclass of the registration, of which those that it lists may be read.
+
+        Returns:
+            A tensor, or a frozen dataclass of tensors, numbers and None.
+
+        Raises:
+            SolverError: The moments do not give one (they are singular); the message says the way out.
         """
 
 

@@ -22,12 +22,15 @@ class Metric(Protocol):
     """Measures one side of an edit, before or after."""
 
     def __call__(self, scorer: Scorer, data: DataSplit, /) -> Measurement | Mapping[str, Measurement] | None:
-        """Return the measurement, several by name (shown as `name/key`), or None: the data hold nothing to measure.
+        """Measure the scorer's model; leave it as it was, to the bit.
 
         Args:
             scorer: Scores each probe once, however many metrics ask for it. `scorer.reference` is there where the
                 registration needs "reference", `scorer.untouched` after an edit.
             data: The data set's split, with the held-out texts.
+
+        Returns:
+            The measurement, several by name (shown as `name/key`), or None: the data hold nothing to measure.
         """
 
 
@@ -37,12 +40,15 @@ class MetricWithOptions(Protocol):
     def __call__(
         self, scorer: Scorer, data: DataSplit, /, options: Any
     ) -> Measurement | Mapping[str, Measurement] | None:
-        """Return the measurement, as a `Metric` does.
+        """Measure as a `Metric` does.
 
         Args:
             scorer: As a metric's.
             data: As a metric's.
             options: The options dataclass of the registration.
+
+        Returns:
+            As a metric.
         """
 
 
@@ -90,6 +96,9 @@ class Executor(Protocol):
             work: A function of a module; job and result are plain mappings, so that both may go to another machine.
             jobs: At least one.
             options: The options dataclass of the registration.
+
+        Returns:
+            An iterator; each job's place, and what `work` returned or why there is no result.
         """
 
 
@@ -97,12 +106,16 @@ class ReportSection(Protocol):
     """Draws one section of a run's page."""
 
     def __call__(self, run: RunReport, /) -> Markup | str | None:
-        """Return HTML as `Markup`, best from `zu_framework.reporting.fill`, which escapes.
+        """Draw a run.
 
-        A plain string is escaped; None leaves the section out. A section that raises shows its error in its place.
+        A section that raises shows its error in its place.
 
         Args:
             run: What the run folder holds.
+
+        Returns:
+            HTML as `Markup`, best from `zu_framework.reporting.fill`, which escapes. A plain string is escaped; None
+            leaves the section out.
         """
 
 

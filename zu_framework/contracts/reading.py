@@ -18,6 +18,12 @@ class BackgroundSource(Protocol):
 
         How many tokens of a document are read is the core's `background.max_tokens`, no matter of the source.
 
+        Args:
+            options: The options dataclass of the registration.
+
+        Returns:
+            Documents, as texts; an empty one is read as nothing.
+
         Raises:
             ConfigError: No source is given. Raised at the call, before anything is streamed.
             DataError: A document cannot be read: file and line are named.
@@ -28,7 +34,16 @@ class WrittenBackground(Protocol):
     """Streams general text that the model writes: of a registration that needs "model"."""
 
     def __call__(self, options: Any, /, *, lm: LanguageModel) -> Iterator[str]:
-        """Return an iterator over documents, in a fixed order. What it yields is kept in the cache, by model.
+        """Return an iterator over documents, in a fixed order.
+
+        What it yields is kept in the cache, by model.
+
+        Args:
+            options: The options dataclass of the registration.
+            lm: The untouched model, in evaluation mode.
+
+        Returns:
+            Documents, as texts; the same ones for the same model and options.
 
         Raises:
             ConfigError: The model cannot write what the options ask for.
@@ -39,14 +54,18 @@ class Dataset(Protocol):
     """Maps records of a publisher's schema onto requests."""
 
     def __call__(self, options: Any, seed: int, /) -> DataSplit:
-        """Return the facts to forget and, where there are some, to retain. Needs no model: `zu check` calls it.
+        """Return the facts to forget and, where there are some, to retain.
 
+        It needs no model: `zu check` calls it.
         Where the registration says `open_fields`, it is called with `declared=` besides: names of fields that metrics
         read, which belong into `Request.extra`.
 
         Args:
             options: The options dataclass of the registration.
             seed: Decides every draw.
+
+        Returns:
+            The split, in tuples throughout: it is shared and never changed.
 
         Raises:
             DataError: A record is broken: file, record number and field are named (`zu_framework.data` does).

@@ -236,14 +236,16 @@ class _Making:
         before = problem.weight.detach().clone() if problem is not None and session.intermediates else None
         with session.journal.phase("write"):
             written = self.writer.write(site, update, None if problem is None else problem.keys)
-        entry: dict[str, Any] = {
-            "requests": len(requests),
-            "targets": {} if solved is None else plain(solved.states.report),
-            "solver": plain(update.report),
-            **({"guard": plain(predicted)} if predicted else {}),
-            "rounding_loss": written.rounding_loss,
-            "relative_change": written.relative_change,
-        }
+        entry = plain(
+            {
+                "requests": len(requests),
+                "targets": {} if solved is None else solved.states.report,
+                "solver": update.report,
+                **({"guard": predicted} if predicted else {}),
+                "rounding_loss": written.rounding_loss,
+                "relative_change": written.relative_change,
+            }
+        )
         self.report.setdefault(site.name, []).append(entry)
         session.journal.record("site", site=site.name, **entry)
         if solved is not None and before is not None:

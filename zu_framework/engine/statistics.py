@@ -52,15 +52,27 @@ def background_moments(
     processes: Processes | None = None,
     sinks: Sinks | None = None,
 ) -> dict[str, Background]:
-    """A `Background` for each site (by module), holding the named moments of `documents()`.
+    """Return a `Background` for each site (by module), holding the named moments of `documents()`.
 
-    moments: of "key_moment" E[k k^T] (i, i), "value_moment" E[v v^T] (o, o), "mean_value" E[v] (o,), v without bias;
-    float64, raw, divided by the token count, BOS included, padding excluded; documents cut at `max_tokens` tokens,
-    or the model's positions.
-    A forward pass holds at most `batch_tokens` tokens, padding included, or one document; it ends above the last site.
-    Whatever is in the cache is not computed again; the key holds all that the numbers depend on. Several processes
-    divide the passes among them, and all answer the same; the first alone reads and writes the cache.
-    sinks: tokens that take no part; None: all do. Raises `DataError` for a corpus without text.
+    A forward pass ends above the last site. Whatever is in the cache is not computed again; the key holds all that the
+    numbers depend on. Several processes divide the passes among them, and all return the same; the first alone reads
+    and writes the cache.
+
+    Args:
+        lm: The model.
+        sites: Where its inputs and outputs are read.
+        moments: Of "key_moment" E[k k^T] (i, i), "value_moment" E[v v^T] (o, o), "mean_value" E[v] (o,), v without
+            bias; float64, raw, divided by the token count, BOS included, padding excluded.
+        documents: Streams the text afresh on each call.
+        max_tokens: Documents are cut there, or at the model's positions.
+        progress: Told of how much is read.
+        batch_tokens: Tokens of a forward pass at most, padding included, or one document.
+        cache: Where moments are kept; the user's own where it is None.
+        processes: Those that share the work; those that were joined where it is None.
+        sinks: Tokens that take no part; None where all do.
+
+    Raises:
+        DataError: The corpus holds no text.
     """
     processes = processes or current()
     cache = cache or TensorCache()

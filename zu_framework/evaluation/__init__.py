@@ -7,7 +7,7 @@ from zu_framework.evaluation.audits import Finding, control_facts, finding, verd
 from zu_framework.evaluation.cost import Cost
 from zu_framework.evaluation.intervals import interval, mean, ratio
 from zu_framework.evaluation.matching import fold, stands_in
-from zu_framework.evaluation.measure import Metric, measure, measure_with
+from zu_framework.evaluation.metrics import Metric, measure, measure_with
 from zu_framework.evaluation.scorer import Scorer
 from zu_framework.evaluation.table import before_after_table, counted, number_shown
 from zu_framework.evaluation.texts import read_texts

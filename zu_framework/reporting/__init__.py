@@ -3,7 +3,7 @@
 from zu_framework.reporting.analysis import Analysis
 from zu_framework.reporting.audit_page import audit_rows
 from zu_framework.reporting.observer import PageObserver
-from zu_framework.reporting.page import PageSection, fill, page
+from zu_framework.reporting.pages import PageSection, fill, page
 from zu_framework.reporting.plots import MARKERS, SERIES, inline_svg, panel
 from zu_framework.reporting.run_report import RunReport
 

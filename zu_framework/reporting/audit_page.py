@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from zu_framework.errors import RunFolderError
 from zu_framework.files import write_text
-from zu_framework.reporting.page import PageSection, fill, page
+from zu_framework.reporting.pages import PageSection, fill, page
 from zu_framework.reporting.plots import SERIES, inline_svg, panel
 from zu_framework.store.audits import read_audit
 

@@ -11,7 +11,7 @@ from zu_framework.errors import PluginError, RunFolderError
 from zu_framework.evaluation.table import counted
 from zu_framework.files import write_text
 from zu_framework.registry.manager import Plugins, installed_plugins
-from zu_framework.reporting.page import PageSection, fill, page
+from zu_framework.reporting.pages import PageSection, fill, page
 from zu_framework.reporting.run_report import RunReport, read_run
 from zu_framework.specs import MetricSpec, SectionSpec
 from zu_framework.store.run_edit import SEAL_FILE

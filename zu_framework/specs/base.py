@@ -139,7 +139,16 @@ def _plain(value: Any) -> bool:
 
 
 def unknown_names(what: str, given: frozenset[str], known: frozenset[str]) -> Iterator[str]:
-    """Yield a sentence about names that are not known, if there are any."""
+    """Yield a sentence about names that are not known, if there are any.
+
+    Args:
+        what: They are, for the sentence.
+        given: Names.
+        known: Those that may be given.
+
+    Yields:
+        One sentence at most.
+    """
     wrong = sorted(given - known)
     if wrong:
         listed = f"one of {', '.join(sorted(known))}" if known else "nothing for this kind"

@@ -82,7 +82,7 @@ def read_audit(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        found: dict[str, Any] | Any = json.loads(path.read_text(encoding="utf-8"))
+        found: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as cause:
         raise RunFolderError(f"{path} is damaged: {cause}; run zu audit again") from cause
     if not isinstance(found, dict):

@@ -7,12 +7,12 @@ Subclass the class of your component's kind in a test module, name the component
 from zu_framework.testing.audit_contract import AuditContract
 from zu_framework.testing.data_contracts import BackgroundContract, DatasetContract
 from zu_framework.testing.facts import FACTS, RETAIN, TEXTS, data_split
+from zu_framework.testing.frozen import snapshot
 from zu_framework.testing.model_contract import ModelSolverContract
 from zu_framework.testing.models import FAMILIES, NO_SITES, tiny_model, tiny_tokenizer
 from zu_framework.testing.output_contracts import ExecutorContract, MetricContract, ReportSectionContract
 from zu_framework.testing.problems import Shape, edit_problem, edit_problems, shapes
 from zu_framework.testing.site_contracts import CollectorContract, LocatorContract, TargetBuilderContract
-from zu_framework.testing.snapshot import snapshot
 from zu_framework.testing.solver_contract import SolverContract
 
 __all__ = [

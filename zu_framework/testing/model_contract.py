@@ -16,9 +16,9 @@ from zu_framework.models import LanguageModel
 from zu_framework.problem import Site, Update
 from zu_framework.specs import ModelSolverSpec
 from zu_framework.testing.facts import FACTS, TEXTS
+from zu_framework.testing.frozen import snapshot
 from zu_framework.testing.installed import registered_with
 from zu_framework.testing.models import tiny_model
-from zu_framework.testing.snapshot import snapshot
 
 
 class ModelSolverContract:

@@ -23,9 +23,9 @@ from zu_framework.reporting import RunReport
 from zu_framework.reporting.run_report import read_run
 from zu_framework.specs import MetricSpec
 from zu_framework.testing.facts import data_split
+from zu_framework.testing.frozen import snapshot
 from zu_framework.testing.installed import registered_with
 from zu_framework.testing.models import tiny_model
-from zu_framework.testing.snapshot import snapshot
 
 HOSTILE = "</script><script>alert(1)</script>"  # a subject that a page must not run
 

@@ -13,9 +13,9 @@ from zu_framework.models import CheckpointInfo, LanguageModel
 from zu_framework.problem import Background, ReadPlan, Representations, Request, Site, TargetStates
 from zu_framework.specs import LocatorSpec, TargetSpec
 from zu_framework.testing.facts import FACTS, RETAIN, TEXTS
+from zu_framework.testing.frozen import snapshot
 from zu_framework.testing.installed import registered_with
 from zu_framework.testing.models import tiny_model
-from zu_framework.testing.snapshot import snapshot
 
 
 class LocatorContract:

@@ -1,4 +1,4 @@
-"""What this plugin offers: metrics of forgetting, of what was kept, and of the language model as a whole."""
+"""What this plugin offers: metrics of forgetting, of what was retained, and of the language model as a whole."""
 
 from __future__ import annotations
 

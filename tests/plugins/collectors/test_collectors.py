@@ -120,7 +120,7 @@ def test_options_out_of_range_are_refused(options: dict[str, object], message: s
         subject_last(**options)
 
 
-def test_substitutes_ask_what_is_forgotten_of_the_facts_to_keep() -> None:
+def test_substitutes_ask_what_is_forgotten_of_the_facts_to_retain() -> None:
     keep = [
         Request("Rome lies in", "Italy", subject="Rome"),
         Request("Oslo lies in", "Norway", subject="Oslo"),

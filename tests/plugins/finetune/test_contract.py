@@ -129,6 +129,6 @@ class TestRetainedFacts(ModelSolverContract):
     }
 
     def test_an_edit_is_undone_to_the_bit(self, tmp_path: Path) -> None:
-        """`zu.unlearn` is given no facts to keep: it says so, and the model stays as it was."""
+        """`zu.unlearn` is given no facts to retain: it says so, and the model stays as it was."""
         with pytest.raises(DataError, match="holds no facts to retain"):
             super().test_an_edit_is_undone_to_the_bit(tmp_path)

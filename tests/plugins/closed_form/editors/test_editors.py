@@ -1,4 +1,4 @@
-"""What the editors promise beyond the contract: exactness, protection of earlier edits, refusals with a way out."""
+"""What the editors promise beyond the contract: exactness, earlier edits retained, refusals with a way out."""
 
 from __future__ import annotations
 

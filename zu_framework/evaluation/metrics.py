@@ -10,7 +10,8 @@ from zu_framework.evaluation.scorer import Progress, Scorer, no_progress
 from zu_framework.models import LanguageModel
 from zu_framework.problem import DataSplit, Measurement
 
-Metric = Callable[[Scorer, DataSplit], Any]  # Measurement, a mapping of several by name, or None
+Metric = Callable[[Scorer, DataSplit], Any]
+"""A metric with its options bound; it returns a `Measurement`, a mapping of several by name, or None."""
 
 
 def measure(
