@@ -162,7 +162,9 @@ def test_subjects_of_real_facts_are_read_under_a_chat_template(shared: Path, dat
     tokenizer = AutoTokenizer.from_pretrained(shared / "models" / "gpt2-tokenizer")
     tokenizer.add_special_tokens({"additional_special_tokens": list(CHAT_TOKENS)})
     tokenizer.chat_template = CHAT_TEMPLATE
-    lm = replace(tiny_model(), tokenizer=tokenizer, chat=models.Chat.of(tokenizer, "Answer in a word."))
+    small = tiny_model()
+    small.model.resize_token_embeddings(len(tokenizer))
+    lm = replace(small, tokenizer=tokenizer, chat=models.Chat.of(tokenizer, "Answer in a word."))
     split = zsre.load(ZsreOptions(path=str(data / "zsre.json"), **WHOLE), 0)
     for request in split.forget[:100]:
         assert request.subject_end is not None
