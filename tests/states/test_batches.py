@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import pytest
@@ -101,3 +102,13 @@ def test_progress_counts_each_request_once_also_after_a_lack_of_memory(
         progress=lambda label, a, b: told.append((a, b)),
     )
     assert [done for done, _ in told] == sorted(done for done, _ in told) and told[-1] == (3, 3)
+
+
+def test_a_slope_that_vanishes_is_no_difference() -> None:
+    """A head of zeros gives every token the same chance, whatever the state is."""
+    lm = tiny_model("llama")
+    lm.model.lm_head.weight = torch.nn.Parameter(torch.zeros_like(lm.model.lm_head.weight))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ours = run(lm, f"{lm.architecture.layers}.1")
+    assert ours.how == {"replay": 3}

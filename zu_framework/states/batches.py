@@ -161,7 +161,8 @@ def _difference(
         ("log-probabilities", near, ours[1], theirs[1], 1 + theirs[1].abs().mean() if len(theirs[1]) else 1),
         ("slopes", steep, ours[2], theirs[2], theirs[2].abs().max()),
     ):
-        apart = float((a - b.to(a)).abs().max() / size) if a.numel() else 0.0
+        gap = float((a - b.to(a)).abs().max()) if a.numel() else 0.0
+        apart = gap / float(size) if gap else 0.0  # both may be zero: where a gradient vanishes
         if not apart <= allowed:
             return f"{what} differ from a full forward's by {apart:.1e}, relative"
     return None
