@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -16,6 +15,7 @@ from zu_framework.engine.evaluate import Evaluation
 from zu_framework.engine.results import RunResult
 from zu_framework.evaluation import before_after_table
 from zu_framework.models import Sinks
+from zu_framework.reporting import site_notes
 
 
 def print_result(result: RunResult, console: Console | None = None) -> None:
@@ -49,7 +49,7 @@ def print_result(result: RunResult, console: Console | None = None) -> None:
     sites = result.edit.report["sites"]
     worst = max((step["rounding_loss"] for steps in sites.values() for step in steps), default=0.0)
     console.print(f"[dim]largest relative rounding loss of a written weight: {worst:.1e}[/dim]")
-    for note in (*result.notes, *_notes(sites)):
+    for note in (*result.notes, *site_notes(sites)):
         console.print(f"[yellow]note[/yellow]: {escape(note)}")
     for part, why in result.failed_parts.items():
         console.print(f"[red]not saved[/red]: {escape(part)}: {escape(why)}", soft_wrap=True)
@@ -76,16 +76,6 @@ def _places(result: RunResult, console: Console) -> None:
         ]
     for what, words in commands:
         console.print(f"{what} {escape(command(*words))}", soft_wrap=True, highlight=False)
-
-
-def _notes(sites: Mapping[str, Any]) -> list[str]:
-    """What target builder and solver warned of, each with the site that it is about."""
-    notes = []
-    for site, steps in sites.items():
-        for step in steps:
-            for part in ("targets", "solver"):
-                notes += [f"{site}: {note}" for note in step[part].get("notes", ())]
-    return list(dict.fromkeys(notes))
 
 
 def print_evaluation(result: Evaluation, console: Console | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from zu_framework.reporting.analysis import Analysis
 from zu_framework.reporting.audit_page import audit_rows
+from zu_framework.reporting.notes import site_notes
 from zu_framework.reporting.observer import PageObserver
 from zu_framework.reporting.pages import PageSection, fill, page
 from zu_framework.reporting.plots import MARKERS, SERIES, inline_svg, panel
@@ -19,4 +20,5 @@ __all__ = [
     "inline_svg",
     "page",
     "panel",
+    "site_notes",
 ]

@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from zu_framework.reporting import MARKERS, SERIES, RunReport, fill, inline_svg, panel
+from zu_framework.reporting import MARKERS, SERIES, RunReport, fill, inline_svg, panel, site_notes
 
 
 def section(run: RunReport) -> Markup:
@@ -18,18 +18,11 @@ def section(run: RunReport) -> Markup:
         _row(name, passes, spectra.get(name), run.records.get(name, {})) for name, passes in run.sites.items()
     ]
     rows.sort(key=lambda row: -(row["relative"] or 0.0))
-    notes = [
-        f"{name}: {note}"
-        for name, passes in run.sites.items()
-        for step in passes
-        for part in ("targets", "solver")
-        for note in step.get(part, {}).get("notes", ())
-    ]
     return fill(
         "edit.html",
         "zu_plugins.reports",
         rows=rows,
-        notes=list(dict.fromkeys(notes)),
+        notes=site_notes(run.sites),
         plot=_plot(run),
         missing=run.analysis is None,
         decomposed=len(spectra),
