@@ -18,7 +18,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from tests.commands import zu
-from zu_framework.cli.terminal import Terminal, command
+from zu_framework.cli.console import Terminal
+from zu_framework.cli.terminal import command
 from zu_framework.printable import printable
 
 HOSTILE = "\x1b]52;c;ZXZpbA==\x07\x1b[2J\u202e[red]x[/red]\x9b1m\r"

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from zu_framework.cli.terminal import stdout
+from zu_framework.cli.console import stdout
 from zu_framework.engine.audit import AuditReport
 from zu_framework.evaluation import Finding
 from zu_framework.problem import Measurement

@@ -12,7 +12,7 @@ from rich.table import Table
 from zu_framework.benches import Bench, BenchResult, Ended, tables
 from zu_framework.benches import bench as run_bench
 from zu_framework.benches.tables import BOLD, BenchTable
-from zu_framework.cli.terminal import stdout
+from zu_framework.cli.console import stdout
 
 
 def bench(config: str, overrides: Sequence[str], console: Console | None = None) -> BenchResult:

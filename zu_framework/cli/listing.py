@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from zu_framework.cli.terminal import stdout
+from zu_framework.cli.console import stdout
 from zu_framework.registry.components import option_defaults
 from zu_framework.registry.manager import Plugins
 from zu_framework.specs import SolverSpec

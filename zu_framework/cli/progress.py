@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from zu_framework.cli.terminal import say, stderr
+from zu_framework.cli.console import stderr
+from zu_framework.cli.terminal import say
 from zu_framework.printable import printable
 
 AFTER_SECONDS = 2.0

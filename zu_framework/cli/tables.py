@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from zu_framework.cli.terminal import command, stdout
+from zu_framework.cli.console import stdout
+from zu_framework.cli.terminal import command
 from zu_framework.engine.check import Checked
 from zu_framework.engine.evaluate import Evaluation
 from zu_framework.engine.results import RunResult
