@@ -60,7 +60,7 @@ TEXTS: dict[str, Config] = {
 ROME_TEXTS = {how: {**target, "at": "site"} for how, target in TEXTS.items()}
 OURS: dict[str, Config] = {
     '".", clamp 0.75': {},
-    '".", clamp 1': {"clamp": 1.0, "weight_decay": 0.1, "kl_weight": 0.0},
+    '".", clamp 0.4': {"clamp": 0.4},
 }
 RATES = (("located", 1e-3), ("located", 2e-4), ("all", 3e-5), ("all", 1e-5))
 
