@@ -25,26 +25,6 @@ from zu_framework.errors import (
     UnknownName,
     ZuError,
 )
-from zu_framework.hookspecs import hookimpl
-from zu_framework.specs import (
-    AuditSpec,
-    BackgroundSpec,
-    CollectorSpec,
-    DatasetSpec,
-    ExecutorSpec,
-    Finished,
-    Limit,
-    LocatorSpec,
-    MetricSpec,
-    ModelSolverSpec,
-    NoOptions,
-    Prepared,
-    Register,
-    SectionSpec,
-    SolverSpec,
-    Spec,
-    TargetSpec,
-)
 
 if TYPE_CHECKING:
     from zu_framework import contracts, linalg, models, states
@@ -64,6 +44,7 @@ if TYPE_CHECKING:
     from zu_framework.engine.run import RunResult, run, unlearn
     from zu_framework.engine.solving import prepare, solve
     from zu_framework.evaluation import Scorer
+    from zu_framework.hookspecs import hookimpl
     from zu_framework.models import LanguageModel
     from zu_framework.problem import (
         Architecture,
@@ -86,6 +67,25 @@ if TYPE_CHECKING:
     )
     from zu_framework.registry import plugins
     from zu_framework.sealing import Sealed, seal, unseal, verify
+    from zu_framework.specs import (
+        AuditSpec,
+        BackgroundSpec,
+        CollectorSpec,
+        DatasetSpec,
+        ExecutorSpec,
+        Finished,
+        Limit,
+        LocatorSpec,
+        MetricSpec,
+        ModelSolverSpec,
+        NoOptions,
+        Prepared,
+        Register,
+        SectionSpec,
+        SolverSpec,
+        Spec,
+        TargetSpec,
+    )
     from zu_framework.store.checkpoints import apply, export_lora, revert
 
 __version__ = "0.1.0"
@@ -103,11 +103,14 @@ _LAZY = {
         "zu_framework.engine.run": "RunResult run unlearn",
         "zu_framework.engine.solving": "prepare solve",
         "zu_framework.evaluation": "Scorer",
+        "zu_framework.hookspecs": "hookimpl",
         "zu_framework.models": "LanguageModel",
         "zu_framework.problem": "Architecture AuditFacts Background DataSplit EditProblem Measurement Outcome Probe "
         "ReadPlan ReadPrompt Representations Request Score Site TargetStates Update other_facts",
         "zu_framework.registry": "plugins",
         "zu_framework.sealing": "Sealed seal unseal verify",
+        "zu_framework.specs": "AuditSpec BackgroundSpec CollectorSpec DatasetSpec ExecutorSpec Finished Limit "
+        "LocatorSpec MetricSpec ModelSolverSpec NoOptions Prepared Register SectionSpec SolverSpec Spec TargetSpec",
         "zu_framework.store.checkpoints": "apply export_lora revert",
     }.items()
     for name in names.split()
@@ -203,7 +206,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name that needs torch on its first use."""
+    """Import a public name on its first use: most need torch."""
     if name in _PACKAGES:
         return import_module(f"zu_framework.{name}")
     if name not in _LAZY:
