@@ -12,7 +12,7 @@ from zu_framework.models.fingerprint import Fingerprint, parts_of
 from zu_framework.store.fields import Fields
 from zu_framework.store.originals import PATTERN
 from zu_framework.store.records import EditRecord
-from zu_framework.store.tensor_files import canonical, check_description, described, json_digest
+from zu_framework.store.tensor_files import canonical, check_description, described, with_digest
 
 KIND, FORMAT = "zu-seal", 1
 
@@ -151,7 +151,7 @@ def manifest_json(
         **removed,
         **about,
     }
-    return {**whole, "digest": json_digest(whole)}
+    return with_digest(whole)
 
 
 def _digest(fields: Fields, name: str) -> str:
