@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from typing import Any
 import yaml
 
 from zu_framework.errors import RunFolderError
-from zu_framework.files import write_json, write_text
+from zu_framework.files import as_json, write_json, write_text
 from zu_framework.registry import Plugins
 from zu_framework.reporting.analysis import ANALYSIS_FILE, FACTS_FILE
 from zu_framework.reporting.run_page import REPORT_FILE, write_run_page
@@ -48,9 +47,9 @@ def rewritten(run: Path, key: bytes, plugins: Plugins | None) -> Rewritten:
     redaction = Redaction(key, known)
     texts: dict[str, str] = {}
     if metrics is not None:
-        texts[METRICS] = _as_json(with_digest(redaction.metrics(metrics)))
+        texts[METRICS] = as_json(with_digest(redaction.metrics(metrics)))
     if (found := _json(run / AUDIT)) is not None:
-        texts[AUDIT] = _as_json(redaction.plain(found))
+        texts[AUDIT] = as_json(redaction.plain(found))
     if (run / CONFIG).is_file():
         texts[CONFIG] = HEADER + yaml.safe_dump(redaction.plain(_yaml(run / CONFIG)), sort_keys=False)
     if (run / LOG).is_file():
@@ -91,7 +90,3 @@ def _yaml(path: Path) -> Any:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as cause:
         raise RunFolderError(f"{path} is damaged: {cause}") from cause
-
-
-def _as_json(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
