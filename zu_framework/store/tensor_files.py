@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -17,6 +16,7 @@ from torch import Tensor
 from zu_framework.errors import ModelError, RunFolderError
 from zu_framework.files import whole_file
 from zu_framework.models.fingerprint import tensor_digests
+from zu_framework.models.weight_files import is_sound
 from zu_framework.store.fields import Fields
 from zu_framework.store.shards import StoredTensor, read_header
 
@@ -221,6 +221,6 @@ def all_finite(tensors: Mapping[str, Tensor]) -> str | None:
         The name of the first tensor with one, or None.
     """
     for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        if not is_sound(tensor):
             return name
     return None
