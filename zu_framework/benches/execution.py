@@ -254,5 +254,5 @@ def _first(specs: Iterable[MetricSpec], tells: str) -> str:
     """The first measurement that tells of forgetting, or of damage; "" where none does."""
     for spec in specs:
         if spec.tells == tells:
-            return f"{spec.name}/{spec.limit.key}" if spec.limit is not None and spec.limit.key else spec.name
+            return spec.judged
     return ""

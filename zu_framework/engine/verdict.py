@@ -118,7 +118,7 @@ def _passed(
 ) -> Iterator[str]:
     """Yield what passes a metric's limit, in words."""
     assert spec.limit is not None
-    name = f"{spec.name}/{spec.limit.key}" if spec.limit.key else spec.name
+    name = spec.judged
     old, new = before.get(name), after.get(name)
     if new is None:
         return
