@@ -9,7 +9,7 @@ from zu_framework.config import COMPONENT_GROUPS, STAGE_GROUPS, Component, Confi
 from zu_framework.engine.stage import Stage
 from zu_framework.errors import ConfigError, in_stage
 from zu_framework.registry import Chosen, Plugins
-from zu_framework.specs import BackgroundSpec, MetricSpec, ModelSolverSpec, SolverSpec
+from zu_framework.specs import AnySolverSpec, BackgroundSpec, MetricSpec
 
 
 def shared_components(config: Config, plugins: Plugins, groups: Sequence[str]) -> dict[str, Chosen]:
@@ -52,7 +52,7 @@ def _resolve(config: Config, stage: StageConfig, plugins: Plugins) -> Stage:
     chosen = {group: choose(stage.components[group], plugins, stage.origins) for group in STAGE_GROUPS}
     size = stage.components["solver"].group_size
     if size is None:
-        spec = cast(SolverSpec | ModelSolverSpec, chosen["solver"].spec)
+        spec = cast(AnySolverSpec, chosen["solver"].spec)
         size = spec.group_size or 0
     found = Stage(stage.number, chosen, size)
     if found.reads_text and "background" not in config.components and default_background(plugins) is None:

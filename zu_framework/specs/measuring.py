@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from zu_framework.specs.base import Spec, unknown_names
 
 Better = Literal["lower", "higher", "unchanged"]
 
 
-BETTER: frozenset[str] = frozenset({"lower", "higher", "unchanged"})
+BETTER: frozenset[str] = frozenset(get_args(Better))
 
 
 Tells = Literal["", "forgetting", "damage"]
 
 
-TELLS: frozenset[str] = frozenset({"", "forgetting", "damage"})
+TELLS: frozenset[str] = frozenset(get_args(Tells))
 
 
 By = Literal["times", "points", "value"]
 
 
-BYS: frozenset[str] = frozenset({"times", "points", "value"})
+BYS: frozenset[str] = frozenset(get_args(By))
 
 
 @dataclass(frozen=True)
