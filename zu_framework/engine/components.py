@@ -106,6 +106,22 @@ def chosen_metrics(config: Config, plugins: Plugins) -> tuple[Chosen, ...]:
     return tuple(_metric(name, config, plugins) for name in config.evaluate.metrics)
 
 
+def check_limits(config: Config, metrics: Sequence[Chosen]) -> None:
+    """Check that a verdict would read every one of `guard.limits`.
+
+    Raises:
+        ConfigError: One is of no metric that is measured and has a limit.
+    """
+    specs = [metric.spec for metric in metrics if metric.spec.limit is not None]
+    known = {name for spec in specs for name in (spec.name, spec.limited)}
+    for name in config.guard.limits:
+        if name not in known:
+            raise ConfigError(
+                f"guard.limits gives a limit to {name!r}, which is no metric of evaluate.metrics that has one: "
+                f"{', '.join(spec.limited for spec in specs) or 'none has'}"
+            )
+
+
 def _metric(name: str, config: Config, plugins: Plugins) -> Chosen:
     """Return a metric with its options. Raises `ConfigError` where it lacks the model that it compares with."""
     registered = plugins.registry.get(MetricSpec.kind, name)

@@ -13,7 +13,7 @@ from torch import Tensor
 from zu_framework.config import COMPONENT_GROUPS, STAGE_GROUPS, Config
 from zu_framework.contracts import Progress, RunContext, compute_anew, no_progress
 from zu_framework.engine.checkpoint import reference_scorer
-from zu_framework.engine.components import chosen_metrics, resolve_stages, shared_components
+from zu_framework.engine.components import check_limits, chosen_metrics, resolve_stages, shared_components
 from zu_framework.engine.division import Division
 from zu_framework.engine.guard import Guard
 from zu_framework.engine.processes import Processes, current
@@ -191,19 +191,23 @@ def resolve(config: Config, plugins: Plugins, groups: Sequence[str] = tuple(COMP
         groups: Those that must be there; the background only where something reads it.
 
     Raises:
-        ConfigError: A group is missing, an option unknown or mistyped.
+        ConfigError: A group is missing, an option unknown or mistyped, a limit of no metric.
         UnknownName: A component that no plugin offers.
         PluginError: Two plugins offer the component.
     """
     shared = shared_components(config, plugins, groups)
+    staged, measured = set(STAGE_GROUPS) <= set(groups), "data" in groups
+    metrics = chosen_metrics(config, plugins) if measured else ()
+    if staged and measured:
+        check_limits(config, metrics)
     journal = Journal()
     return Session(
         config,
         plugins,
         journal=journal,
         observers=Observers(plugins, journal.record),
-        stages=resolve_stages(config, plugins) if set(STAGE_GROUPS) <= set(groups) else (),
+        stages=resolve_stages(config, plugins) if staged else (),
         data=shared.get("data"),
         background=shared.get("background"),
-        metrics=chosen_metrics(config, plugins) if "data" in groups else (),
+        metrics=metrics,
     )

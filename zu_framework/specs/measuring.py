@@ -92,6 +92,11 @@ class MetricSpec(Spec):
     kind: ClassVar[str] = "metric"
     known_needs: ClassVar[frozenset[str]] = frozenset({"reference", "texts"})
 
+    @property
+    def limited(self) -> str:
+        """The measurement that its limit is about: NAME, or NAME/KEY of several."""
+        return f"{self.name}/{self.limit.key}" if self.limit is not None and self.limit.key else self.name
+
     def faults(self) -> Iterator[str]:
         """Yield what is wrong with this registration."""
         yield from super().faults()

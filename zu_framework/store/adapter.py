@@ -97,7 +97,7 @@ def _factors(module: str, steps: Sequence[Update]) -> tuple[Tensor, Tensor]:
         if step.scale != 1.0:
             raise RunFolderError(
                 f"site {module!r}: the update scales the whole weight by {step.scale:g}, which no low-rank adapter "
-                "holds: zu check with output.adapter=true says which option of the solver does that; or zu apply the edit"
+                "holds: zu check with output.adapter=true says which option of the solver does that; or use zu apply"
             )
     update = composed(steps)
     assert update.left is not None and update.right is not None
