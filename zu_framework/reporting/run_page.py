@@ -76,7 +76,7 @@ def _tiles(run: RunReport, plugins: Plugins) -> list[str]:
     """The measurements that stand above all: those that the verdict follows from, then the first of the others."""
     names = list(dict.fromkeys((*run.before, *run.after)))
     specs = [r.spec for r in plugins.registry if isinstance(r.spec, MetricSpec)]
-    judged = {spec.judged for spec in specs if spec.tells}
+    judged = {spec.limited for spec in specs if spec.tells}
     chosen = sorted(names, key=lambda name: name not in judged)[:TILES]
     return [name for name in names if name in chosen]
 

@@ -14,7 +14,6 @@ from zu_framework.reporting import SERIES, RunReport, fill, inline_svg, panel
 def section(run: RunReport) -> Markup:
     """Headline, facts that were not known, predictions and sinks, the price curve where the run has one."""
     verdict = run.verdict or {}
-    state = "" if not verdict else "damaged" if verdict["damage"] else "kept"
     predicted = [
         (site, step["guard"].get("text"), step["guard"].get("facts"), step.get("relative_change"))
         for site, steps in run.sites.items()
@@ -27,12 +26,10 @@ def section(run: RunReport) -> Markup:
         "verdict.html",
         "zu_plugins.reports",
         verdict=verdict,
-        state=state,
         predicted=predicted,
         limits=run.config.get("guard") or {},
         sinks=sorted(sinks.get("written", {}).items(), key=lambda item: -item[1]["ratio"]),
         curve=None if curve is None else _drawn(curve["layers"], curve["picked"]),
-        picked=[] if curve is None else curve["picked"],
     )
 
 
