@@ -16,7 +16,7 @@ from zu_framework.problem import Site, Update
 from zu_framework.problem.sites import as_matrix
 
 
-@dataclass
+@dataclass(repr=False)
 class SiteEdit:
     """All that was done to one weight.
 
@@ -38,6 +38,12 @@ class SiteEdit:
     hash_after: str = ""
     rounding_loss: float = 0.0
     relative_change: float = 0.0
+
+    def __repr__(self) -> str:
+        steps = len(self.steps)
+        return (
+            f"SiteEdit({self.name}, {steps} step{'s' * (steps != 1)}, changed by {self.relative_change:.3g})"
+        )
 
     @property
     def shape(self) -> tuple[int, ...]:
