@@ -35,7 +35,7 @@ class Remembered:
     """What a component computed and may find again.
 
     Args:
-        tensors: By name.
+        tensors: By name; {} where the facts say it all.
         facts: About them, as JSON holds it.
     """
 

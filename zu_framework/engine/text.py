@@ -7,8 +7,6 @@ from dataclasses import asdict, replace
 from itertools import islice
 from typing import TYPE_CHECKING, cast
 
-import torch
-
 from zu_framework.contracts import Remembered
 from zu_framework.engine.components import default_background
 from zu_framework.errors import ConfigError, DataError
@@ -64,7 +62,7 @@ def write_text(session: Session) -> None:
 
     def compute() -> Remembered:
         texts = [text for text in source(background.options, lm=lm) if text.strip()]
-        return Remembered({"none": torch.zeros(1)}, {"texts": texts})
+        return Remembered({}, {"texts": texts})
 
     with session.journal.phase("text"):
         texts = shared_results(session.journal)("text", depends_on, compute).facts["texts"]
