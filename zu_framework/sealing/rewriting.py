@@ -18,7 +18,7 @@ from zu_framework.reporting.analysis import ANALYSIS_FILE, FACTS_FILE
 from zu_framework.reporting.run_page import REPORT_FILE, write_run_page
 from zu_framework.sealing.redaction import Redaction, facts_of
 from zu_framework.store.fields import Fields
-from zu_framework.store.tensor_files import check_description, with_digest
+from zu_framework.store.tensor_files import check_digested, with_digest
 
 METRICS, CONFIG, LOG, AUDIT = "metrics.json", "config.yaml", "log.jsonl", "audit/metrics.json"
 HEADER = "# sealed: texts that follow from the data are left out\n"
@@ -41,8 +41,8 @@ def rewritten(run: Path, key: bytes, plugins: Plugins | None) -> Rewritten:
         RunFolderError: A file is damaged.
     """
     metrics, facts = (_json(run / name) for name in (METRICS, FACTS_FILE))
-    if metrics is not None and "digest" in metrics:  # earlier versions wrote none
-        check_description(Fields(run / METRICS, metrics))
+    if metrics is not None:
+        check_digested(Fields(run / METRICS, metrics))
     known = facts_of([found for found in (facts, metrics) if found is not None])
     redaction = Redaction(key, known)
     texts: dict[str, str] = {}
