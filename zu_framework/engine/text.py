@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from zu_framework.contracts import Remembered
 from zu_framework.engine.components import default_background
-from zu_framework.errors import ConfigError, DataError
+from zu_framework.errors import DataError, NoSource
 from zu_framework.evaluation import read_texts
 from zu_framework.specs import BackgroundSpec
 from zu_framework.store.sharing import shared_results
@@ -81,8 +81,7 @@ def _opened(session: Session) -> Documents | None:
         source, options = background.load(), background.options
         try:
             first = next(iter(source(options)), None)
-        except ConfigError:
-            # a source that is not named is no fault where no text is read
+        except NoSource:  # no fault where no text is read, or something else serves
             if read and default_background(session.plugins) is None:
                 raise
         else:
