@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
@@ -230,11 +231,11 @@ def test_a_maker_whose_folder_a_sweeper_takes_makes_it_again(
 ) -> None:
     acquire, taken = FileLock.acquire, []
 
-    def swept_before(self: FileLock, *args: object, **more: object) -> object:
+    def swept_before(self: FileLock, *args: Any, **more: Any) -> object:
         if not taken:
             taken.append(self)
             sweep(tmp_path)
-        return acquire(self, *args, **more)  # type: ignore[arg-type]
+        return acquire(self, *args, **more)
 
     monkeypatch.setattr("filelock.FileLock.acquire", swept_before)
     with whole_folder(tmp_path / "one", private=True) as partial:
