@@ -175,8 +175,8 @@ def _cached(world: World, draw: random.Random, count: int) -> Iterator[Trial]:
     folder = world.empty("killed-cache")
     tensors = {"x": torch.arange(2_000_000, dtype=torch.float32)}
 
-    def work(key: str = "key") -> object:
-        return TensorCache(folder).store(key, tensors, {})
+    def work(key: str = "key") -> None:
+        TensorCache(folder).store(key, tensors, {})
 
     longest = _took(work)
     for _ in range(count):

@@ -229,7 +229,8 @@ def test_what_was_killed_before_it_had_its_lock_goes_and_its_name_is_free(tmp_pa
 def test_a_maker_whose_folder_a_sweeper_takes_makes_it_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    acquire, taken = FileLock.acquire, []
+    acquire = FileLock.acquire
+    taken: list[FileLock] = []
 
     def swept_before(self: FileLock, *args: Any, **more: Any) -> object:
         if not taken:
