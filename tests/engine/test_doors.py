@@ -100,6 +100,14 @@ def test_a_fixed_target_of_zero_reads_no_general_text(settings: Settings, lm: La
         assert edit.sites
 
 
+def test_text_that_serves_by_default_is_read_where_no_background_is_named(
+    settings: Settings, lm: LanguageModel
+) -> None:
+    del settings["background"]
+    with zu.unlearn(lm, None, [FACT], {**settings, "target": {"name": "fixed", "value": "mean"}}) as edit:
+        assert edit.sites
+
+
 @dataclass
 class Bare:
     """Options of a background that has nothing but what its contract says."""

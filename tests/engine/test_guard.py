@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import zu_framework as zu
-from zu_framework import ExitCode, GuardError, LanguageModel, Measurement, Request
+from zu_framework import ConfigError, ExitCode, GuardError, LanguageModel, Measurement, Request
 from zu_framework.config import GuardConfig
 from zu_framework.engine.verdict import Verdict, judge
 from zu_framework.specs import Limit, MetricSpec
@@ -133,6 +133,15 @@ def test_a_limit_can_be_changed_by_the_metrics_name() -> None:
     assert not judged({**FINE, "kept": 84.0}, limits={"kept": 7.0}).damaged
     assert judged(FINE, limits={"apart": 0.01}).damaged
     assert judged(FINE, limits={"apart/mean": 0.01}).damaged
+
+
+@pytest.mark.parametrize("name", ["retaind", "answer_probability"])
+def test_a_limit_of_nothing_that_the_verdict_reads_is_refused(
+    checkpoint: Path, facts: Path, text: Path, tmp_path: Path, name: str
+) -> None:
+    config = settings(text, {"limits": {name: 3.0}}, **places(checkpoint, facts, tmp_path / "runs"))
+    with pytest.raises(ConfigError, match=rf"guard.limits .*'{name}'.*retained"):
+        zu.check(config)
 
 
 def test_what_is_still_said_is_not_forgotten() -> None:

@@ -109,7 +109,9 @@ def test_an_adapter_exported_from_memory_names_its_base(
 def test_an_update_that_scales_the_weight_is_no_adapter(settings: Settings, tmp_path: Path) -> None:
     settings["solver"] = {"name": "zerounlearn"}
     run = zu.run(settings).folder
-    with pytest.raises(ZuError, match=r"scales the whole weight.*solver\.slack=0"):
+    with pytest.raises(
+        ZuError, match=r"scales the whole weight by 1\.\d+, which .*zu check with output\.adapter=true"
+    ):
         zu.export_lora(run, tmp_path / "adapter")
     assert not (tmp_path / "adapter").exists()
 
@@ -124,6 +126,9 @@ def test_unlearn_is_taken_back_to_the_bit(settings: Settings, lm: LanguageModel,
         assert (
             repr(edit)
             == "Edit(1 fact, model.layers.0.mlp.down_proj, model.layers.1.mlp.down_proj, in the model)"
+        )
+        assert repr(edit.sites[0]).startswith(
+            "SiteEdit(model.layers.0.mlp.down_proj.weight, 1 step, changed by "
         )
     assert weights(lm) == before
     assert {p.name for p in (tmp_path / "saved").iterdir()} == {

@@ -10,6 +10,7 @@ import torch
 
 from zu_framework import LanguageModel
 from zu_framework.models import Row, Sinks, encode, measure_sinks, text_keys
+from zu_framework.models.sinks import SAMPLE, SAMPLE_TOKENS
 from zu_framework.testing import tiny_model
 from zu_framework.testing.models import tiny_tokenizer
 
@@ -95,6 +96,20 @@ def test_keys_of_text_leave_sinks_out(sinking: LanguageModel) -> None:
     every = text_keys(sinking, chosen, TEXTS, Sinks({}))
     assert {k.shape[1] for k in every.values()} == {tokens}
     assert {k.shape[1] for k in keys.values()} == {tokens - len(TEXTS)}
+
+
+def test_no_more_text_is_read_than_its_keys_need(sinking: LanguageModel) -> None:
+    seen = []
+
+    def stream() -> Iterator[str]:
+        for number in range(10_000):
+            seen.append(number)
+            yield "The old bridge was closed because the school is small. " * 20
+
+    keys = text_keys(sinking, sites(sinking)[:1], stream(), Sinks({}))
+    (tokens,) = {k.shape[1] for k in keys.values()}
+    assert SAMPLE <= tokens < SAMPLE + SAMPLE_TOKENS
+    assert len(seen) == -(-SAMPLE // SAMPLE_TOKENS)
 
 
 @pytest.mark.slow

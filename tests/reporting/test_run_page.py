@@ -298,3 +298,11 @@ def test_the_analysis_names_what_it_holds(whole_run: Path) -> None:
 def test_a_run_folder_that_is_missing_raises_for_python_too(tmp_path: Path) -> None:
     with pytest.raises(ZuError, match="does not exist"):
         write_run_page(tmp_path / "none")
+
+
+def test_the_verdict_and_what_it_follows_from_stand_above_all(whole_run: Path) -> None:
+    head = html(whole_run).partition("<nav")[0]
+    verdict = json.loads((whole_run / "metrics.json").read_text())["verdict"]["headline"]
+    assert str(Markup.escape(verdict)) in head
+    for name in ("efficacy", "retained", "perplexity", "kl/mean"):
+        assert f'<span class="name">{name}' in head

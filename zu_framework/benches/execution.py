@@ -252,7 +252,4 @@ def _metric_specs(bench: Bench, plugins: Plugins) -> dict[str, Any]:
 
 def _first(specs: Iterable[MetricSpec], tells: str) -> str:
     """The first measurement that tells of forgetting, or of damage; "" where none does."""
-    for spec in specs:
-        if spec.tells == tells:
-            return f"{spec.name}/{spec.limit.key}" if spec.limit is not None and spec.limit.key else spec.name
-    return ""
+    return next((spec.limited for spec in specs if spec.tells == tells), "")

@@ -9,7 +9,7 @@ from zu_framework.config import COMPONENT_GROUPS, STAGE_GROUPS, Component, Confi
 from zu_framework.engine.stage import Stage
 from zu_framework.errors import ConfigError, in_stage
 from zu_framework.registry import Chosen, Plugins
-from zu_framework.specs import BackgroundSpec, MetricSpec, ModelSolverSpec, SolverSpec
+from zu_framework.specs import AnySolverSpec, BackgroundSpec, MetricSpec
 
 
 def shared_components(config: Config, plugins: Plugins, groups: Sequence[str]) -> dict[str, Chosen]:
@@ -52,7 +52,7 @@ def _resolve(config: Config, stage: StageConfig, plugins: Plugins) -> Stage:
     chosen = {group: choose(stage.components[group], plugins, stage.origins) for group in STAGE_GROUPS}
     size = stage.components["solver"].group_size
     if size is None:
-        spec = cast(SolverSpec | ModelSolverSpec, chosen["solver"].spec)
+        spec = cast(AnySolverSpec, chosen["solver"].spec)
         size = spec.group_size or 0
     found = Stage(stage.number, chosen, size)
     if found.reads_text and "background" not in config.components and default_background(plugins) is None:
@@ -104,6 +104,22 @@ def chosen_metrics(config: Config, plugins: Plugins) -> tuple[Chosen, ...]:
                 f"{', '.join(config.evaluate.metrics)}"
             )
     return tuple(_metric(name, config, plugins) for name in config.evaluate.metrics)
+
+
+def check_limits(config: Config, metrics: Sequence[Chosen]) -> None:
+    """Check that a verdict would read every one of `guard.limits`.
+
+    Raises:
+        ConfigError: One is of no metric that is measured and has a limit.
+    """
+    specs = [metric.spec for metric in metrics if metric.spec.limit is not None]
+    known = {name for spec in specs for name in (spec.name, spec.limited)}
+    for name in config.guard.limits:
+        if name not in known:
+            raise ConfigError(
+                f"guard.limits gives a limit to {name!r}, which is no metric of evaluate.metrics that has one: "
+                f"{', '.join(spec.limited for spec in specs) or 'none has'}"
+            )
 
 
 def _metric(name: str, config: Config, plugins: Plugins) -> Chosen:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zu_framework.config import Component
 from zu_framework.contracts import Collector, RunContext
 from zu_framework.engine.division import Division
 from zu_framework.engine.edit import Edit, about_edit
@@ -72,6 +73,8 @@ def make_edit(session: Session) -> Edit:
 def _backgrounds(session: Session) -> dict[str, Background]:
     """Return the moments of general text at all stages' sites, by module, in the model as it is before any of them."""
     found: dict[str, Background] = {}
+    # where no background is named, the one that serves by default is read by the defaults
+    read = session.config.components.get("background", Component("background", "", {}))
     for moments, sites in wanted_moments(session.stages).items():
         # a stage that wants moments has been refused without a background
         assert session.documents is not None
@@ -81,10 +84,10 @@ def _backgrounds(session: Session) -> dict[str, Background]:
                 sites,
                 moments,
                 session.documents,
-                max_tokens=session.config.components["background"].max_tokens,
+                max_tokens=read.max_tokens,
                 batch_tokens=session.config.model.batch_tokens,
                 progress=session.progress,
-                sinks=session.sinks_left_out(),
+                sinks=None if read.sinks == "keep" else session.untouched.sinks(session.lm),
             )
     return found
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from zu_framework.config import COMPONENT_GROUPS, STAGE_GROUPS, Config
 from zu_framework.contracts import Progress, RunContext, compute_anew, no_progress
 from zu_framework.engine.checkpoint import reference_scorer
-from zu_framework.engine.components import chosen_metrics, resolve_stages, shared_components
+from zu_framework.engine.components import check_limits, chosen_metrics, resolve_stages, shared_components
 from zu_framework.engine.division import Division
 from zu_framework.engine.guard import Guard
 from zu_framework.engine.processes import Processes, current
@@ -21,7 +21,7 @@ from zu_framework.engine.stage import Stage, locate_stages
 from zu_framework.engine.text import Documents
 from zu_framework.engine.untouched import Untouched
 from zu_framework.evaluation import Scorer
-from zu_framework.models import AnswerSpace, CheckpointInfo, LanguageModel, Sinks
+from zu_framework.models import AnswerSpace, CheckpointInfo, LanguageModel
 from zu_framework.problem import Background, DataSplit
 from zu_framework.registry import Chosen, Plugins
 from zu_framework.registry.observers import Observers
@@ -61,7 +61,6 @@ class Session:
         failed_parts: Why optional parts could not be saved, by name.
         observers: Plugins that watch.
         guard: Asked before every write; passes everything until a model is there.
-        untouched: What components ask of the model before any write.
         model: Once it is loaded.
         answers: How the answer follows each prompt, once that is settled.
     """
@@ -87,12 +86,8 @@ class Session:
     failed_parts: dict[str, str] = field(default_factory=dict)
     observers: Observers = field(default_factory=Observers)
     guard: Guard = field(default_factory=Guard)
-    untouched: Untouched = field(init=False)
     model: LanguageModel | None = None
     answers: Sequence[AnswerSpace] = ()
-
-    def __post_init__(self) -> None:
-        self.untouched = Untouched(self.journal, lambda: self.documents)
 
     @property
     def lm(self) -> LanguageModel:
@@ -131,11 +126,6 @@ class Session:
         for chosen in (*shared, *staged, *self.metrics):
             chosen.load()
 
-    def sinks_left_out(self) -> Sinks | None:
-        """Return the tokens that take no part in the moments of general text; None where all do."""
-        background = self.config.components.get("background")
-        return None if background is None or background.sinks == "keep" else self.untouched.sinks(self.lm)
-
     def scorer(self, lm: LanguageModel, untouched: Scorer | None = None) -> Scorer:
         """Return a scorer of a model as it is now, by the config's sizes."""
         return Scorer(
@@ -152,6 +142,11 @@ class Session:
     def reference(self) -> Scorer | None:
         """A scorer of the retrained model that metrics compare with; None without one."""
         return reference_scorer(self.config, self.plugins, self.progress)
+
+    @cached_property
+    def untouched(self) -> Untouched:
+        """What components ask of the model before any write."""
+        return Untouched(self.journal, lambda: self.documents)
 
     def part_failed(self, name: str, why: str) -> None:
         """Note that an optional part could not be saved; the run goes on."""
@@ -196,19 +191,23 @@ def resolve(config: Config, plugins: Plugins, groups: Sequence[str] = tuple(COMP
         groups: Those that must be there; the background only where something reads it.
 
     Raises:
-        ConfigError: A group is missing, an option unknown or mistyped.
+        ConfigError: A group is missing, an option unknown or mistyped, a limit of no metric.
         UnknownName: A component that no plugin offers.
         PluginError: Two plugins offer the component.
     """
     shared = shared_components(config, plugins, groups)
+    staged, measured = set(STAGE_GROUPS) <= set(groups), "data" in groups
+    metrics = chosen_metrics(config, plugins) if measured else ()
+    if staged and measured:
+        check_limits(config, metrics)
     journal = Journal()
     return Session(
         config,
         plugins,
         journal=journal,
         observers=Observers(plugins, journal.record),
-        stages=resolve_stages(config, plugins) if set(STAGE_GROUPS) <= set(groups) else (),
+        stages=resolve_stages(config, plugins) if staged else (),
         data=shared.get("data"),
         background=shared.get("background"),
-        metrics=chosen_metrics(config, plugins) if "data" in groups else (),
+        metrics=metrics,
     )

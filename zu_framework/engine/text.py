@@ -69,7 +69,9 @@ def write_text(session: Session) -> None:
     with session.journal.phase("text"):
         texts = shared_results(session.journal)("text", depends_on, compute).facts["texts"]
     if not texts:
-        raise DataError(f"background {background.name!r} wrote no text: give some by background.path")
+        raise DataError(
+            f"background {background.name!r} wrote no text: change its options, or choose another background.name"
+        )
     _held_out(session, lambda: iter(texts))
 
 

@@ -54,7 +54,7 @@ class Verdict:
 
     @property
     def counted(self) -> str:
-        """How many facts it is about: "9 of 10 facts forgotten; 7 of 17 were not known"."""
+        """How many facts it is about: "9 of 10 known facts forgotten; 7 of 17 facts were not known"."""
         asked = self.known + len(self.unknown)
         parts = [f"{self.forgotten} of {self.known} known facts forgotten"] if self.known else []
         if self.unknown:
@@ -118,7 +118,7 @@ def _passed(
 ) -> Iterator[str]:
     """Yield what passes a metric's limit, in words."""
     assert spec.limit is not None
-    name = f"{spec.name}/{spec.limit.key}" if spec.limit.key else spec.name
+    name = spec.limited
     old, new = before.get(name), after.get(name)
     if new is None:
         return

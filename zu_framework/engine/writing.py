@@ -11,11 +11,12 @@ from zu_framework.errors import SolverError
 from zu_framework.linalg import rounded, row_blocks
 from zu_framework.models import LanguageModel
 from zu_framework.models.fingerprint import Fingerprint, tensor_digest
+from zu_framework.models.weight_files import is_sound
 from zu_framework.problem import Site, Update
 from zu_framework.problem.sites import as_matrix
 
 
-@dataclass
+@dataclass(repr=False)
 class SiteEdit:
     """All that was done to one weight.
 
@@ -37,6 +38,12 @@ class SiteEdit:
     hash_after: str = ""
     rounding_loss: float = 0.0
     relative_change: float = 0.0
+
+    def __repr__(self) -> str:
+        steps = len(self.steps)
+        return (
+            f"SiteEdit({self.name}, {steps} step{'s' * (steps != 1)}, changed by {self.relative_change:.3g})"
+        )
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -67,7 +74,7 @@ class Writer:
         """
         weight = self.lm.weight(site)
         new, lost = rounded(update, weight)
-        if not bool(torch.isfinite(new).all()):
+        if not is_sound(new):
             raise SolverError(
                 f"site {site.name!r}: the edited weight holds NaN or infinite entries in {weight.dtype}; "
                 "load the model in float32 (model.dtype=float32) or weaken the edit"

@@ -71,6 +71,6 @@ def by_token(states: Tensor, rows: int, module: str) -> Tensor:
     if states.ndim > 3:
         raise ModelError(
             f"module {module!r} passes {states.shape[0]} streams of states at once, which are neither read nor steered "
-            "here: choose layers yourself (locator.name=fixed, 'locator.layers=[...]')"
+            "here: choose the layers yourself"
         )
     return states if states.ndim == 3 else states.reshape(rows, -1, states.shape[-1])

@@ -8,6 +8,7 @@ in `zu_framework.contracts`. A spec is checked when it is added.
 from zu_framework.specs.base import MOMENTS, TROUBLES, Need, Needs, NoOptions, Register, Spec, SpecT_contra
 from zu_framework.specs.editing import (
     LAWS,
+    AnySolverSpec,
     CollectorSpec,
     Law,
     LocatorSpec,
@@ -40,6 +41,7 @@ __all__ = [
     "MOMENTS",
     "TELLS",
     "TROUBLES",
+    "AnySolverSpec",
     "AuditSpec",
     "BackgroundSpec",
     "Better",

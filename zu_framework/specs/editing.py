@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from zu_framework.specs.base import Needs, Spec, unknown_names
 
 Law = Literal["objective", "order-free", "orthogonality"]
 
 
-LAWS: frozenset[str] = frozenset({"objective", "order-free", "orthogonality"})
+LAWS: frozenset[str] = frozenset(get_args(Law))
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,32 @@ class Prepared:
 
 
 @dataclass(frozen=True)
-class SolverSpec(Spec):
+class AnySolverSpec(Spec):
+    """What the registrations of both kinds of solvers say.
+
+    Args:
+        group_size: Requests per complete pass; None takes all at once.
+        full_rank: Why an update is not exactly `W + left @ right`.
+    """
+
+    group_size: int | None = None
+    full_rank: str | Callable[[Any], str] = ""
+    kind: ClassVar[str] = "solver"
+
+    def full_rank_under(self, options: Any) -> str:
+        """Return why an update under these options is not exactly low-rank.
+
+        Args:
+            options: The options dataclass of the registration.
+
+        Returns:
+            A clause to be read after "solver NAME"; "" where every update is low-rank.
+        """
+        return self.full_rank(options) if callable(self.full_rank) else self.full_rank
+
+
+@dataclass(frozen=True)
+class SolverSpec(AnySolverSpec):
     """Registers a `Solver`.
 
     Args:
@@ -97,24 +122,10 @@ class SolverSpec(Spec):
 
     needs: Needs = frozenset({"keys"})
     laws: frozenset[str] = frozenset()
-    group_size: int | None = None
     prepare: Prepared | None = None
-    full_rank: str | Callable[[Any], str] = ""
-    kind: ClassVar[str] = "solver"
     known_needs: ClassVar[frozenset[str]] = frozenset(
         {"keys", "bare_keys", "retain_keys", "sensitive", "key_moment", "value_moment"}
     )
-
-    def full_rank_under(self, options: Any) -> str:
-        """Return why an update under these options is not exactly low-rank.
-
-        Args:
-            options: The options dataclass of the registration.
-
-        Returns:
-            A clause to be read after "solver NAME"; "" where every update is low-rank.
-        """
-        return self.full_rank(options) if callable(self.full_rank) else self.full_rank
 
     def faults(self) -> Iterator[str]:
         """Yield what is wrong with this registration."""
@@ -131,7 +142,7 @@ class SolverSpec(Spec):
 
 
 @dataclass(frozen=True)
-class ModelSolverSpec(Spec):
+class ModelSolverSpec(AnySolverSpec):
     """Registers a `ModelSolver`.
 
     Its names share one namespace with site solvers: `solver.name` chooses either.
@@ -141,18 +152,5 @@ class ModelSolverSpec(Spec):
         full_rank: As a site solver's.
     """
 
-    group_size: int | None = None
     full_rank: str | Callable[[Any], str] = "trains whole weights"
-    kind: ClassVar[str] = "solver"
     known_needs: ClassVar[frozenset[str]] = frozenset({"documents"})
-
-    def full_rank_under(self, options: Any) -> str:
-        """Return why an update under these options is not exactly low-rank.
-
-        Args:
-            options: The options dataclass of the registration.
-
-        Returns:
-            A clause to be read after "solver NAME"; "" where every update is low-rank.
-        """
-        return self.full_rank(options) if callable(self.full_rank) else self.full_rank

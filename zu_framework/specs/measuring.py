@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from zu_framework.specs.base import Spec, unknown_names
 
 Better = Literal["lower", "higher", "unchanged"]
 
 
-BETTER: frozenset[str] = frozenset({"lower", "higher", "unchanged"})
+BETTER: frozenset[str] = frozenset(get_args(Better))
 
 
 Tells = Literal["", "forgetting", "damage"]
 
 
-TELLS: frozenset[str] = frozenset({"", "forgetting", "damage"})
+TELLS: frozenset[str] = frozenset(get_args(Tells))
 
 
 By = Literal["times", "points", "value"]
 
 
-BYS: frozenset[str] = frozenset({"times", "points", "value"})
+BYS: frozenset[str] = frozenset(get_args(By))
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,11 @@ class MetricSpec(Spec):
     default_order: int = 0
     kind: ClassVar[str] = "metric"
     known_needs: ClassVar[frozenset[str]] = frozenset({"reference", "texts"})
+
+    @property
+    def limited(self) -> str:
+        """The measurement that its limit is about: NAME, or NAME/KEY of several."""
+        return f"{self.name}/{self.limit.key}" if self.limit is not None and self.limit.key else self.name
 
     def faults(self) -> Iterator[str]:
         """Yield what is wrong with this registration."""

@@ -96,8 +96,8 @@ def _factors(module: str, steps: Sequence[Update]) -> tuple[Tensor, Tensor]:
             raise RunFolderError(f"site {module!r}: the update is dense, a LoRA adapter cannot hold it")
         if step.scale != 1.0:
             raise RunFolderError(
-                f"site {module!r}: the update scales the whole weight by {step.scale:g} (the solver's slack), which no "
-                "low-rank adapter holds; run with solver.slack=0, or with solver.name=zerounlearn-local"
+                f"site {module!r}: the update scales the whole weight by {step.scale:g}, which no low-rank adapter "
+                "holds: zu check with output.adapter=true says which option of the solver does that; or use zu apply"
             )
     update = composed(steps)
     assert update.left is not None and update.right is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -13,15 +14,13 @@ from zu_framework.models import TEXTS, Sinks, measure_sinks, read_states, text_k
 from zu_plugins.locators.options import AutoOptions
 from zu_plugins.locators.price import Price, cheapest_window, price
 
-FILE = "prices"
-
 
 def auto(
     lm: LanguageModel, requests: Sequence[Request], options: AutoOptions, context: RunContext
 ) -> list[Site]:
     """Price every layer that writes no attention sink, and choose the cheapest ones side by side.
 
-    One pass reads the facts and other facts at all layers, one some general text, and one solve a layer does the rest:
+    Three passes read the facts, other facts and some general text at all layers, and one solve a layer does the rest:
     nothing is optimised, no random number is drawn.
 
     Args:
@@ -43,8 +42,10 @@ def auto(
     sites = [site for site in sites if not sinks.writes(site)]
     prices = priced(lm, sites, sinks, requests, options, context)
     chosen = cheapest_window({site.layer: prices[site.layer] for site in sites}, options.width)
-    if context.artifacts is not None:
-        _save(context.artifacts, prices, sinks, lm, chosen)
+    layers = _listed(prices, sinks, lm)
+    kept = {"locator": "auto", "picked": chosen, "layers": layers}
+    context.keep("prices.json", lambda folder: _write(folder / "prices.json", kept))
+    context.keep("prices.png", lambda folder: _draw(folder / "prices.png", layers, chosen))
     return [lm.site(layer) for layer in chosen]
 
 
@@ -56,7 +57,7 @@ def priced(
     options: AutoOptions,
     context: RunContext,
 ) -> dict[int, Price]:
-    """Price the layers of sites; all keys are read in three passes over the model."""
+    """Price the layers of sites."""
     others = other_facts(requests, context.retain, options.others)
     keys, beside = (_keys(lm, sites, some, context) for some in (requests, others))
     text = context.text_keys(lm, sites) if context.text_keys else text_keys(lm, sites, TEXTS, sinks)
@@ -87,14 +88,9 @@ def _at_subject(request: Request) -> ReadPrompt:
     return ReadPrompt(request.prompt, request.subject_end)
 
 
-def _save(
-    folder: Path, prices: dict[int, Price], sinks: Sinks, lm: LanguageModel, chosen: Sequence[int]
-) -> None:
-    """Write the curve, as numbers and as a plot, for the report."""
-    from zu_plugins.locators.curve import draw  # matplotlib takes a while to import
-
-    folder.mkdir(parents=True, exist_ok=True)
-    layers = []
+def _listed(prices: dict[int, Price], sinks: Sinks, lm: LanguageModel) -> list[dict[str, Any]]:
+    """The curve, a layer each, for the report."""
+    layers: list[dict[str, Any]] = []
     for layer, module in sorted(lm.architecture.projections.items()):
         found, sink = prices.get(layer), sinks.sites.get(module)
         layers.append(
@@ -107,6 +103,14 @@ def _save(
                 "price": None if found is None else found.value,
             }
         )
-    kept = {"locator": "auto", "picked": list(chosen), "layers": layers}
-    (folder / f"{FILE}.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-    draw(layers, chosen, folder / f"{FILE}.png")
+    return layers
+
+
+def _write(path: Path, kept: dict[str, Any]) -> None:
+    path.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+
+
+def _draw(path: Path, layers: Sequence[dict[str, Any]], chosen: Sequence[int]) -> None:
+    from zu_plugins.locators.curve import draw  # matplotlib takes a while to import
+
+    draw(layers, chosen, path)

@@ -55,6 +55,14 @@ def test_a_layer_where_the_edit_does_not_take_is_not_cheap() -> None:
     assert cheapest_window({0: Price(0.2, 1.0), 1: Price(0.1, 0.1)}, 1) == [0]
 
 
+def test_a_curve_that_cannot_be_written_costs_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    failed: list[str] = []
+    context = RunContext(artifacts=tmp_path / "file", part_failed=lambda name, why: failed.append(name))
+    assert auto(tiny_model("llama"), FORGET, AutoOptions(width=1), context)
+    assert failed == ["prices.json", "prices.png"]
+
+
 def test_layers_that_write_sinks_are_left_out() -> None:
     lm = tiny_model("llama")
     cheapest = [site.layer for site in auto(lm, FORGET, AutoOptions(width=1), RunContext())]
