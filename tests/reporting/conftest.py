@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 import zu_framework as zu
-from tests.small_runs import UNLIMITED
 from zu_framework.testing import tiny_model
 
 HOSTILE = "</script><script>alert(1)</script>\"'<b>$x$"
@@ -40,7 +39,7 @@ def run_with(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         "background": {"name": "text", "path": str(base / "text.txt"), "documents": 20},
         "target": {"name": "neutral", "steps": 2},
         "solver": {"name": "zerounlearn-local", "background_weight": 10},
-        "guard": {"text": None, "facts": None, "limits": UNLIMITED},
+        "guard": {"text": None, "facts": None},
     }
 
     def run(*overrides: str) -> Path:

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -158,11 +159,41 @@ def test_a_key_file_does_not_go_into_the_run(run: Path) -> None:
     assert contents(run) == before
 
 
+@pytest.mark.parametrize(
+    ("name", "held"),
+    [
+        ("metrics.json", {"edit": 3}),
+        ("metrics.json", {"completions": 3}),
+        ("facts.json", {"facts": ["a fact"]}),
+        ("audit/metrics.json", {"findings": 3}),
+    ],
+)
+def test_a_file_that_is_none_of_a_run_is_named_where_it_lies(run: Path, name: str, held: object) -> None:
+    (run / name).parent.mkdir(exist_ok=True)
+    (run / name).write_text(json.dumps(held))
+    before = contents(run)
+    with pytest.raises(RunFolderError, match=re.escape(str(run / name))):
+        sealed(run)
+    assert contents(run) == before
+    assert not (run / ".sealed").exists()
+
+
 def test_a_damaged_run_is_not_sealed(run: Path) -> None:
     path = run / "edit.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"\xff")
     before = contents(run)
     with pytest.raises(RunFolderError, match="is damaged"):
+        zu.seal(run, deliver=print)
+    assert contents(run) == before
+
+
+def test_a_run_whose_numbers_were_changed_is_not_sealed(run: Path) -> None:
+    path = run / "metrics.json"
+    metrics = json.loads(path.read_text("utf-8"))
+    metrics["after"]["efficacy"]["value"] = 0.125
+    path.write_text(json.dumps(metrics), encoding="utf-8")
+    before = contents(run)
+    with pytest.raises(RunFolderError, match="metrics.json is damaged: .*its digest differs"):
         zu.seal(run, deliver=print)
     assert contents(run) == before
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import islice
 from typing import Any
 
 import xxhash
 from torch import Tensor
 
 from zu_framework.contracts import Remembered
-from zu_framework.models import TEXTS, LanguageModel, Sink, Sinks, beginning_of, measure_sinks, text_keys
-from zu_framework.models.sinks import DOCUMENTS, SAMPLE, SAMPLE_TOKENS
+from zu_framework.models import TEXTS, LanguageModel, Sink, Sinks, measure_sinks, text_keys
+from zu_framework.models.sinks import DOCUMENTS, TOKENS, first_texts
 from zu_framework.problem import Site
 from zu_framework.store.journal import Journal
 from zu_framework.store.sharing import shared_results
@@ -35,7 +34,7 @@ class Untouched:
     def sinks(self, lm: LanguageModel) -> Sinks:
         """Return where the model writes attention sinks; kept in the cache, by model and text."""
         if self._sinks is None:
-            texts = self._texts(lm, DOCUMENTS)
+            texts = list(first_texts(lm, self._stream(), DOCUMENTS, TOKENS))
             sites = candidates(lm)
 
             def depends_on() -> dict[str, object]:
@@ -58,13 +57,11 @@ class Untouched:
 
     def text_keys(self, lm: LanguageModel, sites: Sequence[Site]) -> dict[str, Tensor]:
         """Return inputs (i, t) of sites at some tokens of general text, by module; sinks are left out."""
-        return text_keys(lm, sites, self._texts(lm, SAMPLE), self.sinks(lm))
+        return text_keys(lm, sites, self._stream(), self.sinks(lm))
 
-    def _texts(self, lm: LanguageModel, most: int) -> list[str]:
+    def _stream(self) -> Iterable[str]:
         documents = self.source()
-        stream = TEXTS if documents is None else documents()
-        cut = (beginning_of(lm.tokenizer, text, SAMPLE_TOKENS) for text in islice(iter(stream), most))
-        return [text for text in cut if text.strip()] or list(TEXTS)
+        return TEXTS if documents is None else documents()
 
 
 def candidates(lm: LanguageModel) -> list[Site]:

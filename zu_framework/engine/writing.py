@@ -11,6 +11,7 @@ from zu_framework.errors import SolverError
 from zu_framework.linalg import rounded, row_blocks
 from zu_framework.models import LanguageModel
 from zu_framework.models.fingerprint import Fingerprint, tensor_digest
+from zu_framework.models.weight_files import is_sound
 from zu_framework.problem import Site, Update
 from zu_framework.problem.sites import as_matrix
 
@@ -73,7 +74,7 @@ class Writer:
         """
         weight = self.lm.weight(site)
         new, lost = rounded(update, weight)
-        if not bool(torch.isfinite(new).all()):
+        if not is_sound(new):
             raise SolverError(
                 f"site {site.name!r}: the edited weight holds NaN or infinite entries in {weight.dtype}; "
                 "load the model in float32 (model.dtype=float32) or weaken the edit"

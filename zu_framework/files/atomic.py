@@ -221,8 +221,19 @@ def write_json(path: Path, value: Any, *, private: bool = False) -> None:
     Raises:
         RunFolderError: The file cannot be written.
     """
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    write_text(path, f"{text}\n", private=private)
+    write_text(path, as_json(value), private=private)
+
+
+def as_json(value: Any) -> str:
+    """Return the text that `write_json` writes.
+
+    Args:
+        value: What JSON can hold; NaN is refused.
+
+    Returns:
+        Lines, the last one ended.
+    """
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _refuse_existing(folder: Path, error: type[ZuError]) -> None:

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from zu_framework.errors import ModelError
 from zu_framework.models.modules import FLOATING
+from zu_framework.models.weight_files import DAMAGED, is_sound
 
 MERGE = "merge the adapter first (`model = model.merge_and_unload()`), then edit the merged model"
 
@@ -63,19 +63,12 @@ def check_finite(model: Any) -> None:
         model: In memory, on any devices.
 
     Raises:
-        ModelError: A weight or a saved buffer holds NaN or an infinity; it is named.
+        ModelError: A tensor holds NaN, or a weight an infinity; it is named.
     """
     parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     for name, tensor in model.state_dict().items():
-        if not tensor.is_floating_point() or not tensor.numel():
-            continue
-        low, high = torch.aminmax(tensor)  # NaN comes through; nothing of the tensor's size is made
-        # a buffer may hold -inf: a mask
-        sound = (low.isfinite() & high.isfinite()) if name in parameters else ~low.isnan()
-        if not bool(sound):
-            raise ModelError(
-                f"weight {name!r} holds NaN or infinities: the checkpoint is damaged, download or copy it again"
-            )
+        if not is_sound(tensor, buffer=name not in parameters):
+            raise ModelError(f"weight {name!r} {DAMAGED}")
 
 
 @contextmanager

@@ -24,7 +24,7 @@ def greedy_tokens(lm: LanguageModel, rows: Sequence[Sequence[int]], limit: int) 
     Returns:
         Token ids, a list a row.
     """
-    return continued_tokens(lm, rows, limit, lambda logits: logits.argmax(-1))
+    return _continued(lm, rows, limit, lambda logits: logits.argmax(-1))
 
 
 def drawn_tokens(
@@ -46,14 +46,29 @@ def drawn_tokens(
         chances = logits.float().cpu().softmax(-1)
         return torch.multinomial(chances, 1, generator=generator)[:, 0].to(logits.device)
 
-    return continued_tokens(lm, rows, limit, draw)
+    return _continued(lm, rows, limit, draw)
+
+
+def end_tokens(lm: LanguageModel) -> set[int]:
+    """Return the tokens that end a text: the tokenizer's EOS, and those of the model's generation config."""
+    configured = getattr(getattr(lm.model, "generation_config", None), "eos_token_id", None)
+    listed = configured if isinstance(configured, list | tuple) else [configured]
+    return {int(token) for token in (*listed, lm.tokenizer.eos_token_id) if token is not None}
+
+
+def before_end(tokens: list[int], stops: set[int]) -> list[int]:
+    """Return the tokens before the first of `stops`."""
+    for index, token in enumerate(tokens):
+        if token in stops:
+            return tokens[:index]
+    return tokens
 
 
 @torch.no_grad()
-def continued_tokens(
+def _continued(
     lm: LanguageModel, rows: Sequence[Sequence[int]], limit: int, pick: Callable[[Tensor], Tensor]
 ) -> list[list[int]]:
-    """Return what `pick(logits (b, v))` -> tokens (b,) makes of rows of token ids (b, t), a token after the other.
+    """Continue rows, a token after the other.
 
     Where the forward returns no `past_key_values`, it is run on the whole rows again for each token.
 
@@ -62,6 +77,7 @@ def continued_tokens(
         rows: Token ids, all of one length: then nothing is padded, and no architecture needs to be told where padding
             lies.
         limit: Tokens a row at most.
+        pick: Chooses tokens (b,) by their logits (b, v).
 
     Returns:
         Token ids of each row's continuation.
@@ -90,18 +106,3 @@ def continued_tokens(
             options["past_key_values"], step = cache, token[:, None]
     stops = set(ends.tolist())
     return [before_end(row, stops) for row in whole[:, start:].tolist()]
-
-
-def end_tokens(lm: LanguageModel) -> set[int]:
-    """Return the tokens that end a text: the tokenizer's EOS, and those of the model's generation config."""
-    configured = getattr(getattr(lm.model, "generation_config", None), "eos_token_id", None)
-    listed = configured if isinstance(configured, list | tuple) else [configured]
-    return {int(token) for token in (*listed, lm.tokenizer.eos_token_id) if token is not None}
-
-
-def before_end(tokens: list[int], stops: set[int]) -> list[int]:
-    """Return the tokens before the first of `stops`."""
-    for index, token in enumerate(tokens):
-        if token in stops:
-            return tokens[:index]
-    return tokens

@@ -7,7 +7,7 @@ ROME" (arXiv 2406.11263) traces collapses to keys of first tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -121,6 +121,28 @@ class Sinks:
         return torch.tensor(flags, dtype=torch.bool)
 
 
+def first_texts(lm: LanguageModel, texts: Iterable[str], documents: int, tokens: int) -> Iterator[str]:
+    """Cut general text down to what is read of it.
+
+    Args:
+        lm: The model.
+        texts: Of any length; what is blank up to there is left out.
+        documents: How many are looked at.
+        tokens: How many of a text's tokens are read.
+
+    Yields:
+        The beginnings; `TEXTS` where there is none.
+    """
+    found = False
+    for text in islice(texts, documents):
+        cut = beginning_of(lm.tokenizer, text, tokens)
+        if cut.strip():
+            found = True
+            yield cut
+    if not found:
+        yield from TEXTS
+
+
 def measure_sinks(lm: LanguageModel, sites: Sequence[Site], texts: Iterable[str] = TEXTS) -> Sinks:
     """Measure the sinks of sites in one cheap pass: the first few dozen texts, some tokens of each.
 
@@ -132,9 +154,7 @@ def measure_sinks(lm: LanguageModel, sites: Sequence[Site], texts: Iterable[str]
     Returns:
         What was found at every site, and which tokens are sinks.
     """
-    given = (beginning_of(lm.tokenizer, text, TOKENS) for text in islice(iter(texts), DOCUMENTS))
-    some = [text for text in given if text.strip()] or list(TEXTS)
-    rows = [Row(ids, 0) for ids in beginnings(lm, some, TOKENS)]
+    rows = [Row(ids, 0) for ids in beginnings(lm, first_texts(lm, texts, DOCUMENTS, TOKENS), TOKENS)]
     rows = sorted((row for row in rows if row.ids), key=lambda row: len(row.ids))
     modules = [site.module for site in sites]
     norms: dict[str, list[Tensor]] = {module: [] for module in modules}
@@ -172,17 +192,17 @@ def text_keys(
     Args:
         lm: The untouched model.
         sites: Of any layers.
-        texts: The first ones are read, until there are enough tokens.
+        texts: The first ones are read, until there are enough tokens; `TEXTS` where there is none.
         sinks: Tokens that are left out.
 
     Returns:
         Keys (i, t) by module, in float32.
     """
     rows, count = [], 0
-    given = (beginning_of(lm.tokenizer, text, SAMPLE_TOKENS) for text in islice(iter(texts), SAMPLE))
-    for ids in beginnings(lm, [text for text in given if text.strip()], SAMPLE_TOKENS):
+    for text in first_texts(lm, texts, SAMPLE, SAMPLE_TOKENS):
+        (ids,) = beginnings(lm, [text], SAMPLE_TOKENS)
         rows.append(Row(ids, 0))
-        count += len(rows[-1].ids)
+        count += len(ids)
         if count >= SAMPLE:
             break
     rows.sort(key=lambda row: len(row.ids))

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import torch
 from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from zu_framework.errors import ModelError
 
@@ -28,6 +29,7 @@ _PACKED = (
 )
 _TRAINED = ("weight", "bias")
 _FLOATS = ("F64", "F32", "F16", "BF16")
+DAMAGED = "holds NaN or infinities: the checkpoint is damaged, download or copy it again"
 
 
 @dataclass(frozen=True)
@@ -114,17 +116,24 @@ def check_values(folder: Path, found: Mapping[str, TensorInfo]) -> None:
     for file in sorted({tensor.file for tensor in found.values()}):
         with safe_open(folder / file, "pt") as opened:
             for name in (name for name, tensor in found.items() if tensor.file == file):
-                values = opened.get_tensor(name)
-                if not values.is_floating_point() or not values.numel():
-                    continue
-                low, high = torch.aminmax(values)  # NaN comes through
-                # a buffer may hold -inf: a mask
-                whole = (low.isfinite() & high.isfinite()) if name.endswith(_TRAINED) else ~low.isnan()
-                if not bool(whole):
-                    raise ModelError(
-                        f"{folder / file}: weight {name!r} holds NaN or infinities: the checkpoint is damaged, "
-                        "download or copy it again"
-                    )
+                if not is_sound(opened.get_tensor(name), buffer=not name.endswith(_TRAINED)):
+                    raise ModelError(f"{folder / file}: weight {name!r} {DAMAGED}")
+
+
+def is_sound(values: Tensor, *, buffer: bool = False) -> bool:
+    """Say whether a tensor holds finite numbers alone; nothing of its size is made.
+
+    Args:
+        values: Of any shape and dtype.
+        buffer: Whether it may hold infinities, as a mask does.
+
+    Returns:
+        False where it holds NaN, or an infinity that it may not hold.
+    """
+    if not values.is_floating_point() or not values.numel():
+        return True
+    low, high = torch.aminmax(values)  # NaN comes through
+    return not bool(low.isnan()) if buffer else bool(low.isfinite() & high.isfinite())
 
 
 def _shown(shape: tuple[int, ...]) -> str:

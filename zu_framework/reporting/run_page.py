@@ -56,8 +56,7 @@ def run_page(run: RunReport, plugins: Plugins) -> str:
     """Return the page as one HTML text."""
     about = run.about
     facts, sites = about.get("requests", 0), len(run.sites)
-    names = [name for name in dict.fromkeys((*run.before, *run.after))][:TILES]
-    sides = [(n, run.before.get(n), run.after.get(n)) for n in names]
+    sides = [(n, run.before.get(n), run.after.get(n)) for n in _tiles(run, plugins)]
     return page(
         f"{_count(facts, 'fact')} to forget in {about.get('model', 'a model')}",
         run_sections(run, plugins),
@@ -71,6 +70,15 @@ def run_page(run: RunReport, plugins: Plugins) -> str:
         footer=f"Made by zu_framework {about.get('versions', {}).get('zu_framework', '')} from the run folder "
         f"{run.name}. One file; it loads nothing.",
     )
+
+
+def _tiles(run: RunReport, plugins: Plugins) -> list[str]:
+    """The measurements that stand above all: those that the verdict follows from, then the first of the others."""
+    names = list(dict.fromkeys((*run.before, *run.after)))
+    specs = [r.spec for r in plugins.registry if isinstance(r.spec, MetricSpec)]
+    judged = {spec.limited for spec in specs if spec.tells}
+    chosen = sorted(names, key=lambda name: name not in judged)[:TILES]
+    return [name for name in names if name in chosen]
 
 
 def run_sections(run: RunReport, plugins: Plugins) -> list[PageSection]:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from zu_framework.errors import RunFolderError
-from zu_framework.models.fingerprint import Fingerprint, parts_of
+from zu_framework.models.fingerprint import Fingerprint
 from zu_framework.store.fields import Fields
 from zu_framework.store.originals import PATTERN
-from zu_framework.store.records import EditRecord
-from zu_framework.store.tensor_files import canonical, check_description, described, json_digest
+from zu_framework.store.records import EditRecord, digest_in, digests_in
+from zu_framework.store.tensor_files import canonical, check_description, described, with_digest
 
 KIND, FORMAT = "zu-seal", 1
 
@@ -70,19 +70,19 @@ class Manifest:
                 f"{path} is not in its canonical form: it was written anew, and a signature would not fit"
             )
         check_description(fields)
-        model = Fields(path, fields.mapping("model"), "model")
-        files = None if model.values.get("files") is None else Fingerprint(_digests(model, "files"))
+        model = fields.inner("model")
+        files = None if model.values.get("files") is None else Fingerprint(digests_in(model, "files"))
         sites = tuple(
-            SealedSite(s.text("name"), s.text("tensor"), _digest(s, "before"), _digest(s, "after"))
+            SealedSite(s.text("name"), s.text("tensor"), digest_in(s, "before"), digest_in(s, "after"))
             for s in fields.objects("sites")
         )
         if not sites:
             raise fields.wrong("sites", "is empty: no weight was edited")
-        published = tuple(_digests(one, "after") for one in fields.objects("published"))
+        published = tuple(digests_in(one, "after") for one in fields.objects("published"))
         return cls(
             path,
             fields.text("edit"),
-            Fingerprint(_digests(model, "tensors")),
+            Fingerprint(digests_in(model, "tensors")),
             files,
             sites,
             published,
@@ -151,19 +151,4 @@ def manifest_json(
         **removed,
         **about,
     }
-    return {**whole, "digest": json_digest(whole)}
-
-
-def _digest(fields: Fields, name: str) -> str:
-    try:
-        parts_of(fields.text(name))
-    except ValueError as cause:
-        raise fields.wrong(name, str(cause)) from cause
-    return fields.text(name)
-
-
-def _digests(fields: Fields, name: str) -> dict[str, str]:
-    found = fields.texts(name)
-    for key, value in found.items():
-        _digest(Fields(fields.path, {key: value}, f"{fields.where}.{name}"), key)
-    return found
+    return with_digest(whole)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -12,13 +11,14 @@ from typing import Any
 import yaml
 
 from zu_framework.errors import RunFolderError
-from zu_framework.files import write_json, write_text
+from zu_framework.files import as_json, write_json, write_text
 from zu_framework.registry import Plugins
 from zu_framework.reporting.analysis import ANALYSIS_FILE, FACTS_FILE
 from zu_framework.reporting.run_page import REPORT_FILE, write_run_page
+from zu_framework.reporting.run_report import read_run
 from zu_framework.sealing.redaction import Redaction, facts_of
 from zu_framework.store.fields import Fields
-from zu_framework.store.tensor_files import check_digested, with_digest
+from zu_framework.store.tensor_files import with_digest
 
 METRICS, CONFIG, LOG, AUDIT = "metrics.json", "config.yaml", "log.jsonl", "audit/metrics.json"
 HEADER = "# sealed: texts that follow from the data are left out\n"
@@ -42,14 +42,14 @@ def rewritten(run: Path, key: bytes, plugins: Plugins | None) -> Rewritten:
     """
     metrics, facts = (_json(run / name) for name in (METRICS, FACTS_FILE))
     if metrics is not None:
-        check_digested(Fields(run / METRICS, metrics))
+        read_run(run)  # so that an error names the run's own file: the page is drawn from copies
     known = facts_of([found for found in (facts, metrics) if found is not None])
     redaction = Redaction(key, known)
     texts: dict[str, str] = {}
     if metrics is not None:
-        texts[METRICS] = _as_json(with_digest(redaction.metrics(metrics)))
+        texts[METRICS] = as_json(with_digest(redaction.metrics(metrics)))
     if (found := _json(run / AUDIT)) is not None:
-        texts[AUDIT] = _as_json(redaction.plain(found))
+        texts[AUDIT] = as_json(redaction.plain(found))
     if (run / CONFIG).is_file():
         texts[CONFIG] = HEADER + yaml.safe_dump(redaction.plain(_yaml(run / CONFIG)), sort_keys=False)
     if (run / LOG).is_file():
@@ -77,7 +77,12 @@ def _page(
 
 
 def _json(path: Path) -> dict[str, Any] | None:
-    return dict(Fields.read(path).values) if path.is_file() else None
+    if not path.is_file():
+        return None
+    fields = Fields.read(path)
+    for name in {"facts", "completions"} & fields.values.keys():
+        fields.objects(name)
+    return dict(fields.values)
 
 
 def _yaml(path: Path) -> Any:
@@ -85,7 +90,3 @@ def _yaml(path: Path) -> Any:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as cause:
         raise RunFolderError(f"{path} is damaged: {cause}") from cause
-
-
-def _as_json(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -78,12 +78,12 @@ def seal(
         return _carried_out(run, ("an earlier seal was finished; its key was delivered then",))
     record = load_edit(run)
     going = sorted(_private(run))
+    mac = secrets.token_bytes(32)
+    texts, metrics, facts = rewritten(run, mac, plugins)
     key = None if encrypt_to is None else key_from(_outside(run, Path(encrypt_to)))
     with writing(run):
         shutil.rmtree(run / STAGED, ignore_errors=True)
         (run / STAGED).mkdir(mode=0o700)
-    mac = secrets.token_bytes(32)
-    texts, metrics, facts = rewritten(run, mac, plugins)
     for name, text in texts.items():
         with writing(run):
             (run / STAGED / name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from zu_framework.errors import ModelError, RunFolderError
 from zu_framework.files import whole_folder
 from zu_framework.linalg import rounded
 from zu_framework.models.fingerprint import tensor_digest
+from zu_framework.models.weight_files import is_sound
 from zu_framework.registry import Plugins
 from zu_framework.store.adapter import write_adapter
 from zu_framework.store.copying import copy_checkpoint
@@ -213,7 +213,7 @@ def _edited(source: Checkpoint, record: EditRecord) -> tuple[dict[str, Change], 
                 f"{source.folder}: no tensor is the {site.tensor!r} that the edit was made on: {site.before}"
             )
         new, lost = _written(site, stored[0])
-        if new.numel() and not all(bool(end.isfinite()) for end in torch.aminmax(new)):
+        if not is_sound(new):
             raise RunFolderError(
                 f"site {site.site.name}: the edited weight holds NaN or infinite entries in {stored[0].dtype}: "
                 "make the edit on a float32 checkpoint, or weaken it"

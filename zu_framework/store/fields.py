@@ -53,7 +53,7 @@ class Fields:
 
     def wrong(self, name: str, what: str) -> RunFolderError:
         """An error about a field ("" for the object itself)."""
-        full = ".".join(part for part in (self.where, name) if part)
+        full = self._full(name)
         field = f"field {full!r} " if full else "it "
         return RunFolderError(f"{self.path} is damaged: {field}{what}{self.way_out}")
 
@@ -87,6 +87,10 @@ class Fields:
         """An object."""
         return dict(self._typed(name, dict, "an object", default))
 
+    def inner(self, name: str) -> Fields:
+        """The fields of an object."""
+        return Fields(self.path, self.mapping(name), self._full(name), self.way_out)
+
     def texts(self, name: str, default: Any = _MISSING) -> dict[str, str]:
         """An object that holds texts alone."""
         found = self.mapping(name, default)
@@ -97,11 +101,13 @@ class Fields:
 
     def objects(self, name: str) -> list[Fields]:
         """A list of objects."""
-        full = ".".join(part for part in (self.where, name) if part)
         return [
-            Fields(self.path, value, f"{full}.{number}", self.way_out)
+            Fields(self.path, value, f"{self._full(name)}.{number}", self.way_out)
             for number, value in enumerate(self.listed(name))
         ]
+
+    def _full(self, name: str) -> str:
+        return ".".join(part for part in (self.where, name) if part)
 
     def _typed(self, name: str, kind: Any, said: str, default: Any) -> Any:
         found = self._get(name, default)

@@ -16,7 +16,7 @@ from zu_framework.errors import RunFolderError
 from zu_framework.files import write_json
 from zu_framework.store.fields import Fields
 from zu_framework.store.records import EditRecord
-from zu_framework.store.tensor_files import check_description, json_digest
+from zu_framework.store.tensor_files import check_description, with_digest
 
 FOLDER, FILE = "ledger", "ledger.json"
 FORMAT = 2
@@ -114,7 +114,7 @@ class Ledger:
             "fingerprint": self.fingerprint,
             "edits": [{**asdict(entry), "stale": list(entry.stale)} for entry in self.entries],
         }
-        write_json(folder / FOLDER / FILE, {**whole, "digest": json_digest(whole)})
+        write_json(folder / FOLDER / FILE, with_digest(whole))
 
     def of(self, fingerprint: str) -> Ledger:
         """This ledger beside files of another fingerprint."""

@@ -182,19 +182,24 @@ def known_format(fields: Fields) -> None:
 def _fingerprint(fields: Fields, name: str) -> Fingerprint | None:
     if name == "files" and fields.values.get(name) is None:
         return None
-    inner = Fields(fields.path, fields.mapping(name), name)
-    tensors = inner.texts("tensors")
-    for tensor in tensors:
-        _digest(inner, tensors[tensor], f"tensors.{tensor}")
-    return Fingerprint(tensors, inner.mapping("config"))
+    inner = fields.inner(name)
+    return Fingerprint(digests_in(inner, "tensors"), inner.mapping("config"))
 
 
-def _digest(fields: Fields, digest: str, name: str) -> str:
+def digest_in(fields: Fields, name: str) -> str:
+    """Read a field that holds a digest of a tensor. Raises `RunFolderError` where it holds none."""
+    found = fields.text(name)
     try:
-        parts_of(digest)
+        parts_of(found)
     except ValueError as cause:
-        raise fields.wrong(name, f"is no digest: {digest!r}") from cause
-    return digest
+        raise fields.wrong(name, f"is no digest: {found!r}") from cause
+    return found
+
+
+def digests_in(fields: Fields, name: str) -> dict[str, str]:
+    """Read a field that holds digests of tensors by name. Raises `RunFolderError` where one is none."""
+    inner = fields.inner(name)
+    return {key: digest_in(inner, key) for key in inner.values}
 
 
 def _site(entry: Fields, tensors: Mapping[str, Tensor]) -> SiteRecord:
@@ -220,8 +225,8 @@ def _site(entry: Fields, tensors: Mapping[str, Tensor]) -> SiteRecord:
         entry.text("tensor"),
         shape,
         entry.truth("transposed"),
-        _digest(entry, entry.text("before"), "before"),
-        _digest(entry, entry.text("after"), "after"),
+        digest_in(entry, "before"),
+        digest_in(entry, "after"),
         tuple(_step(step, part) for step, part in zip(steps, parts, strict=True)),
         tuple(part["keys"] for part in parts),
         relative_change=entry.number("relative_change"),

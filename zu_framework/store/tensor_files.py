@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -17,6 +16,7 @@ from torch import Tensor
 from zu_framework.errors import ModelError, RunFolderError
 from zu_framework.files import whole_file
 from zu_framework.models.fingerprint import tensor_digests
+from zu_framework.models.weight_files import is_sound
 from zu_framework.store.fields import Fields
 from zu_framework.store.shards import StoredTensor, read_header
 
@@ -39,7 +39,7 @@ def save_tensors(
     """
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     whole = json.loads(json.dumps({**about, "digests": tensor_digests(kept)}))
-    described = json.dumps({**whole, "digest": json_digest(whole)})
+    described = json.dumps(with_digest(whole))
     with whole_file(path, private=private) as partial:
         save_file(kept, partial, metadata={KEY: described})
 
@@ -65,8 +65,7 @@ def save_parts(
         RunFolderError: The file cannot be written.
         ModelError: A source ends too early.
     """
-    whole = {**about, "digests": {name: digests[name] for name in parts}}
-    described = json.dumps({**whole, "digest": json_digest(whole)})
+    described = json.dumps(with_digest({**about, "digests": {name: digests[name] for name in parts}}))
     header: dict[str, Any] = {"__metadata__": {KEY: described}}
     end = 0
     for name, part in parts.items():
@@ -169,8 +168,7 @@ def check_description(fields: Fields) -> None:
     Raises:
         RunFolderError: The description is not what was written.
     """
-    whole = {name: value for name, value in fields.values.items() if name != "digest"}
-    if fields.text("digest") != json_digest(whole):
+    if fields.text("digest") != with_digest(fields.values)["digest"]:
         raise RunFolderError(
             f"{fields.path} is damaged: its description is not what was written (its digest differs)"
         )
@@ -236,6 +234,6 @@ def all_finite(tensors: Mapping[str, Tensor]) -> str | None:
         The name of the first tensor with one, or None.
     """
     for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        if not is_sound(tensor):
             return name
     return None

@@ -276,7 +276,7 @@ class TargetBuilderContract:
 def moments(lm: LanguageModel, site: Site, seed: int = 0) -> Background:
     """Return made-up moments of general text at a site.
 
-    Attributes:
+    Args:
         lm: The model.
         site: One of its sites.
         seed: Decides the numbers.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import isnan, nan
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,9 @@ def draw(layers: Sequence[Mapping[str, Any]], picked: Sequence[int], path: Path)
     """
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     axis = figure.add_subplot()
-    known = [(one["layer"], one["price"]) for one in layers if one["price"] is not None]
-    axis.plot([x for x, _ in known], [y for _, y in known], "o-", color=PRICE, markersize=4, linewidth=1)
-    low = min((y for _, y in known), default=0.0)
+    prices = [one["price"] if one["price"] is not None else nan for one in layers]  # no line over a gap
+    axis.plot([one["layer"] for one in layers], prices, "o-", color=PRICE, markersize=4, linewidth=1)
+    low = min((price for price in prices if not isnan(price)), default=0.0)
     sinks = [one["layer"] for one in layers if one["sink"]]
     axis.plot(
         sinks, [low] * len(sinks), "x", color=SINK, markersize=8, label="writes an attention sink: left out"

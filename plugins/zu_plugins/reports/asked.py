@@ -18,7 +18,7 @@ def section(run: RunReport) -> Markup:
     total = (run.facts or {}).get("total", {})
     pairs: list[tuple[str, Any]] = [
         ("forget", f"{about.get('requests', 'unknown number of')} facts"),
-        ("retain", f"{total['retain']} facts watched" if "retain" in total else "not recorded"),
+        ("retain", f"{total['retain']} facts measured" if "retain" in total else "not recorded"),
         ("model", about.get("model", "unknown")),
         ("architecture", _architecture(about, held)),
         ("fingerprint before", about.get("fingerprint_before", "unknown")),

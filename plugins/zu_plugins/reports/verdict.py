@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import isnan, nan
 from typing import Any
 
 from markupsafe import Markup
@@ -34,13 +35,15 @@ def section(run: RunReport) -> Markup:
 
 def _drawn(layers: Sequence[Mapping[str, Any]], picked: Sequence[int]) -> Markup:
     """Prices by layer; edited layers filled, sinks as crosses below."""
-    known = [(one["layer"], one["price"]) for one in layers if one["price"] is not None]
+    # no line over the gap that a layer without a price leaves
+    prices = {one["layer"]: nan if one["price"] is None else one["price"] for one in layers}
     sinks = [one["layer"] for one in layers if one["sink"]]
-    chosen = [(layer, price) for layer, price in known if layer in picked]
     with panel(height=2.6) as (figure, axes):
-        axes.plot(*zip(*known, strict=True), "o-", color=SERIES[0], markersize=4, linewidth=1)
-        axes.plot(*zip(*chosen, strict=True), "o", color=SERIES[1], markersize=8, label="edited")
-        low = min(price for _, price in known)
+        axes.plot(list(prices), list(prices.values()), "o-", color=SERIES[0], markersize=4, linewidth=1)
+        axes.plot(
+            picked, [prices[layer] for layer in picked], "o", color=SERIES[1], markersize=8, label="edited"
+        )
+        low = min(price for price in prices.values() if not isnan(price))
         if sinks:
             axes.plot(sinks, [low] * len(sinks), "x", color=SERIES[1], label="writes an attention sink")
         axes.set_xlabel("layer")
