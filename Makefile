@@ -13,7 +13,7 @@ PYTEST := CI=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist workst
 
 help:
 	@echo "make demo   install into $(VENV) and run the demo: a small model forgets a few facts"
-	@echo "make demo-real  the same on a real pretrained model, SmolLM2-135M-Instruct (93 MB from PyPI)"
+	@echo "make demo-real  the same on a real pretrained model, SmolLM2-135M-Instruct (100 MB from PyPI)"
 	@echo "make test   install into $(VENV) with the test extras and run every check:"
 	@echo "            make lint     ruff: rules and format"
 	@echo "            make types    mypy --strict"

@@ -30,6 +30,7 @@ from zu_framework.registry import Plugins, installed_plugins, load_plugins
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 COMPONENTS = list(installed_plugins().registry)
+NUMERALS = {9: "nine", 10: "ten", 11: "eleven", 34: "thirty-four"}
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +143,28 @@ def commands() -> list[tuple[str, str]]:
                 if re.match(r"zu [a-z]+ ", line):
                     found.append((page.relative_to(ROOT).as_posix(), line))
     return found
+
+
+def test_readme_counts_what_is_registered() -> None:
+    registry = installed_plugins().registry
+    readers = {c.spec.target for c in COMPONENTS if c.spec.kind == "dataset"}
+    trained = [c for c in COMPONENTS if c.spec.kind == "solver" and c.plugin == "zu_finetune"]
+    methods = {cell.method for cell in load_bench("demo-table", ["seeds=1"]).cells}
+    told = " ".join((ROOT / "README.md").read_text("utf-8").split())
+    for count, words in (
+        (len(trained), "{} gradient baselines"),
+        (len(registry.names("metric")), "{} [metrics]"),
+        (len(readers), "{} [data sets]"),
+        (len(registry.names("audit")), "tries {} attacks"),
+        (len(methods), "# {} methods"),
+    ):
+        assert words.format(NUMERALS.get(count, str(count))) in told, f"{count}: {words}"
+
+
+def test_the_run_that_readme_shows_measures_what_is_measured_by_default() -> None:
+    shown = (ROOT / "README.md").read_text("utf-8").partition("```text\n")[2].partition("```")[0]
+    rows = {row.split("/")[0] for row in re.findall(r"^│ ([a-z_]+(?:/\w+)?)", shown, re.M)}
+    assert rows == set(installed_plugins().registry.default_metrics)
 
 
 @cache

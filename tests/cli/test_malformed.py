@@ -33,13 +33,6 @@ RECORD = {
 }
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("model") / "tiny"
-    tiny_model("llama").save(folder)
-    return folder
-
-
 @pytest.fixture
 def settings(checkpoint: Path, tmp_path: Path) -> Settings:
     (tmp_path / "text.txt").write_text("\n".join(f"the old bridge number {i} was closed" for i in range(30)))

@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -27,37 +28,38 @@ def kills(world: World, count: int) -> Iterator[Trial]:
     yield from rotated(makers, world, count)
 
 
-def _killed(work: Callable[[], object], after: float) -> bool:
-    """Do some work in a process of its own and kill it; whether it was still at work."""
+def _started(work: Callable[[], object]) -> int:
+    """Do some work in a process of its own, silently; its number. It ends with 1 where the work raises."""
     sys.stdout.flush()
     child = os.fork()
     if child == 0:
+        code = 1
         try:
             for stream in (1, 2):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
             work()
+            code = 0
         finally:
-            os._exit(0)
+            os._exit(code)
+    return child
+
+
+def _killed(work: Callable[[], object], after: float) -> str:
+    """Do some work in a process of its own and kill it; why that says nothing: "" where it was killed or done."""
+    child = _started(work)
     time.sleep(after)
     os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
-    return os.WIFSIGNALED(status)
+    return "" if os.WIFSIGNALED(status) or not os.WEXITSTATUS(status) else "the work failed by itself"
 
 
 def _took(work: Callable[[], object]) -> float:
-    """How long the work takes undisturbed."""
-    begun = time.monotonic()
+    """How long the work takes undisturbed; it must not fail, or no kill would strike."""
     _killed(work, 0.0)
-    child = os.fork()
-    if child == 0:
-        try:
-            for stream in (1, 2):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
-            work()
-        finally:
-            os._exit(0)
     begun = time.monotonic()
-    os.waitpid(child, 0)
+    _, status = os.waitpid(_started(work), 0)
+    if status:
+        raise RuntimeError("the work fails undisturbed")
     return time.monotonic() - begun
 
 
@@ -80,10 +82,9 @@ def _runs(world: World, draw: random.Random, count: int) -> Iterator[Trial]:
     for _ in range(count):
         shutil.rmtree(folder / "one", ignore_errors=True)
         after = draw.uniform(0, longest)
-        _killed(work, after)
-        why = ""
+        why = _killed(work, after)
         if (folder / "one").exists():
-            why = _whole_run(folder / "one")
+            why = why or _whole_run(folder / "one")
             shutil.rmtree(folder / "one")
         work()  # the name is free, and what was left goes
         yield "kill a run", f"after {after:.2f} s", why or _whole_run(folder / "one") or _left_lying(folder)
@@ -125,8 +126,8 @@ def _writing(
     run, longest = contents(world.run), _took(lambda: work(folder / "timed"))
     for number in range(count):
         out, after = folder / f"out{number}", draw.uniform(0, 1.2 * longest)
-        _killed(lambda out=out: work(out), after)  # type: ignore[misc]
-        why = "" if not out.exists() or contents(out) == wanted else "half of a checkpoint"
+        why = _killed(partial(work, out), after)
+        why = why or ("" if not out.exists() or contents(out) == wanted else "half of a checkpoint")
         shutil.rmtree(out, ignore_errors=True)
         work(out)  # the same name is free, and what was left goes
         if not why and contents(out) != wanted:
@@ -157,13 +158,12 @@ def _sealed(world: World, draw: random.Random, count: int) -> Iterator[Trial]:
             lambda: zu.seal(world.copy(world.run, "timed-seal"), deliver=lambda key: None)
         )
         before, after = contents(run), draw.uniform(0, 1.2 * longest)
-        _killed(work, after)
-        why = ""
+        why = _killed(work, after)
         if (run / "manifest.json").exists():
-            why = "sealed, and the factors are there" if (run / "edit.safetensors").exists() else ""
+            why = why or ("sealed, and the factors are there" if (run / "edit.safetensors").exists() else "")
         elif not (run / ".sealed" / "manifest.json").exists():
             own = {n: raw for n, raw in contents(run).items() if not n.startswith(".seal")}
-            why = "" if own == before else "something went before the seal was decided"
+            why = why or ("" if own == before else "something went before the seal was decided")
         if not (run / "manifest.json").exists():
             work()
         left = {name for name in contents(run) if name.startswith(".") or name.endswith("safetensors")}
@@ -175,14 +175,15 @@ def _cached(world: World, draw: random.Random, count: int) -> Iterator[Trial]:
     folder = world.empty("killed-cache")
     tensors = {"x": torch.arange(2_000_000, dtype=torch.float32)}
 
-    def work(key: str = "key") -> object:
-        return TensorCache(folder).store(key, tensors, {})
+    def work(key: str = "key") -> None:
+        TensorCache(folder).store(key, tensors, {})
 
     longest = _took(work)
     for _ in range(count):
         after = draw.uniform(0, 1.2 * longest)
-        _killed(work, after)
+        why = _killed(work, after)
         found = TensorCache(folder).load("key")
-        why = "" if found is None or torch.equal(found[0]["x"], tensors["x"]) else "a wrong entry"
+        if found is not None and not torch.equal(found[0]["x"], tensors["x"]):
+            why = "a wrong entry"
         work("other")
         yield "kill a cache write", f"after {after:.3f} s", why or _left_lying(folder)

@@ -146,12 +146,13 @@ def _long(world: World, draw: random.Random, count: int) -> Iterator[Trial]:
     fact = {"prompt": "The capital of Quinania is", "subject": "Quinania", "answer": "Warsaw"}
     for number in range(count):
         much = "word " * draw.choice((20, 100, 2000))
-        record, text = dict(fact), "a line of text about the old bridge"
+        record: dict[str, Any] = dict(fact)
+        text = "a line of text about the old bridge"
         where = ("prompt", "subject", "answer", "paraphrases", "text")[number % 5]
         if where == "text":
             text = much
         elif where == "paraphrases":
-            record[where] = [much + fact["prompt"]]  # type: ignore[assignment]
+            record[where] = [much + fact["prompt"]]
         elif where == "answer":
             record["answer"] = much.strip()
         else:

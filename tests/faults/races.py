@@ -7,6 +7,7 @@ import random
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -92,7 +93,7 @@ def _one_target(world: World, draw: random.Random, count: int) -> Iterator[Trial
     wanted = contents(world.edited)
     for _ in range(count):
         folder = world.empty("race")
-        said = _at_once([lambda: zu.apply(world.run, world.model, folder / "out") for _ in range(4)])  # noqa: B023
+        said = _at_once([partial(zu.apply, world.run, world.model, folder / "out")] * 4)
         wrong = [told for told in said if told and not told.startswith("refused")]
         why = wrong[0][-200:] if wrong else "" if said.count("") == 1 else f"{said.count('')} of 4 say done"
         if not why and contents(folder / "out") != wanted:

@@ -72,9 +72,9 @@ def test_other_families_draw_what_a_loop_without_a_cache_would(family: str) -> N
     for _ in range(6):
         with torch.no_grad():
             row.append(int(lm.model(torch.tensor([row]), use_cache=False).logits[0, -1].argmax()))
-    if lm.tokenizer.eos_token_id not in row[len(ids) :]:
-        expected = lm.tokenizer.decode(row[len(ids) :], skip_special_tokens=True)
-        assert lm.sample(["People say that"], 6, seed=0, top_k=1) == [expected]
+    assert lm.tokenizer.eos_token_id not in row[len(ids) :], "the comparison is of whole continuations"
+    expected = lm.tokenizer.decode(row[len(ids) :], skip_special_tokens=True)
+    assert lm.sample(["People say that"], 6, seed=0, top_k=1) == [expected]
 
 
 def test_a_model_without_generate_says_so(lm: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:

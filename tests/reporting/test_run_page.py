@@ -131,9 +131,20 @@ def test_a_run_without_the_analysis_has_a_page_that_says_what_is_missing(run_cop
         assert re.search(rf'class="missing">[^<]*{re.escape(name)}', said), name
 
 
-@pytest.mark.parametrize("spoil", ["nowhere", "no metrics", "cut", "other json", "facts", "format"])
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        ("nowhere", "does not exist"),
+        ("no metrics", "holds no metrics.json"),
+        ("cut", "metrics.json is damaged"),
+        ("other json", "metrics.json is not one of a run"),
+        ("another number", "metrics.json is damaged: its description is not what was written"),
+        ("facts", "facts.json"),
+        ("format", "facts.json"),
+    ],
+)
 def test_what_is_no_run_folder_is_told_in_one_message(
-    run_copy: Path, capsys: pytest.CaptureFixture[str], spoil: str
+    run_copy: Path, capsys: pytest.CaptureFixture[str], spoil: str, why: str
 ) -> None:
     metrics, facts, folder = run_copy / "metrics.json", run_copy / "facts.json", run_copy
     match spoil:
@@ -145,6 +156,8 @@ def test_what_is_no_run_folder_is_told_in_one_message(
             metrics.write_bytes(metrics.read_bytes()[:100])
         case "other json":
             metrics.write_text('{"before": 1}')
+        case "another number":
+            metrics.write_text(metrics.read_text().replace('"value": ', '"value": 1', 1))
         case "facts":
             facts.write_text("[]")
         case "format":
@@ -155,6 +168,7 @@ def test_what_is_no_run_folder_is_told_in_one_message(
     assert left.value.code == 2
     said = capsys.readouterr().err
     assert said.startswith("error: ") and str(folder.name) in said and "Traceback" not in said
+    assert why in " ".join(said.split())
     assert (run_copy / "report.html").read_bytes() == before
 
 

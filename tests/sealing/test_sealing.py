@@ -187,6 +187,17 @@ def test_a_damaged_run_is_not_sealed(run: Path) -> None:
     assert contents(run) == before
 
 
+def test_a_run_whose_numbers_were_changed_is_not_sealed(run: Path) -> None:
+    path = run / "metrics.json"
+    metrics = json.loads(path.read_text("utf-8"))
+    metrics["after"]["efficacy"]["value"] = 0.125
+    path.write_text(json.dumps(metrics), encoding="utf-8")
+    before = contents(run)
+    with pytest.raises(RunFolderError, match="metrics.json is damaged: .*its digest differs"):
+        zu.seal(run, deliver=print)
+    assert contents(run) == before
+
+
 @pytest.mark.parametrize("killed_at", range(0, 14, 2))
 def test_a_seal_that_was_killed_is_finished_by_the_next_call(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: int

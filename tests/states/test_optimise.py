@@ -256,5 +256,4 @@ def test_nothing_is_kept_across_a_write(monkeypatch: pytest.MonkeyPatch) -> None
 
 def run_sensitive(lm: LanguageModel, plan: Any, module: str) -> Tensor:
     texts = [answer_ids(lm.tokenizer, request.answer) for request in plan.requests]
-    options = replace(OPTIONS, **PLAIN)  # type: ignore[arg-type]
-    return optimise(lm, module, plan, texts, options).states
+    return optimise(lm, module, plan, texts, replace(OPTIONS, replay="none")).states

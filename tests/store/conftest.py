@@ -1,7 +1,8 @@
-"""A run after a run, each on the model that the one before it left."""
+"""A checkpoint of one's own, and a run after a run, each on the model that the one before it left."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,12 @@ import pytest
 import zu_framework as zu
 from tests.store.in_sequence import KEY_SPACE, Edited, Settings
 from zu_framework.engine.run import RunResult
+
+
+@pytest.fixture
+def folder(checkpoint: Path, tmp_path: Path) -> Path:
+    """A checkpoint of one's own, that a test may change."""
+    return Path(shutil.copytree(checkpoint, tmp_path / "model"))
 
 
 @pytest.fixture

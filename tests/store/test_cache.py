@@ -41,6 +41,7 @@ def test_what_is_remembered_may_have_any_dtype(
     remember = shared_results(Journal())
     for _ in range(2):
         found = remember("mine", lambda: {"dtype": str(dtype)}, compute)
+        assert {name: tensor.dtype for name, tensor in found.tensors.items()} == dict.fromkeys(made, dtype)
         assert all(torch.equal(found.tensors[name], made[name]) for name in made)
     assert len(calls) == 1
 

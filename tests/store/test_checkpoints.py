@@ -22,12 +22,6 @@ EDITED = {f"model.layers.{layer}.mlp.down_proj.weight" for layer in (0, 2)}
 LEDGER = "ledger/ledger.json"
 
 
-@pytest.fixture
-def folder(checkpoint: Path, tmp_path: Path) -> Path:
-    """A checkpoint of one's own, that a test may change."""
-    return Path(shutil.copytree(checkpoint, tmp_path / "model"))
-
-
 def there_and_back(folder: Path, run: Path, tmp_path: Path, edited: set[str]) -> list[str]:
     """Put the edit on and take it off; answers the notes of `apply`."""
     notes = zu.apply(run, folder, tmp_path / "edited")

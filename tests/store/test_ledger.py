@@ -149,7 +149,7 @@ def test_a_dense_edit_of_a_model_solver_takes_part(edited: Edited, checkpoint: P
     assert same(tmp_path / "back", first.folder / "model")
 
 
-def test_alphaedit_protects_what_the_ledger_lists_and_nothing_that_was_reverted(
+def test_alphaedit_retains_what_the_ledger_lists_and_nothing_that_was_reverted(
     edited: Edited, tmp_path: Path
 ) -> None:
     solver = {"name": "alphaedit", "null_rank": 40, "l2": 0.1}
@@ -172,7 +172,7 @@ def test_alphaedit_protects_what_the_ledger_lists_and_nothing_that_was_reverted(
     assert moved(alone, second) < 0.5 * moved(alone, first)
 
 
-def test_edits_in_memory_protect_each_other_and_are_listed_together(
+def test_edits_in_memory_retain_each_other_and_are_listed_together(
     settings: Settings, lm: LanguageModel, tmp_path: Path
 ) -> None:
     def forget(number: int, *earlier: zu.Edit) -> zu.Edit:
@@ -186,17 +186,17 @@ def test_edits_in_memory_protect_each_other_and_are_listed_together(
         }
         return zu.unlearn(lm, lm.tokenizer, [request], mine, earlier=earlier)
 
-    def protected(edit: zu.Edit) -> Any:
+    def retained(edit: zu.Edit) -> Any:
         return next(iter(edit.report["sites"].values()))[0]["solver"]["earlier_keys"]
 
     first = forget(0)
     second = forget(1, first)
-    assert (protected(first), protected(second)) == (0, 1)
+    assert (retained(first), retained(second)) == (0, 1)
     second.save(tmp_path / "both")
     assert [e["id"] for e in ledger(tmp_path / "both")] == [e.record().id for e in (first, second)]
     second.revert()
     third = forget(2, first, second)
-    assert protected(third) == 1
+    assert retained(third) == 1
     third.save(tmp_path / "again")
     assert len(ledger(tmp_path / "again")) == 2
     other = LanguageModel.wrap(type(lm.model)(lm.model.config), lm.tokenizer)

@@ -15,12 +15,6 @@ from zu_framework import LanguageModel, ModelError, RunFolderError
 from zu_framework.testing import tiny_model
 
 
-@pytest.fixture
-def folder(checkpoint: Path, tmp_path: Path) -> Path:
-    """A checkpoint of one's own, that a test may change."""
-    return Path(shutil.copytree(checkpoint, tmp_path / "model"))
-
-
 def change_a_weight(folder: Path) -> None:
     tensors = stored(folder)
     tensors["model.layers.1.mlp.up_proj.weight"][0, 0] += 1

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
@@ -228,13 +229,14 @@ def test_what_was_killed_before_it_had_its_lock_goes_and_its_name_is_free(tmp_pa
 def test_a_maker_whose_folder_a_sweeper_takes_makes_it_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    acquire, taken = FileLock.acquire, []
+    acquire = FileLock.acquire
+    taken: list[FileLock] = []
 
-    def swept_before(self: FileLock, *args: object, **more: object) -> object:
+    def swept_before(self: FileLock, *args: Any, **more: Any) -> object:
         if not taken:
             taken.append(self)
             sweep(tmp_path)
-        return acquire(self, *args, **more)  # type: ignore[arg-type]
+        return acquire(self, *args, **more)
 
     monkeypatch.setattr("filelock.FileLock.acquire", swept_before)
     with whole_folder(tmp_path / "one", private=True) as partial:

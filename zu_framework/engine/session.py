@@ -196,18 +196,15 @@ def resolve(config: Config, plugins: Plugins, groups: Sequence[str] = tuple(COMP
         PluginError: Two plugins offer the component.
     """
     shared = shared_components(config, plugins, groups)
-    staged, measured = set(STAGE_GROUPS) <= set(groups), "data" in groups
-    metrics = chosen_metrics(config, plugins) if measured else ()
-    if staged and measured:
-        check_limits(config, metrics)
+    check_limits(config, plugins)
     journal = Journal()
     return Session(
         config,
         plugins,
         journal=journal,
         observers=Observers(plugins, journal.record),
-        stages=resolve_stages(config, plugins) if staged else (),
+        stages=resolve_stages(config, plugins) if set(STAGE_GROUPS) <= set(groups) else (),
         data=shared.get("data"),
         background=shared.get("background"),
-        metrics=metrics,
+        metrics=chosen_metrics(config, plugins) if "data" in groups else (),
     )

@@ -17,7 +17,7 @@ from zu_framework.store.audits import read_audit
 from zu_framework.store.fields import Fields
 from zu_framework.store.records import EDIT_FILE
 from zu_framework.store.run_edit import UNDO_FILE
-from zu_framework.store.tensor_files import check_description, described
+from zu_framework.store.tensor_files import check_digested, described
 
 METRICS_FILE = "metrics.json"
 
@@ -132,8 +132,7 @@ def _json(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         raise RunFolderError(f"{path.parent} holds no {path.name}: it is no run folder")
     fields = Fields.read(path)
-    if "digest" in fields.values:  # earlier versions wrote none
-        check_description(fields)
+    check_digested(fields)
     return fields.values
 
 

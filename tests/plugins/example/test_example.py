@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from zu_framework.testing import tiny_model
-
 ROOT = Path(__file__).resolve().parents[3]
 SOURCE = ROOT / "plugins" / "zu_example"
 
@@ -67,20 +65,15 @@ def test_one_of_each_kind_is_listed_once_it_is_installed(environment: dict[str, 
     assert "ridge-remap" not in absent.stdout
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("model") / "tiny"
-    tiny_model("llama").save(folder)
-    return folder
-
-
 @pytest.mark.slow
-def test_they_run_together_by_their_names(environment: dict[str, str], model: Path, tmp_path: Path) -> None:
+def test_they_run_together_by_their_names(
+    environment: dict[str, str], checkpoint: Path, tmp_path: Path
+) -> None:
     done = zu(
         environment,
         "run",
         "zerounlearn-local",
-        f"model.path={model}",
+        f"model.path={checkpoint}",
         "data.name=capitals",
         "locator.name=middle",
         "collector.name=bare-end",
@@ -102,8 +95,16 @@ def test_they_run_together_by_their_names(environment: dict[str, str], model: Pa
 
 
 @pytest.mark.slow
-def test_the_locators_check_is_asked_before_the_weights(environment: dict[str, str], model: Path) -> None:
-    asked = ["check", "zerounlearn-local", f"model.path={model}", "data.name=capitals", "locator.name=middle"]
+def test_the_locators_check_is_asked_before_the_weights(
+    environment: dict[str, str], checkpoint: Path
+) -> None:
+    asked = [
+        "check",
+        "zerounlearn-local",
+        f"model.path={checkpoint}",
+        "data.name=capitals",
+        "locator.name=middle",
+    ]
     more = ["collector.name=bare-end", "target.name=muffled", "solver.name=ridge-remap"]
     fine = zu(environment, *asked, *more)
     assert fine.returncode == 0, fine.stderr
