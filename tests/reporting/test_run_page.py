@@ -242,6 +242,14 @@ def test_a_name_that_two_plugins_offer_belongs_to_neither(run_copy: Path) -> Non
     assert "is offered by &#39;zu_reports&#39; and &#39;strange&#39;" in html(run_copy)
 
 
+def test_what_a_component_kept_for_itself_costs_no_page(run_copy: Path) -> None:
+    (run_copy / "theirs.json").write_text("[1, 2]", "utf-8")
+    assert write_run_page(run_copy).is_file()
+    (run_copy / "theirs.json").write_text("{", "utf-8")
+    with pytest.raises(ZuError, match="theirs.json is damaged"):
+        write_run_page(run_copy)
+
+
 def test_the_lens_at_the_last_layer_is_the_models_own_answer() -> None:
     for family in ("llama", "gpt2", "gemma2", "opt"):
         lm = tiny_model(family)
