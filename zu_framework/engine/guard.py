@@ -23,7 +23,7 @@ class Guard:
     Args:
         limits: Above which nothing is written.
         lm: The model; None lets every update pass.
-        others: Which bare prompts of other facts are read.
+        others: Which bare prompts of other facts are read, where the first stage reads.
         text: Inputs (i, t) of sites at general text, by module, for sites without moments.
         ways_out: What a user can change, a clause each, as the components of the run word it.
         batch_size: Rows of a forward pass.
