@@ -136,20 +136,8 @@ class _Making:
         session, solver = self.session, stage["solver"]
         context = session.context(stage, self.backgrounds)
         with session.journal.phase("solve"):
-            updates = self.division.updates(
-                partial(
-                    solve_model,
-                    *(
-                        solver.spec,
-                        solver.load(),
-                        session.lm,
-                        self.requests,
-                        stage.sites,
-                        solver.options,
-                        context,
-                    ),
-                )
-            )
+            solved = partial(solve_model, solver.spec, solver.load(), session.lm, self.requests, stage.sites)
+            updates = self.division.updates(lambda: solved(solver.options, context))
         guard, sites = self.guard, [site for site, _ in updates]
         with session.journal.phase("guard"):
             guard.read(sites)
