@@ -196,7 +196,7 @@ class GuardConfig:
         default_factory=dict,
         metadata={
             "help": "how far single metrics may move before the verdict says damaged (or not forgotten), in place of "
-            "what the metric says: guard.limits.retained=3"
+            "what the metric says: guard.limits.METRIC=3"
         },
     )
     on_fail: str = field(

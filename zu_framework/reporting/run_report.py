@@ -12,7 +12,7 @@ import yaml
 
 from zu_framework.errors import RunFolderError
 from zu_framework.problem import Measurement
-from zu_framework.reporting.analysis import Analysis, read_analysis, read_facts
+from zu_framework.reporting.analysis import FACTS_FILE, Analysis, read_analysis, read_facts
 from zu_framework.store.audits import read_audit
 from zu_framework.store.fields import Fields
 from zu_framework.store.records import EDIT_FILE
@@ -123,9 +123,15 @@ def read_run(
 
 
 def _curves(folder: Path) -> dict[str, dict[str, Any]]:
-    """JSON files that name the locator that wrote them."""
-    found = {path.stem: _json(path) for path in sorted(folder.glob("*.json")) if path.name != METRICS_FILE}
-    return {name: dict(held) for name, held in found.items() if "locator" in held}
+    """JSON files that name the locator that wrote them; any other is for a plugin of its own."""
+    paths = [path for path in sorted(folder.glob("*.json")) if path.name not in (METRICS_FILE, FACTS_FILE)]
+    found: dict[str, Any] = {}
+    for path in paths:
+        try:
+            found[path.stem] = json.loads(path.read_text(encoding="utf-8"))
+        except (ValueError, OSError, RecursionError) as cause:
+            raise RunFolderError(f"{path} is damaged: {cause}") from cause
+    return {name: held for name, held in found.items() if isinstance(held, dict) and "locator" in held}
 
 
 def _json(path: Path) -> Mapping[str, Any]:
