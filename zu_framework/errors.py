@@ -59,6 +59,10 @@ class ConfigError(ZuError):
         self.option = option
 
 
+class NoSource(ConfigError):
+    """The options of a background name nothing that could be read: the run goes on where something else serves."""
+
+
 class DataError(ZuError):
     """A data file or one of its records cannot be used."""
 

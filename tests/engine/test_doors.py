@@ -108,6 +108,15 @@ def test_text_that_serves_by_default_is_read_where_no_background_is_named(
         assert edit.sites
 
 
+def test_a_source_that_is_given_and_cannot_be_read_is_not_passed_over(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    settings["background"] = {"name": "text", "dataset": "wikitext"}
+    with pytest.raises(ConfigError, match="background.dataset needs the package datasets"):
+        zu.check(settings)
+
+
 @dataclass
 class Bare:
     """Options of a background that has nothing but what its contract says."""

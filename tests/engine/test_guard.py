@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import zu_framework as zu
-from zu_framework import ConfigError, ExitCode, GuardError, LanguageModel, Measurement, Request
+from zu_framework import ExitCode, GuardError, LanguageModel, Measurement, Request, UnknownName
 from zu_framework.config import GuardConfig
 from zu_framework.engine.verdict import Verdict, judge
 from zu_framework.specs import Limit, MetricSpec
@@ -140,7 +140,7 @@ def test_a_limit_of_nothing_that_the_verdict_reads_is_refused(
     checkpoint: Path, facts: Path, text: Path, tmp_path: Path, name: str
 ) -> None:
     config = settings(text, {"limits": {name: 3.0}}, **places(checkpoint, facts, tmp_path / "runs"))
-    with pytest.raises(ConfigError, match=rf"guard.limits .*'{name}'.*retained"):
+    with pytest.raises(UnknownName, match=rf"guard.limits '{name}'.*retained"):
         zu.check(config)
 
 

@@ -101,6 +101,9 @@ def test_verify_asks_no_network_and_writes_nothing(
     assert zu.verify(run / "manifest.json", run / "model")
     with pytest.raises(ModelError, match="'somebody/model' is not on this machine: give its folder"):
         zu.verify(run / "manifest.json", "somebody/model")
+    for name in ("a" * 300, "nobody\0", "no/such/folder"):
+        with pytest.raises(ModelError):
+            zu.verify(run / "manifest.json", name)
     assert contents(run) == before
 
 

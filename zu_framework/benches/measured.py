@@ -12,7 +12,10 @@ from zu_framework.errors import ExitCode, RunFolderError
 from zu_framework.problem import Measurement
 from zu_framework.store.audits import read_audit
 from zu_framework.store.fields import Fields
-from zu_framework.store.tensor_files import check_description
+from zu_framework.store.tensor_files import check_digested
+
+# what reading numbers of a damaged file raises
+DAMAGED = (RunFolderError, ValueError, KeyError, TypeError, AttributeError, OverflowError)
 
 NUMBERS = frozenset({"value", "numerator", "denominator", "low", "high"})
 
@@ -48,10 +51,9 @@ def read_measured(folder: Path) -> Measured | None:
         Its numbers; None where there is no such file, or a damaged one.
     """
     try:
-        fields = Fields.read(folder / "metrics.json")
-        found = fields.values
-        if "digest" in found:  # earlier versions wrote none
-            check_description(fields)
+        described = Fields.read(folder / "metrics.json")
+        check_digested(described)
+        found = described.values
         edit = found["edit"]
         return Measured(
             measurements(found["before"]),
@@ -61,7 +63,7 @@ def read_measured(folder: Path) -> Measured | None:
             int(edit["requests"]),
             str(found.get("text_label", "")),
         )
-    except (RunFolderError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
+    except DAMAGED:
         return None
 
 
@@ -82,7 +84,7 @@ def read_attacks(folder: Path) -> tuple[set[str], dict[str, Measurement]]:
         shares = {one["variant"]: one.get("recovered") for one in found["findings"]}
         recovered = measurements({name: share for name, share in shares.items() if share is not None})
         return set(found.get("attacks", ())), recovered
-    except (RunFolderError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
+    except DAMAGED:
         return set(), {}
 
 

@@ -72,7 +72,7 @@ def check(
         typer.Option("--measure", help="Load the model too: its attention sinks, and what would be edited."),
     ] = False,
 ) -> None:
-    """Check a config, its data and its model folder without loading weights."""
+    """Check a config, its data and its model folder without loading the model."""
     from zu_framework.cli.progress import progress
     from zu_framework.cli.tables import print_checked
     from zu_framework.engine.check import check as check_config

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from zu_framework.errors import ConfigError
+from zu_framework.options import one_of, positive
 
 # group of the config -> kind of component
 COMPONENT_GROUPS: Mapping[str, str] = {
@@ -196,7 +196,7 @@ class GuardConfig:
         default_factory=dict,
         metadata={
             "help": "how far single metrics may move before the verdict says damaged (or not forgotten), in place of "
-            "what the metric says: guard.limits.retained=3"
+            "what the metric says: guard.limits.METRIC=3"
         },
     )
     on_fail: str = field(
@@ -204,12 +204,8 @@ class GuardConfig:
     )
 
     def __post_init__(self) -> None:
-        if self.on_fail not in ("keep", "revert"):
-            raise ConfigError(f"on_fail {self.on_fail!r}: use keep or revert", option="on_fail")
-        for name in ("text", "facts"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ConfigError(f"{name} must be positive, or null, got {value}", option=name)
+        one_of(self, "on_fail", ("keep", "revert"))
+        positive(self, *(name for name in ("text", "facts") if getattr(self, name) is not None))
 
 
 @dataclass
@@ -273,6 +269,14 @@ class CoreOption:
     default: int | str
     meaning: str
     choices: tuple[str, ...] = ()
+
+    def takes(self, value: object) -> bool:
+        """Whether a value is one of the choices; without any, a number above 0, or `all` where that is the default."""
+        if self.choices:
+            return value in self.choices
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value > 0
+        return value == "all" == self.default
 
 
 CORE_OPTIONS = (

@@ -225,17 +225,10 @@ def _component(slot: Slot, values: dict[str, Any]) -> Component | None:
         if value is None:
             found[option.key] = slot.defaults[option.key]
             continue
-        if option.choices:
-            if value not in option.choices:
-                key = f"{slot.group}.{option.key}"
-                raise ConfigError(f"{at_origin(slot.origins, key)}{key} is {option.meaning}, got {value!r}")
-            core[option.key] = value
-            continue
-        number = 0 if value == "all" == option.default else value
-        if not isinstance(number, int) or isinstance(number, bool) or (number < 1 and value != "all"):
+        if not option.takes(value):
             key = f"{slot.group}.{option.key}"
             raise ConfigError(f"{at_origin(slot.origins, key)}{key} is {option.meaning}, got {value!r}")
-        core[option.key] = number
+        core[option.key] = 0 if value == "all" else value
     if slot.options is not None:
         typed = typed_values(slot.options, given, slot.group, slot.owner, slot.origins)
         found.update(typed)

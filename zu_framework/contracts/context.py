@@ -35,7 +35,7 @@ class Remembered:
     """What a component computed and may find again.
 
     Args:
-        tensors: By name.
+        tensors: By name; {} where the facts say it all.
         facts: About them, as JSON holds it.
     """
 
@@ -81,7 +81,7 @@ class RunContext:
         batch_size: Rows that a forward pass may hold.
         needs: What the stage's solver needs.
         progress: `progress(label, done, total)` reports anything slow.
-        backgrounds: Moments at the sites, by module; empty for a locator.
+        backgrounds: Moments at the sites, by module; empty for a locator and a collector.
         documents: Streams the background's texts afresh on each call; None where the run has none.
         retain: Facts to retain, where the data set has them.
         artifacts: The folder that `keep` writes to; None where nothing is written.

@@ -74,11 +74,11 @@ class Collector(ABC):
     def plan(self, lm: LanguageModel, requests: Sequence[Request]) -> ReadPlan:
         """Return which texts are read for each request, and where.
 
-        Runs once, before any write.
+        Runs for the facts to forget, for those to retain and for others that are looked at, before its stage writes.
 
         Args:
-            lm: The model before any write.
-            requests: n facts, to forget or to retain.
+            lm: The model, earlier stages written.
+            requests: n facts.
 
         Returns:
             A plan of n rows with equally many prompts; the first of each row is the bare prompt; weights sum to one.

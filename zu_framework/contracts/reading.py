@@ -25,7 +25,8 @@ class BackgroundSource(Protocol):
             Documents, as texts; an empty one is read as nothing.
 
         Raises:
-            ConfigError: No source is given. Raised at the call, before anything is streamed.
+            NoSource: No source is given. Raised at the call, before anything is streamed.
+            ConfigError: What is given cannot serve, such as a data set whose package is not installed.
             DataError: A document cannot be read: file and line are named.
         """
 

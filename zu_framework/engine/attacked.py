@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zu_framework.config import Config
-from zu_framework.engine.checkpoint import load_model
+from zu_framework.engine.checkpoint import load_model, load_other
 from zu_framework.errors import ModelError
 from zu_framework.linalg import rounded
 from zu_framework.models import LanguageModel
@@ -56,13 +56,10 @@ def models_of_run(run: Path, config: Config, base: str | None, plugins: Plugins)
         ModelError: The untouched model is not the one that the edit was made on.
     """
     record = load_edit(run)
-    key = "model.path" if base is None else "base"
-    if base is not None:
-        config = replace(config, model=replace(config.model, path=base))
-    untouched = load_model(config, plugins, key=key)
+    untouched = load_model(config, plugins) if base is None else load_other(base, config, plugins, key="base")
     if untouched.fingerprint() != record.fingerprint_before:
         raise ModelError(
-            f"{config.model.path} is not the model that {run} was made on: give the untouched one by --base"
+            f"{base or config.model.path} is not the model that {run} was made on: give the untouched one by --base"
         )
     edited = _edited(untouched, record)
     sites = tuple(one.site for one in record.sites)
@@ -78,8 +75,7 @@ def models_of_checkpoint(config: Config, base: str | None, plugins: Plugins) -> 
     edited = load_model(config, plugins)
     if base is None:
         return Attacked(edited, None, _twin(config, plugins))
-    other = replace(config, model=replace(config.model, path=base, revision=None))
-    untouched = load_model(other, plugins, key="base")
+    untouched = load_other(base, config, plugins, key="base")
     return Attacked(edited, untouched, _twin(config, plugins), tuple(_differing(edited, untouched)))
 
 
@@ -110,7 +106,4 @@ def _differing(edited: LanguageModel, untouched: LanguageModel) -> Sequence[Site
 
 def _twin(config: Config, plugins: Plugins) -> LanguageModel | None:
     path = config.evaluate.reference
-    if path is None:
-        return None
-    other = replace(config, model=replace(config.model, path=path, revision=None))
-    return load_model(other, plugins, key="evaluate.reference")
+    return None if path is None else load_other(path, config, plugins, key="evaluate.reference")

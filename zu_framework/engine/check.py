@@ -104,7 +104,7 @@ def _measured(session: Session) -> tuple[Sinks, tuple[Site, ...]]:
 
 def _weights_read(config: Config) -> list[str]:
     """Read the weights of a small checkpoint; what to say of another."""
-    source = find_source(config.model.path, revision=config.model.revision)
+    source = find_source(config.model.path, ask_hub=False)  # the hub was asked when the folder was checked
     if not source.is_local or source.gguf is not None:
         return []
     headers = read_headers(Path(source.path))

@@ -72,6 +72,14 @@ def check_reference(config: Config) -> None:
         )
 
 
+def load_other(path: str, config: Config, plugins: Plugins, *, key: str) -> LanguageModel:
+    """Load another model than the config's, by the same settings; arguments and errors as `load_model`."""
+    # a revision names a commit of the model's own repository, not of another's
+    return load_model(
+        replace(config, model=replace(config.model, path=path, revision=None)), plugins, key=key
+    )
+
+
 def load_model(config: Config, plugins: Plugins, *, key: str = "model.path") -> LanguageModel:
     """Return the model of the config, its structure found by a plugin's hook or by the core's own search.
 
@@ -146,10 +154,8 @@ def reference_scorer(config: Config, plugins: Plugins, progress: Progress) -> Sc
     path = config.evaluate.reference
     if path is None:
         return None
-    # a revision names a commit of the model's own repository, not of the reference's
-    settings = replace(config, model=replace(config.model, path=path, revision=None))
     return Scorer(
-        lambda: load_model(settings, plugins, key="evaluate.reference"),
+        lambda: load_other(path, config, plugins, key="evaluate.reference"),
         config.model.batch_size,
         batch_tokens=config.model.batch_tokens,
         max_tokens=config.evaluate.max_tokens,

@@ -7,7 +7,7 @@ from typing import cast
 
 from zu_framework.config import COMPONENT_GROUPS, STAGE_GROUPS, Component, Config, StageConfig, options_from
 from zu_framework.engine.stage import Stage
-from zu_framework.errors import ConfigError, in_stage
+from zu_framework.errors import ConfigError, in_stage, unknown_name
 from zu_framework.registry import Chosen, Plugins
 from zu_framework.specs import AnySolverSpec, BackgroundSpec, MetricSpec
 
@@ -106,19 +106,19 @@ def chosen_metrics(config: Config, plugins: Plugins) -> tuple[Chosen, ...]:
     return tuple(_metric(name, config, plugins) for name in config.evaluate.metrics)
 
 
-def check_limits(config: Config, metrics: Sequence[Chosen]) -> None:
-    """Check that a verdict would read every one of `guard.limits`.
+def check_limits(config: Config, plugins: Plugins) -> None:
+    """Check that every one of `guard.limits` is of a metric that has one, measured here or not.
 
     Raises:
-        ConfigError: One is of no metric that is measured and has a limit.
+        UnknownName: One is of none.
     """
-    specs = [metric.spec for metric in metrics if metric.spec.limit is not None]
-    known = {name for spec in specs for name in (spec.name, spec.limited)}
+    specs = [offered.spec for offered in plugins.registry]
+    limited = [spec for spec in specs if isinstance(spec, MetricSpec) and spec.limit is not None]
+    known = sorted({name for spec in limited for name in (spec.name, spec.limited)})
     for name in config.guard.limits:
         if name not in known:
-            raise ConfigError(
-                f"guard.limits gives a limit to {name!r}, which is no metric of evaluate.metrics that has one: "
-                f"{', '.join(spec.limited for spec in specs) or 'none has'}"
+            raise unknown_name(
+                "limit of guard.limits", name, known, f"metrics that have one: {', '.join(known)}"
             )
 
 

@@ -21,9 +21,9 @@ class Guard:
     """Predicts what each update does to general text and to other facts, and stops what would damage the model.
 
     Args:
+        lm: The model.
         limits: Above which nothing is written.
-        lm: The model; None lets every update pass.
-        others: Which bare prompts of other facts are read.
+        others: Which bare prompts of other facts are read, where the first stage reads.
         text: Inputs (i, t) of sites at general text, by module, for sites without moments.
         ways_out: What a user can change, a clause each, as the components of the run word it.
         batch_size: Rows of a forward pass.
@@ -31,8 +31,8 @@ class Guard:
             carry of one change point the same way.
     """
 
-    limits: GuardConfig = field(default_factory=GuardConfig)
-    lm: LanguageModel | None = None
+    lm: LanguageModel
+    limits: GuardConfig
     others: ReadPlan | None = None
     text: Mapping[str, Tensor] = field(default_factory=dict)
     ways_out: Sequence[str] = ()
@@ -42,7 +42,7 @@ class Guard:
 
     def sees(self, site: Site) -> bool:
         """Return whether a site can be looked at: the weight of a linear map inside the model."""
-        if self.lm is None or site.parameter != "weight" or site.module == self.lm.architecture.head:
+        if site.parameter != "weight" or site.module == self.lm.architecture.head:
             return False
         return is_linear(self.lm.model.get_submodule(site.module))
 
@@ -66,7 +66,7 @@ class Guard:
             GuardError: Their sum over the sites so far is above a limit: nothing is written, and what was written
                 before is taken back.
         """
-        if self.lm is None or not self.sees(site):
+        if not self.sees(site):
             return {}
         weight = self.lm.weight(site)
         predicted: dict[str, Any] = {}
@@ -93,7 +93,7 @@ class Guard:
         return predicted
 
     def _read(self, sites: Sequence[Site]) -> dict[str, Tensor]:
-        if self.others is None or not self.others.prompts or self.lm is None or not sites:
+        if self.others is None or not self.others.prompts or not sites:
             return {}
         prompts = [row[0] for row in self.others.prompts]
         read = read_states(self.lm, [site.module for site in sites], prompts, self.batch_size, outputs=False)

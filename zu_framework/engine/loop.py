@@ -51,8 +51,7 @@ def make_edit(session: Session) -> Edit:
     lm, division = session.lm, session.division
     writer = Writer(lm)
     division.agree("model", writer.before.value)
-    made = _Making(session, requests, division, writer, _backgrounds(session))
-    session.guard = _guard(session, requests)
+    made = _Making(session, requests, division, writer, _backgrounds(session), _guard(session, requests))
     try:
         for stage in session.stages:
             if stage.solves_model:
@@ -105,7 +104,7 @@ def _guard(session: Session, requests: Sequence[Request]) -> Guard:
         chosen.spec.remedies.get("damage", "") for one in session.stages for chosen in one.chosen.values()
     ]
     ways_out = [way for way in dict.fromkeys(said) if way]
-    return Guard(limits, session.lm, others, ways_out=ways_out, batch_size=session.config.model.batch_size)
+    return Guard(session.lm, limits, others, ways_out=ways_out, batch_size=session.config.model.batch_size)
 
 
 @dataclass
@@ -118,6 +117,7 @@ class _Making:
         division: Divides the work, where others share it.
         writer: Writes to the model.
         backgrounds: Moments of general text, by module.
+        guard: Asked before every write.
         factors: What solvers compute once for a site and find again.
         report: Per site, an entry a pass.
     """
@@ -127,6 +127,7 @@ class _Making:
     division: Division
     writer: Writer
     backgrounds: Mapping[str, Background]
+    guard: Guard
     factors: Factors = field(default_factory=Factors)
     report: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
@@ -135,21 +136,9 @@ class _Making:
         session, solver = self.session, stage["solver"]
         context = session.context(stage, self.backgrounds)
         with session.journal.phase("solve"):
-            updates = self.division.updates(
-                partial(
-                    solve_model,
-                    *(
-                        solver.spec,
-                        solver.load(),
-                        session.lm,
-                        self.requests,
-                        stage.sites,
-                        solver.options,
-                        context,
-                    ),
-                )
-            )
-        guard, sites = session.guard, [site for site, _ in updates]
+            solved = partial(solve_model, solver.spec, solver.load(), session.lm, self.requests, stage.sites)
+            updates = self.division.updates(lambda: solved(solver.options, context))
+        guard, sites = self.guard, [site for site, _ in updates]
         with session.journal.phase("guard"):
             guard.read(sites)
             if guard.limits.text is not None:
@@ -235,7 +224,7 @@ class _Making:
         session = self.session
         problem = None if solved is None else solved.problem
         with session.journal.phase("guard"):
-            predicted = session.guard.check(site, update, self.background(site))
+            predicted = self.guard.check(site, update, self.background(site))
         before = problem.weight.detach().clone() if problem is not None and session.intermediates else None
         with session.journal.phase("write"):
             written = self.writer.write(site, update, None if problem is None else problem.keys)

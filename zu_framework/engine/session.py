@@ -15,7 +15,6 @@ from zu_framework.contracts import Progress, RunContext, compute_anew, no_progre
 from zu_framework.engine.checkpoint import reference_scorer
 from zu_framework.engine.components import check_limits, chosen_metrics, resolve_stages, shared_components
 from zu_framework.engine.division import Division
-from zu_framework.engine.guard import Guard
 from zu_framework.engine.processes import Processes, current
 from zu_framework.engine.stage import Stage, locate_stages
 from zu_framework.engine.text import Documents
@@ -60,7 +59,6 @@ class Session:
         moved: Why that is another name than the one reserved; "" where it is not.
         failed_parts: Why optional parts could not be saved, by name.
         observers: Plugins that watch.
-        guard: Asked before every write; passes everything until a model is there.
         model: Once it is loaded.
         answers: How the answer follows each prompt, once that is settled.
     """
@@ -85,7 +83,6 @@ class Session:
     moved: str = ""
     failed_parts: dict[str, str] = field(default_factory=dict)
     observers: Observers = field(default_factory=Observers)
-    guard: Guard = field(default_factory=Guard)
     model: LanguageModel | None = None
     answers: Sequence[AnswerSpace] = ()
 
@@ -196,18 +193,15 @@ def resolve(config: Config, plugins: Plugins, groups: Sequence[str] = tuple(COMP
         PluginError: Two plugins offer the component.
     """
     shared = shared_components(config, plugins, groups)
-    staged, measured = set(STAGE_GROUPS) <= set(groups), "data" in groups
-    metrics = chosen_metrics(config, plugins) if measured else ()
-    if staged and measured:
-        check_limits(config, metrics)
+    check_limits(config, plugins)
     journal = Journal()
     return Session(
         config,
         plugins,
         journal=journal,
         observers=Observers(plugins, journal.record),
-        stages=resolve_stages(config, plugins) if staged else (),
+        stages=resolve_stages(config, plugins) if set(STAGE_GROUPS) <= set(groups) else (),
         data=shared.get("data"),
         background=shared.get("background"),
-        metrics=metrics,
+        metrics=chosen_metrics(config, plugins) if "data" in groups else (),
     )

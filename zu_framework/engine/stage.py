@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import cast
 
@@ -114,10 +114,10 @@ class Stage:
         return self["locator"] == other["locator"] and self["collector"].name == other["collector"].name
 
     def collector(self, context: RunContext) -> Collector:
-        """Return the collector, built on the first call."""
+        """Return the collector, built on the first call, which may be before there are moments: it sees none."""
         if self.reads_at is None:
             chosen = self["collector"]
-            self.reads_at = chosen.load()(chosen.options, context)
+            self.reads_at = chosen.load()(chosen.options, replace(context, backgrounds={}))
         return self.reads_at
 
     def bare_plan(self, context: RunContext, lm: LanguageModel, requests: Sequence[Request]) -> ReadPlan:

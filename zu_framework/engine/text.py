@@ -7,11 +7,9 @@ from dataclasses import asdict, replace
 from itertools import islice
 from typing import TYPE_CHECKING, cast
 
-import torch
-
 from zu_framework.contracts import Remembered
 from zu_framework.engine.components import default_background
-from zu_framework.errors import ConfigError, DataError
+from zu_framework.errors import DataError, NoSource
 from zu_framework.evaluation import read_texts
 from zu_framework.specs import BackgroundSpec
 from zu_framework.store.sharing import shared_results
@@ -64,7 +62,7 @@ def write_text(session: Session) -> None:
 
     def compute() -> Remembered:
         texts = [text for text in source(background.options, lm=lm) if text.strip()]
-        return Remembered({"none": torch.zeros(1)}, {"texts": texts})
+        return Remembered({}, {"texts": texts})
 
     with session.journal.phase("text"):
         texts = shared_results(session.journal)("text", depends_on, compute).facts["texts"]
@@ -83,8 +81,7 @@ def _opened(session: Session) -> Documents | None:
         source, options = background.load(), background.options
         try:
             first = next(iter(source(options)), None)
-        except ConfigError:
-            # a source that is not named is no fault where no text is read
+        except NoSource:  # no fault where no text is read, or something else serves
             if read and default_background(session.plugins) is None:
                 raise
         else:

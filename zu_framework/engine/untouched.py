@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import torch
 import xxhash
 from torch import Tensor
 
@@ -47,7 +46,7 @@ class Untouched:
                 }
 
             def compute() -> Remembered:
-                return Remembered({"none": torch.zeros(1)}, _plain(measure_sinks(lm, sites, texts)))
+                return Remembered({}, _plain(measure_sinks(lm, sites, texts)))
 
             with self.journal.phase("sinks"):
                 known = shared_results(self.journal)("sinks", depends_on, compute)

@@ -57,13 +57,16 @@ def local_path(path: str, *, key: str = "model.path") -> str:
         raise ModelError(f"{key} {path!r}: {cause}") from cause
 
 
-def find_source(path: str, *, key: str = "model.path", revision: str | None = None) -> Source:
+def find_source(
+    path: str, *, key: str = "model.path", revision: str | None = None, ask_hub: bool = True
+) -> Source:
     """Return where a checkpoint is loaded from, nothing read but names.
 
     Args:
         path: As `local_path` takes it.
         key: What the path was given by, for messages.
         revision: Of a hub id.
+        ask_hub: Whether a hub id is looked for there; else it is returned as it is.
 
     Raises:
         ModelError: There is no such folder, file, or repository of the hub (asked for a few seconds at most); a folder
@@ -89,7 +92,8 @@ def find_source(path: str, *, key: str = "model.path", revision: str | None = No
         raise ModelError(f"{key} {path!r} is no folder, and no file")
     if not _HUB_ID.fullmatch(found) or found.startswith(".") or found.lower().endswith(".gguf"):
         raise ModelError(f"{key} {path!r}: no such folder or file{_hint(place)}")
-    _ask_hub(found, path, key, revision)
+    if ask_hub:
+        _ask_hub(found, path, key, revision)
     return Source(found, is_local=False)
 
 

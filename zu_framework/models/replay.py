@@ -152,7 +152,7 @@ def capture(lm: LanguageModel, module: str, rows: Sequence[Row], *, whole: bool 
     if prefix:
         before = shift[:, None] - prefix + torch.arange(prefix, device=lm.device)
         cache = PrefixCache(prefix, before.clamp_min(0), start)
-    work = torch.float64 if lm.dtype == torch.float64 else torch.float32
+    work = torch.promote_types(lm.dtype, torch.float32)
 
     def window(states: Tensor) -> Tensor:
         return states.gather(1, take.to(states.device)[:, :, None].expand(-1, -1, states.shape[2]))

@@ -49,7 +49,7 @@ def read_states(
         models), on the model's device.
     """
     rows = [row_of(lm, prompt) for prompt in prompts]
-    work = torch.float64 if lm.dtype == torch.float64 else torch.float32
+    work = torch.promote_types(lm.dtype, torch.float32)
     found: dict[str, tuple[list[Tensor], list[Tensor]]] = {m: ([], []) for m in modules}
     done = 0
     for chosen in batches_of(rows, batch_size, by_length=False):

@@ -64,7 +64,7 @@ class Update:
         Returns:
             W' (o, i), in the weight's dtype and on its device.
         """
-        work = torch.float64 if weight.dtype == torch.float64 else torch.float32
+        work = torch.promote_types(weight.dtype, torch.float32)
         if out is None:
             return self.applied(weight, work).to(weight.dtype)
         if self.left is not None and self.right is not None and out.dtype == weight.dtype == work:

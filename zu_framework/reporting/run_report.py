@@ -12,12 +12,12 @@ import yaml
 
 from zu_framework.errors import RunFolderError
 from zu_framework.problem import Measurement
-from zu_framework.reporting.analysis import Analysis, read_analysis, read_facts
+from zu_framework.reporting.analysis import FACTS_FILE, Analysis, read_analysis, read_facts
 from zu_framework.store.audits import read_audit
 from zu_framework.store.fields import Fields
 from zu_framework.store.records import EDIT_FILE
 from zu_framework.store.run_edit import UNDO_FILE
-from zu_framework.store.tensor_files import check_description, described
+from zu_framework.store.tensor_files import check_digested, described
 
 METRICS_FILE = "metrics.json"
 
@@ -123,17 +123,22 @@ def read_run(
 
 
 def _curves(folder: Path) -> dict[str, dict[str, Any]]:
-    """JSON files that name the locator that wrote them."""
-    found = {path.stem: _json(path) for path in sorted(folder.glob("*.json")) if path.name != METRICS_FILE}
-    return {name: dict(held) for name, held in found.items() if "locator" in held}
+    """JSON files that name the locator that wrote them; any other is for a plugin of its own."""
+    paths = [path for path in sorted(folder.glob("*.json")) if path.name not in (METRICS_FILE, FACTS_FILE)]
+    found: dict[str, Any] = {}
+    for path in paths:
+        try:
+            found[path.stem] = json.loads(path.read_text(encoding="utf-8"))
+        except (ValueError, OSError, RecursionError) as cause:
+            raise RunFolderError(f"{path} is damaged: {cause}") from cause
+    return {name: held for name, held in found.items() if isinstance(held, dict) and "locator" in held}
 
 
 def _json(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         raise RunFolderError(f"{path.parent} holds no {path.name}: it is no run folder")
     fields = Fields.read(path)
-    if "digest" in fields.values:  # earlier versions wrote none
-        check_description(fields)
+    check_digested(fields)
     return fields.values
 
 

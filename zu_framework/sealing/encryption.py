@@ -14,7 +14,8 @@ from zu_framework.files import whole_file, write_text
 
 MAGIC = b"zu-sealed-1\n"
 PIECE = 1 << 24  # bytes
-PREFIX, COUNTER = 8, 4  # bytes of a nonce: random for each file, and the number of the piece
+PREFIX = 8  # random bytes of a file's nonces; the number of the piece follows, in four
+TAG = 16  # bytes behind each piece
 
 
 def key_from(path: Path) -> bytes:
@@ -82,19 +83,20 @@ def decrypt(source: Path, target: Path, name: str, key: bytes) -> None:
         RunFolderError: The key is another, or the file is damaged.
     """
     cipher = _cipher(key)
-    tag = 16
+    from cryptography.exceptions import InvalidTag
+
     head = len(MAGIC) + PREFIX
     sealed = source.stat().st_size - head
-    count = max(1, -(-sealed // (PIECE + tag)))
+    count = max(1, -(-sealed // (PIECE + TAG)))
     with source.open("rb") as read, whole_file(target, private=True) as partial, partial.open("wb") as write:
         start = read.read(head)
         if not start.startswith(MAGIC) or len(start) < head:
             raise RunFolderError(f"{source} is damaged: it is no sealed file")
-        for number, last in _pieces(sealed - count * tag):
-            piece = read.read(PIECE + tag)
+        for number, last in _pieces(sealed - count * TAG):
+            piece = read.read(PIECE + TAG)
             try:
                 plain = cipher.decrypt(_nonce(start[-PREFIX:], number), piece, _context(name, number, last))
-            except (_invalid(), ValueError) as cause:
+            except (InvalidTag, ValueError) as cause:
                 raise RunFolderError(
                     f"{source} cannot be decrypted: the key is another, or it is damaged"
                 ) from cause
@@ -122,10 +124,3 @@ def _cipher(key: bytes) -> Any:
     except ImportError as cause:
         raise ZuError("encrypting needs the extra seal: pip install 'zu-framework[seal]'") from cause
     return AESGCM(key)
-
-
-def _invalid() -> type[Exception]:
-    from cryptography.exceptions import InvalidTag
-
-    found: type[Exception] = InvalidTag
-    return found

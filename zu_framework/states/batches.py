@@ -92,21 +92,23 @@ def optimise(
     way = _Way([WINDOW, WHOLE, FULL] if readout is not None else [FULL])
     if readout is None and options.replay == "auto":
         _warn(lm, "its logits are not those of a plain head over a final norm", FULL)
-    done = [0]
+    done = 0
 
     def stopped(count: int) -> None:
-        done[0] += count
-        progress(label, done[0], len(tasks))
+        nonlocal done
+        done += count
+        progress(label, done, len(tasks))
 
     def run(chosen: Sequence[int]) -> Optimised:
-        before = done[0]
+        nonlocal done
+        before = done
         try:
             evaluator = _evaluator(
                 lm, module, [tasks[i] for i in chosen], readout, way, options, captures or Captures()
             )
             return descend(evaluator, options, way.left[0], stopped)
         except BaseException:
-            done[0] = before
+            done = before
             raise
 
     parts: list[tuple[Sequence[int], Optimised]] = []
@@ -140,7 +142,8 @@ def _evaluator(
         if why is None:
             way.checked = True
             return fast
-        _warn(lm, f"{way.left.pop(0)} fails ({why})", way.left[0])
+        failed = way.left.pop(0)
+        _warn(lm, f"{failed} fails ({why})", way.left[0])
     return FullForward(lm, module, tasks)
 
 
@@ -231,8 +234,8 @@ def _by_halves(
             raise
         if len(chosen) == 1:
             raise ModelError(
-                "target states: memory does not hold the rows of one request; use fewer or shorter contexts "
-                "(collector.contexts), a smaller model.dtype, or another device"
+                "target states: memory does not hold the rows of one request; use fewer or shorter contexts, a "
+                "smaller model.dtype, or another device"
             ) from cause
     # out of the handler: the failed pass's tensors are let go of
     if torch.cuda.is_available():

@@ -278,7 +278,7 @@ def _clean_states(lm: LanguageModel, module: str, tasks: Sequence[Task]) -> Tens
     """The module's output (o, n) at each task's first row, in float32 or better."""
     bare = batch([Row(task.rows[0].ids, task.rows[0].position) for task in tasks], lm.device)
     at = torch.arange(len(tasks), device=lm.device), bare.positions
-    work = torch.float64 if lm.dtype == torch.float64 else torch.float32
+    work = torch.promote_types(lm.dtype, torch.float32)
     found: list[Tensor] = []
 
     def keep(_: str, __: Tensor, output: Tensor) -> None:

@@ -27,9 +27,7 @@ def source_folder(model: str, *, download: bool = True) -> Path:
     Raises:
         ModelError: There is none, it holds an adapter, or its weights are kept as GGUF.
     """
-    if not download and not Path(local_path(model, key=KEY)).exists():
-        return _downloaded(model, download)  # `find_source` asks the hub
-    source = find_source(model, key=KEY)
+    source = find_source(model, key=KEY, ask_hub=download)
     if source.gguf is not None:
         raise ModelError(
             f"{model} is kept as GGUF, which `zu apply` makes a safetensors checkpoint of: give that"
@@ -62,7 +60,7 @@ def files_fingerprint(model: str) -> Fingerprint | None:
         Their fingerprint; None where it was not loaded from a folder of safetensors.
     """
     try:
-        folder = Path(local_path(model)).expanduser()
+        folder = Path(local_path(model))
         return Checkpoint.open(folder).fingerprint if model and folder.is_dir() else None
     except ModelError:  # made elsewhere, or kept as GGUF: the model in memory is known all the same
         return None

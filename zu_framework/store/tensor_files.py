@@ -174,6 +174,19 @@ def check_description(fields: Fields) -> None:
         )
 
 
+def check_digested(fields: Fields) -> None:
+    """Check a description against its own digest where it has one: earlier versions wrote none.
+
+    Args:
+        fields: Of a JSON file.
+
+    Raises:
+        RunFolderError: It is not what was written.
+    """
+    if "digest" in fields.values:
+        check_description(fields)
+
+
 def with_digest(values: Mapping[str, Any]) -> dict[str, Any]:
     """Add the digest that `check_description` checks.
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from zu_framework.errors import ConfigError
+from zu_framework.errors import NoSource
 from zu_framework.problem import DataSplit
 from zu_framework.specs import DatasetSpec
 from zu_framework.testing.installed import registered_with
@@ -29,7 +29,7 @@ class BackgroundContract:
                 return {"path": str(path)}
 
     What is required: documents that are texts and not all empty, the same ones in the same order on each call; where
-    its options cannot say what to read, `ConfigError` at the call, before anything is streamed.
+    its options do not say what to read, `NoSource` at the call, before anything is streamed.
 
     Attributes:
         background: Its name.
@@ -63,7 +63,7 @@ class BackgroundContract:
         if self.nothing is None:
             pytest.skip(f"background {self.background!r} always has a source")
         found, options = registered_with("background", self.background, self.nothing)
-        with pytest.raises(ConfigError):
+        with pytest.raises(NoSource):
             found.load()(options)
 
 

@@ -8,7 +8,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from zu_framework import ConfigError, DataError
+from zu_framework import ConfigError, DataError, NoSource
 from zu_framework.data import path_of, read_documents
 from zu_plugins.backgrounds.options import TextOptions
 
@@ -18,7 +18,7 @@ SUFFIXES = (".txt", ".jsonl")
 def documents(options: TextOptions) -> Iterator[str]:
     """At most `options.documents` documents of general text, blank ones left out.
 
-    Raises `ConfigError` where no source is given, `DataError` with file and line where one cannot be read. Files are
+    Raises `NoSource` where no source is given, `DataError` with file and line where one cannot be read. Files are
     read through once at the call, before anything is streamed: a broken line is met before any work.
     """
     if options.dataset:
@@ -26,7 +26,7 @@ def documents(options: TextOptions) -> Iterator[str]:
     elif options.path:
         stream = _from_files(options)
     else:
-        raise ConfigError(
+        raise NoSource(
             "background.path is empty: give a text file (background.path=wiki.txt) or a data set of the hub "
             "(background.dataset=wikitext:wikitext-103-raw-v1)"
         )

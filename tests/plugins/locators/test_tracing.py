@@ -199,7 +199,7 @@ def test_every_family_is_traced(family: str) -> None:
 def test_a_model_of_several_streams_is_refused_in_a_sentence() -> None:
     lm = tiny_model("gemma3n_text")
     context = RunContext(batch_size=64)
-    with pytest.raises(ModelError, match="passes 4 streams of states at once.*locator.name=fixed"):
+    with pytest.raises(ModelError, match="passes 4 streams of states at once.*choose the layers yourself"):
         measured("causal-trace", traced_effects, lm, [taught(lm)], TraceOptions(samples=2), context)
 
 
