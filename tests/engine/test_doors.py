@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,16 @@ from typing import Any
 import pytest
 
 import zu_framework as zu
-from zu_framework import BackgroundSpec, ConfigError, DataError, GuardError, LanguageModel, Request
+from tests.store.edits import rewrite, stored
+from zu_framework import (
+    BackgroundSpec,
+    ConfigError,
+    DataError,
+    GuardError,
+    LanguageModel,
+    ModelError,
+    Request,
+)
 from zu_framework.engine.guard import Guard
 from zu_framework.registry.components import Registered
 from zu_framework.registry.manager import Plugins, load_plugins
@@ -115,6 +125,23 @@ def test_a_source_that_is_given_and_cannot_be_read_is_not_passed_over(
     settings["background"] = {"name": "text", "dataset": "wikitext"}
     with pytest.raises(ConfigError, match="background.dataset needs the package datasets"):
         zu.check(settings)
+
+
+def test_a_weight_that_is_nan_is_refused_by_the_check_or_by_the_load(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoilt = Path(shutil.copytree(settings["model"]["path"], tmp_path / "spoilt"))
+    tensors = stored(spoilt)
+    name = next(name for name in sorted(tensors) if name.endswith("down_proj.weight"))
+    tensors[name][0, 0] = float("nan")
+    rewrite(spoilt, tensors)
+    settings["model"] = {**settings["model"], "path": str(spoilt)}
+    with pytest.raises(ModelError, match=f"model.safetensors: weight '{name}' holds NaN"):
+        zu.check(settings)
+    monkeypatch.setattr("zu_framework.engine.check.READ_AT_MOST", 0)  # as of a checkpoint that is too large
+    assert any("read for NaN when they are loaded" in note for note in zu.check(settings).notes)
+    with pytest.raises(ModelError, match=f"weight '{name}' holds NaN"):
+        zu.run(settings)
 
 
 @dataclass

@@ -57,7 +57,7 @@ def contract_fault(spec: Spec, implementation: Any, target: str) -> str:
     if contract is None:
         return ""
     if not issubclass(contract, ABC):
-        return call_fault(implementation, contract.__call__, named=_named(spec))
+        return call_fault(implementation, contract.__call__, named=_named(spec, contract))
     if not isinstance(implementation, type):
         return f"it is no class; subclass zu_framework.{contract.__name__}"
     return next(_method_faults(implementation, contract), "")
@@ -143,10 +143,8 @@ def _written(spec: BackgroundSpec) -> bool:
     return not callable(spec.needs) and "model" in spec.needs
 
 
-def _named(spec: Spec) -> tuple[str, ...]:
-    """Parameters that the core gives by name."""
-    if isinstance(spec, DatasetSpec) and spec.open_fields:
-        return ("declared",)
-    if isinstance(spec, BackgroundSpec) and _written(spec):
-        return ("lm",)
-    return ("options",) if isinstance(spec, MetricSpec) and fields(spec.options) else ()
+def _named(spec: Spec, contract: type[Any]) -> tuple[str, ...]:
+    """Parameters that the core gives by name: those that the contract puts behind its "/"."""
+    parameters = inspect.signature(contract.__call__).parameters.values()
+    named = tuple(one.name for one in parameters if one.kind is not one.POSITIONAL_ONLY)
+    return (*named, "declared") if isinstance(spec, DatasetSpec) and spec.open_fields else named

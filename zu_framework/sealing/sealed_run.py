@@ -142,8 +142,9 @@ def unseal(run: str | Path, key_file: str | Path) -> Path:
                 os.replace(opened / name, run / name)
     finally:
         shutil.rmtree(opened, ignore_errors=True)
-    (run / SEAL_FILE).unlink(missing_ok=True)
-    shutil.rmtree(run / ENCRYPTED)
+    with writing(run):
+        (run / SEAL_FILE).unlink(missing_ok=True)
+        shutil.rmtree(run / ENCRYPTED)
     return run
 
 

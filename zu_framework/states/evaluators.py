@@ -101,6 +101,18 @@ class Layout:
         anchored = torch.tensor(anchors, dtype=torch.long, device=device).reshape(-1, 3)
         return cls(rows, first, torch.tensor(owner, device=device), *place.T, *anchored.T)
 
+    @property
+    def places(self) -> tuple[Tensor, Tensor]:
+        """Row and position of what counts: where text tokens are predicted, then the anchors."""
+        return (
+            torch.cat([self.row, self.anchor_row]),
+            torch.cat([self.position, self.anchor_position]),
+        )
+
+    def moved(self, delta: Tensor, active: Sequence[int]) -> Tensor:
+        """Return what each row is moved by (b, o), of delta (n, o), where these are the active of n tasks."""
+        return delta[torch.tensor(active, device=delta.device)][self.owner.to(delta.device)]
+
     def mean(self, nll: Tensor) -> Tensor:
         """Return the mean over rows of the NLL per token (m,), of `nll` (p,); rows of a task have equally many."""
         of = self.of.to(nll.device)
@@ -154,10 +166,8 @@ class FullForward:
     def _run(self, active: Sequence[int], delta: Tensor) -> tuple[Layout, Tensor, Tensor]:
         layout = Layout.made_of([self.tasks[i] for i in active], self.lm.device)
         made = batch(layout.rows, self.lm.device)
-        at = torch.cat([layout.row, layout.anchor_row]), torch.cat([layout.position, layout.anchor_position])
-        moved = delta[torch.tensor(active, device=delta.device)][layout.owner.to(delta.device)]
-        with add_at(self.lm, self.module, made.positions, moved):
-            logits = logits_at(self.lm, made.input_ids, made.attention_mask, *at)
+        with add_at(self.lm, self.module, made.positions, layout.moved(delta, active)):
+            logits = logits_at(self.lm, made.input_ids, made.attention_mask, *layout.places)
         log_probabilities = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
         count = len(layout.row)
         nll = -log_probabilities[:count].gather(1, layout.wanted.to(logits.device)[:, None])[:, 0]
@@ -236,12 +246,9 @@ class Replayed:
 
     def losses(self, active: Sequence[int], delta: Tensor) -> tuple[Tensor, Tensor]:
         """Return them as the protocol has it."""
-        layout, states = self._run(active, delta)
-        count = len(layout.row)
-        nll = layout.mean(self.readout.nll(states[:count], layout.wanted))
+        layout, nll, after = self._run(active, delta)
         if not len(layout.anchor_row):
             return nll, torch.zeros_like(nll)
-        after = states[count:]
         here = torch.tensor(active, device=nll.device)[layout.anchor_of.to(nll.device)]
         if self._clean is None:
             clean = self.readout.log_probabilities(after)
@@ -251,17 +258,15 @@ class Replayed:
 
     def predicted(self, active: Sequence[int], delta: Tensor) -> tuple[Tensor, Tensor]:
         """Return them as the protocol has it."""
-        layout, states = self._run(active, delta)
-        count = len(layout.row)
-        nll = layout.mean(self.readout.nll(states[:count], layout.wanted))
-        return nll, self.readout.log_probabilities(states[count:])
+        _, nll, after = self._run(active, delta)
+        return nll, self.readout.log_probabilities(after)
 
-    def _run(self, active: Sequence[int], delta: Tensor) -> tuple[Layout, Tensor]:
-        """Last states where text tokens are predicted, then those at the anchors."""
+    def _run(self, active: Sequence[int], delta: Tensor) -> tuple[Layout, Tensor, Tensor]:
+        """NLL a text token (m,), and the last states (a, d) at the anchors."""
         layout, replay = self._narrowed(tuple(active))
-        at = torch.cat([layout.row, layout.anchor_row]), torch.cat([layout.position, layout.anchor_position])
-        moved = delta[torch.tensor(active, device=delta.device)][layout.owner.to(delta.device)]
-        return layout, replay.last_states(moved, *at)
+        states = replay.last_states(layout.moved(delta, active), *layout.places)
+        count = len(layout.row)
+        return layout, layout.mean(self.readout.nll(states[:count], layout.wanted)), states[count:]
 
     def _narrowed(self, active: tuple[int, ...]) -> tuple[Layout, Replay]:
         """Layout and replay of the active tasks alone."""

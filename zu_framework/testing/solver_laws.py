@@ -50,11 +50,11 @@ class DeclaredLaws(SolverSubject):
         size = float(direction.norm())
         assume(size > 1e-8 * float(noise.norm()))
         direction = direction / size * float(problem.weight.double().norm())
-        # the objective is compared at either side: a slope would show as a difference of first order
         weight = answer.clone().requires_grad_(True)
         with torch.enable_grad():
             slope = torch.autograd.grad(self.objective(problem, weight), weight)[0]
         along = float((slope * direction).sum())
+        # an objective has no scale of its own: the slope counts against the one at the start, and the curvature
         start = problem.weight.double().clone().requires_grad_(True)
         with torch.enable_grad():
             before = torch.autograd.grad(self.objective(problem, start), start)[0]
