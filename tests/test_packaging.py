@@ -32,6 +32,14 @@ def test_every_shipped_plugin_stands_in_the_one_list() -> None:
         assert text.count(f"zu_plugins.{name}") == 1, f"{name} stands in more than one list"
 
 
+@pytest.mark.parametrize("name", ["Makefile", "README.md"])
+def test_every_extra_is_installed_where_all_tests_run(name: str) -> None:
+    """A test that skips without its extra would skip there unseen."""
+    (listed,) = re.findall(r"-e(?:ditable)? '\.\[([\w,-]+)\]'", (ROOT / name).read_text("utf-8"))
+    # what `hub` installs comes with `lm-eval`
+    assert {*listed.split(","), "hub"} == set(project()["project"]["optional-dependencies"])
+
+
 def test_make_test_draws_the_same_examples_each_time() -> None:
     """Property tests are random by hand; `.ci/run` is `make test`."""
     assert "exec make test" in (ROOT / ".ci" / "run").read_text("utf-8")

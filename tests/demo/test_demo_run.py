@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -70,7 +71,9 @@ def test_it_says_what_happened_and_how_to_go_on(ran: Ran, metrics: dict[str, Any
     assert "run folder: runs/one" in done.stdout
     assert "zu apply runs/one zu:demo EDITED_DIR" in done.stdout
     assert "zu revert runs/one EDITED_DIR ORIGINAL_DIR" in done.stdout
-    assert "error" not in done.stderr and "Traceback" not in done.stderr
+    # progress alone: a line a phase, nothing that a library says
+    strange = [line for line in done.stderr.splitlines() if not re.fullmatch(r" +\d+\.\d s  \w.*", line)]
+    assert not strange
     assert sorted(p.name for p in folder.iterdir()) == [
         "analysis.safetensors",
         "config.yaml",

@@ -21,22 +21,6 @@ TEXTS = [
 ] * 4
 
 
-@pytest.fixture
-def sinking() -> Iterator[LanguageModel]:
-    """A llama without BOS whose layer 1 writes two hundred times the usual at the first token."""
-    lm = tiny_model("llama", tokenizer=tiny_tokenizer(bos=False))
-    site = lm.site(1)
-
-    def loud(_: object, entered: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-        keys = entered[0].clone()
-        keys[:, 0] *= 200.0
-        return (keys,)
-
-    handle = lm.model.get_submodule(site.module).register_forward_pre_hook(loud)
-    yield lm
-    handle.remove()
-
-
 def sites(lm: LanguageModel) -> list:
     return [lm.site(layer) for layer in range(lm.num_layers)]
 

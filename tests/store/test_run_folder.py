@@ -164,7 +164,10 @@ def test_what_appears_under_the_name_is_kept_and_so_is_the_run(tmp_path: Path, w
     assert place.final == runs / "one-2"
     assert place.note == f"{runs / 'one'} appeared while this run was at work: it is kept as {runs / 'one-2'}"
     assert (place.final / "file").read_text() == "mine"
-    assert taken.is_symlink() or taken.is_file() or (taken / "file").read_text() == "theirs"
+    if "link" in what:
+        assert taken.readlink() == elsewhere
+    else:
+        assert (taken / "file" if what == "folder" else taken).read_text() == "theirs"
 
 
 def test_a_dangling_link_under_the_name_is_refused_at_the_start(tmp_path: Path) -> None:

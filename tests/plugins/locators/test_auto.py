@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import torch
 import zu_framework as zu
 from zu_framework import ConfigError, LanguageModel, Request, RunContext
 from zu_framework.models import Sink, Sinks
-from zu_framework.testing import tiny_model, tiny_tokenizer
+from zu_framework.testing import tiny_model
 from zu_plugins.locators.auto import auto, priced
 from zu_plugins.locators.options import AutoOptions
 from zu_plugins.locators.price import Price, cheapest_window, price
@@ -90,21 +89,6 @@ def test_facts_to_retain_stand_for_other_facts() -> None:
     assert made_up != near
 
 
-@pytest.fixture
-def loud() -> Iterator[LanguageModel]:
-    """A llama without BOS whose layer 1 writes a sink at the first token."""
-    lm = tiny_model("llama", tokenizer=tiny_tokenizer(bos=False))
-
-    def louder(_: object, entered: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-        keys = entered[0].clone()
-        keys[:, 0] *= 200.0
-        return (keys,)
-
-    handle = lm.model.get_submodule(lm.site(1).module).register_forward_pre_hook(louder)
-    yield lm
-    handle.remove()
-
-
 def settings(text: Path, **groups: Any) -> dict[str, Any]:
     return {
         "collector": {"name": "subject-last", "contexts": "none"},
@@ -117,21 +101,21 @@ def settings(text: Path, **groups: Any) -> dict[str, Any]:
 
 
 def test_fixed_refuses_a_layer_that_writes_a_sink_and_says_the_way_out(
-    loud: LanguageModel, text: Path
+    sinking: LanguageModel, text: Path
 ) -> None:
-    config, before = settings(text, locator={"name": "fixed", "layers": [0, 1]}), loud.fingerprint()
+    config, before = settings(text, locator={"name": "fixed", "layers": [0, 1]}), sinking.fingerprint()
     with pytest.raises(ConfigError, match=REFUSED):
-        zu.unlearn(loud, None, FORGET, config)
-    assert loud.fingerprint() == before
+        zu.unlearn(sinking, None, FORGET, config)
+    assert sinking.fingerprint() == before
     config["locator"]["allow_sinks"] = True
-    with zu.unlearn(loud, None, FORGET, config) as edit:
+    with zu.unlearn(sinking, None, FORGET, config) as edit:
         assert [site.site.layer for site in edit.sites] == [0, 1]
 
 
-def test_a_subject_on_the_first_token_is_read_behind_a_context(loud: LanguageModel, text: Path) -> None:
+def test_a_subject_on_the_first_token_is_read_behind_a_context(sinking: LanguageModel, text: Path) -> None:
     facts = [Request("The is the capital of", "France", subject="The"), FORGET[1]]
     config = settings(text, locator={"name": "auto", "width": 1})
-    with zu.unlearn(loud, None, facts, config) as edit:
+    with zu.unlearn(sinking, None, facts, config) as edit:
         (steps,) = edit.report["sites"].values()
         assert [site.site.layer for site in edit.sites] != [1]
     assert any("begin with their subject" in note for note in steps[0]["targets"]["notes"])
