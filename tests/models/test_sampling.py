@@ -1,11 +1,12 @@
-"""Contexts are drawn from the model: seeded, among the likeliest, whatever the checkpoint asks for."""
+"""Contexts are drawn by the model's own `generate`: seeded, among the likeliest, whatever the checkpoint asks for."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from zu_framework import LanguageModel
+from zu_framework import LanguageModel, ModelError
+from zu_framework.models import encode, greedy_tokens
 from zu_framework.testing import tiny_model
 
 PROMPTS = ["The", "People say that", "Therefore", "The"]
@@ -62,8 +63,7 @@ def test_a_continuation_ends_before_its_eos(lm: LanguageModel) -> None:
 
 
 @pytest.mark.parametrize(
-    "family",
-    ["gpt2", "lfm2", "falcon_h1", "recurrent_gemma", "gemma3n_text", "openai-gpt", "bamba", "rwkv"],
+    "family", ["gpt2", "lfm2", "falcon_h1", "recurrent_gemma", "gemma3n_text", "openai-gpt"]
 )
 def test_other_families_draw_what_a_loop_without_a_cache_would(family: str) -> None:
     """With one token to draw among the draw is greedy: the cache must not change what is likeliest."""
@@ -76,3 +76,20 @@ def test_other_families_draw_what_a_loop_without_a_cache_would(family: str) -> N
     assert lm.tokenizer.eos_token_id not in row[len(ids) :], "the comparison is of whole continuations"
     expected = lm.tokenizer.decode(row[len(ids) :], skip_special_tokens=True)
     assert lm.sample(["People say that"], 6, seed=0, top_k=1) == [expected]
+
+
+def test_a_model_without_generate_says_so(lm: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("transformers.generation.utils.GenerationMixin.generate")
+    with pytest.raises(ModelError, match="'llama' has no `generate`"):
+        lm.sample(["The"], 2, seed=0)
+
+
+def test_a_greedy_continuation_is_that_of_a_loop_without_a_cache() -> None:
+    """Bamba counts positions from zero again where nobody names them."""
+    lm = tiny_model("bamba")
+    row = encode(lm.tokenizer, "People say that").ids
+    whole = list(row)
+    for _ in range(6):
+        with torch.no_grad():
+            whole.append(int(lm.model(input_ids=torch.tensor([whole])).logits[0, -1].argmax()))
+    assert greedy_tokens(lm, [row], 6) == [whole[len(row) :]]

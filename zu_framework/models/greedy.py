@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -29,61 +28,25 @@ def greedy_tokens(lm: LanguageModel, rows: Sequence[Sequence[int]], limit: int) 
 
 
 def drawn_tokens(
-    lm: LanguageModel,
-    rows: Sequence[Sequence[int]],
-    limit: int,
-    generator: torch.Generator,
-    top_k: int | None = None,
+    lm: LanguageModel, rows: Sequence[Sequence[int]], limit: int, generator: torch.Generator
 ) -> list[list[int]]:
-    """Return tokens drawn from what the model predicts; a row ends before its EOS.
-
-    What the checkpoint asks of generation (temperature, penalties ...) plays no part.
+    """Return tokens drawn from what the model predicts, the whole vocabulary; a row ends before its EOS.
 
     Args:
         lm: The model.
         rows: Token ids, all of one length.
         limit: Tokens a row at most.
         generator: Of the CPU; the same one draws the same tokens.
-        top_k: Tokens that are drawn among, each as likely as the model says; None for the whole vocabulary.
 
     Returns:
         Token ids, a list a row.
     """
 
     def draw(logits: Tensor) -> Tensor:
-        scores = logits.float().cpu()
-        if top_k is not None:
-            least = scores.topk(min(top_k, scores.shape[-1])).values[:, -1:]
-            scores = scores.masked_fill(scores < least, -math.inf)
-        return torch.multinomial(scores.softmax(-1), 1, generator=generator)[:, 0].to(logits.device)
+        chances = logits.float().cpu().softmax(-1)
+        return torch.multinomial(chances, 1, generator=generator)[:, 0].to(logits.device)
 
     return _continued(lm, rows, limit, draw)
-
-
-def sampled_tokens(
-    lm: LanguageModel, rows: Sequence[Sequence[int]], limit: int, *, seed: int, top_k: int
-) -> list[list[int]]:
-    """Draw a continuation of each row among the likeliest next tokens; a row ends before its EOS.
-
-    Args:
-        lm: The model.
-        rows: Token ids; rows of one length are continued together, so that nothing is padded.
-        limit: Tokens that are drawn for a row at most.
-        seed: Draws follow from it and the rows alone; the global random state is left as it was.
-        top_k: Tokens that are drawn among.
-
-    Returns:
-        The drawn tokens of each row.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    lengths: dict[int, list[int]] = {}
-    for index, row in enumerate(rows):
-        lengths.setdefault(len(row), []).append(index)
-    found: dict[int, list[int]] = {}
-    for _, indices in sorted(lengths.items()):
-        drawn = drawn_tokens(lm, [rows[index] for index in indices], limit, generator, top_k)
-        found |= dict(zip(indices, drawn, strict=True))
-    return [found[index] for index in range(len(rows))]
 
 
 def end_tokens(lm: LanguageModel) -> set[int]:

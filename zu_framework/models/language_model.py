@@ -24,8 +24,8 @@ from zu_framework.models.fingerprint import (
     tensor_digest,
     tensor_digests,
 )
-from zu_framework.models.greedy import sampled_tokens
 from zu_framework.models.loading import load_checkpoint, save_checkpoint
+from zu_framework.models.sampling import sampled_tokens
 from zu_framework.models.tokens import batch, encode
 from zu_framework.models.tracing import row_of, run_until
 from zu_framework.models.weights import Weights
