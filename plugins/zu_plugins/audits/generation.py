@@ -1,4 +1,4 @@
-"""What a model writes after a prompt: draws at a temperature, and greedy replies."""
+"""What a model writes after a prompt, drawn at a temperature."""
 
 from __future__ import annotations
 
@@ -9,6 +9,16 @@ import torch
 
 from zu_framework import LanguageModel
 from zu_framework.models import encode_prompt
+
+# whatever the checkpoint asks of generation: nothing is cut off, penalised or forbidden
+PLAIN = {
+    "top_k": 0,
+    "top_p": 1.0,
+    "min_p": None,
+    "typical_p": 1.0,
+    "repetition_penalty": 1.0,
+    "no_repeat_ngram_size": 0,
+}
 
 
 def draws(
@@ -48,8 +58,7 @@ def _generated(lm: LanguageModel, prompt: str, count: int, tokens: int, temperat
         attention_mask=torch.ones_like(ids),
         do_sample=True,
         temperature=temperature,
-        top_k=0,
-        top_p=1.0,
+        **PLAIN,
         num_return_sequences=count,
         max_new_tokens=tokens,
         pad_token_id=end if end is not None else 0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 
 import pytest
 import torch
@@ -10,16 +11,18 @@ import torch
 from tests.plugins.audits.conftest import World, answers, on_the_edge, share
 from zu_framework import AuditError, AuditFacts, LanguageModel, Outcome, Request
 from zu_framework.evaluation import finding, stands_in, verdict
+from zu_framework.testing import tiny_model
 from zu_plugins.audits.asking import best_of, relation_of
 from zu_plugins.audits.depth import remaining
+from zu_plugins.audits.generation import draws
 from zu_plugins.audits.sample import leak_at_k
 
 
 def test_leak_at_k_is_the_share_of_k_subsets_that_hold_a_hit() -> None:
-    for draws, hits, k in [(8, 0, 2), (8, 1, 2), (8, 3, 2), (9, 9, 3), (12, 5, 3)]:
-        marks = [True] * hits + [False] * (draws - hits)
+    for drawn, hits, k in [(8, 0, 2), (8, 1, 2), (8, 3, 2), (9, 9, 3), (12, 5, 3)]:
+        marks = [True] * hits + [False] * (drawn - hits)
         subsets = list(itertools.combinations(marks, k))
-        assert leak_at_k(draws, hits, k) == pytest.approx(sum(map(any, subsets)) / len(subsets))
+        assert leak_at_k(drawn, hits, k) == pytest.approx(sum(map(any, subsets)) / len(subsets))
 
 
 def test_an_answer_stands_as_a_word_with_case_and_accents_folded() -> None:
@@ -138,3 +141,18 @@ def test_the_share_counts_what_was_known_and_lost() -> None:
     assert [leak["prompt"] for leak in one.leaks] == ["a"]
     assert not one.holds(10) and one.holds(50)
     assert verdict([one], 10) == "holds under 0 of 1 attacks; x hard brings back 50 % (untouched 100 %)"
+
+
+def test_draws_are_the_models_whatever_its_checkpoint_asks_of_generation() -> None:
+    lm = tiny_model("llama")
+    ask = partial(draws, lm, ["The capital of"], count=3, tokens=6, temperature=1.0, seed=0, batch_size=3)
+    own = lm.model.generation_config
+    plain = ask()
+    own.repetition_penalty, own.no_repeat_ngram_size, own.top_k, own.min_p, own.typical_p = (
+        50.0,
+        1,
+        1,
+        0.9,
+        0.1,
+    )
+    assert ask() == plain
