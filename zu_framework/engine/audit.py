@@ -237,8 +237,11 @@ def _facts(session: Session) -> AuditFacts:
     if not forget:
         raise DataError("the data set yields no fact to ask")
     step = max(1, len(split.retain) // settings.retain) if settings.retain else 1
-    retain = split.retain[::step][: settings.retain]
-    return AuditFacts(forget, retain, control_facts(forget, split.retain, session.config.seed))
+    places = range(0, len(split.retain), step)[: settings.retain]
+    retain = tuple(split.retain[at] for at in places)
+    spare = tuple(request for at, request in enumerate(split.retain) if at not in places)
+    control = control_facts(forget, split.retain, session.config.seed)
+    return AuditFacts(forget, retain, control, spare)
 
 
 def _settled(session: Session, models: Attacked, facts: AuditFacts) -> Attacked:
