@@ -18,7 +18,7 @@ def run(config: Config, overrides: Overrides = None) -> int:
     """
     from zu_framework.cli.progress import progress
     from zu_framework.cli.tables import print_result
-    from zu_framework.engine.processes import rank_here
+    from zu_framework.distribution import rank_here
     from zu_framework.engine.run import run as run_config
 
     if rank_here() > 0:  # one of several processes: the first reports for all
