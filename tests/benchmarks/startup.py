@@ -1,8 +1,8 @@
 """How long the command line takes, and what a whole run holds in memory: `python -m tests.benchmarks.startup`.
 
 Start-up: medians of seven, each in a process of its own, beside the interpreter's own start; `--beside ZU` takes turns
-with the `zu` of another version. Memory: peak resident memory of `zu run demo` beside the model's size and what importing
-torch and transformers holds. Prints two tables.
+with the `zu` of another version. Memory: peak resident memory of `zu run demo` beside the model's size and what
+importing torch and transformers holds. Prints two tables.
 """
 
 from __future__ import annotations
