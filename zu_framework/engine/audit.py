@@ -33,6 +33,7 @@ from zu_framework.registry import Chosen
 from zu_framework.registry.manager import Plugins, installed_plugins
 from zu_framework.specs import AuditSpec
 from zu_framework.store.audits import AttackStore, write_audit
+from zu_framework.store.journal import LOG
 from zu_framework.store.run_edit import is_run
 from zu_framework.store.run_folder import RunPlace, run_folder
 
@@ -124,12 +125,13 @@ def audit(
         lost = None if known is None else [a and not b for a, b in zip(known, after, strict=True)]
         found: list[Finding] = []
         notes: list[str] = list(session.split.notes)
-        store = AttackStore(place.partial, identity(models, facts, config))
-        for chosen in attacks:
-            try:
-                found += attack(chosen, session, models, facts, lost, store)
-            except AuditError as cause:
-                notes.append(f"{chosen.name}: {cause}")
+        store = AttackStore(place.partial, identity(models, facts, session))
+        with session.journal.logged(place.partial / LOG, again=True):  # which names what lies in the cache
+            for chosen in attacks:
+                try:
+                    found += attack(chosen, session, models, facts, lost, store)
+                except AuditError as cause:
+                    notes.append(f"{chosen.name}: {cause}")
         report = AuditReport(
             folder=place.final,
             config=config,
