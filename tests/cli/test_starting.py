@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 from contextlib import suppress
 from importlib.metadata import Distribution, entry_points
 
@@ -52,3 +54,11 @@ def test_what_a_distribution_states_is_read_once_for_all_its_components(
     plugins = load_plugins(found, disabled="")
     assert len(list(plugins.registry)) > 50
     assert len(read) <= 2 * len({point.dist for point in found})  # its name, and its version
+
+
+def test_listing_imports_no_pydantic() -> None:
+    code = (
+        "import sys\nfrom zu_framework.cli.app import main\nmain(['plugins'])\n"
+        "assert 'pydantic' not in sys.modules and 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

@@ -13,11 +13,12 @@ import typer
 from zu_framework import __version__
 from zu_framework.cli import checkpoints, measuring, running, sealing
 from zu_framework.cli.door import guarded
-from zu_framework.cli.starting import uncollected
+from zu_framework.cli.starting import Command, Group, uncollected
 from zu_framework.cli.terminal import json_text, ready
 
 app = typer.Typer(
     name="zu",
+    cls=Group,
     help="Remove knowledge from the weights of a language model, and prove what was done.",
     no_args_is_help=True,
     add_completion=False,
@@ -74,7 +75,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "report": measuring.report,
 }
 for name, function in COMMANDS.items():
-    app.command(name)(function)
+    app.command(name, cls=Command)(function)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
