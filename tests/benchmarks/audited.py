@@ -27,6 +27,7 @@ from tests.benchmarks.real_methods import methods
 Config = Mapping[str, Any]
 
 FACTS, RETAIN = 20, 80
+TWIN_LACKS = 10  # facts of the demo
 LIFTED, LIMIT = 1e6, 0.75  # of the guard; what it predicts is noted all the same
 # targets and what references answer are computed once for all methods
 SHARED = ["output.share_targets=true"]
@@ -118,13 +119,20 @@ def tried(out: Path, name: str, model: str) -> None:
 
 
 def demo(out: Path, preset: str) -> None:
-    """The demo's own edit, and its twin attacked as if it were an edit."""
+    """The demo's own edit beside its twin, and the twin attacked as if it were an edit."""
     if not (out / "demo").is_dir():
-        made(out, "demo", {"base": "demo", "data": {"forget": FACTS}, "evaluate": {"metrics": METRICS}})
-    attacked(out, "demo", ["evaluate.reference=zu:demo-twin"], preset)
+        made(out, "demo", {"base": "demo", "evaluate": {"metrics": METRICS}})
+    attacked(out, "demo", [f"audit.forget={TWIN_LACKS}", "evaluate.reference=zu:demo-twin"], preset)
     shutil.rmtree(out / "twin", ignore_errors=True)
-    where = [f"output.folder={out}", "output.name=twin", "data.name=demo", f"data.forget={FACTS}"]
-    report = zu.audit("zu:demo-twin", preset, [f"audit.forget={FACTS}", *where], base="zu:demo")
+    data = [
+        "data.name=demo",
+        f"data.forget={TWIN_LACKS}",
+        f"audit.forget={TWIN_LACKS}",
+        "model.dtype=float32",
+    ]
+    report = zu.audit(
+        "zu:demo-twin", preset, [*data, f"output.folder={out}", "output.name=twin"], base="zu:demo"
+    )
     print(f"twin: {report.verdict}", flush=True)
 
 
