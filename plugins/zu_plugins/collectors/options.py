@@ -30,7 +30,8 @@ class ContextOptions:
     cases: list[str] = field(
         default_factory=list,
         metadata={
-            "help": "the prompt alone once more with its subject in these letters: lower, upper; they share as contexts do"
+            "help": "the prompt alone once more with its subject in these letters (lower, upper), each weighing as "
+            "a context does"
         },
     )
     average: bool = field(
