@@ -11,6 +11,7 @@ import pytest
 import zu_framework as zu
 from zu_framework.cli import main
 from zu_framework.engine import audit as audit_module
+from zu_framework.sealing.leftovers import cached_targets
 
 ATTACKS = [
     "audit.attacks=[quantize,lens,relearn]",
@@ -60,6 +61,34 @@ def test_what_was_attacked_before_is_not_attacked_again(run: Path, monkeypatch: 
     again = zu.audit(run, overrides=ATTACKS, progress=watched)
     assert made == ["lens on the edited model"]
     assert [one.share for one in again.findings] == [one.share for one in first.findings]
+
+
+def test_what_a_reference_answers_serves_every_edit_of_it(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZU_CACHE", str(tmp_path / "cache"))
+    told = [*ATTACKS, "evaluate.reference=zu:demo-twin", "output.share_targets=true"]
+    first = zu.audit(run, overrides=told)
+    other = shutil.copytree(run, tmp_path / "other")
+    shutil.rmtree(other / "audit")
+    made: list[str] = []
+
+    def watched(label: str, done: int, total: int) -> None:
+        if label.endswith("model"):
+            made.append(label)
+
+    again = zu.audit(other, overrides=told, progress=watched)
+    assert made == [f"{name} on the edited model" for name in ("quantize", "lens", "relearn")]
+    assert [one.references for one in again.findings] == [one.references for one in first.findings]
+    entries = list((tmp_path / "cache" / "audits").glob("*.safetensors"))
+    assert len(entries) == 6  # three attacks on the untouched model and on the twin
+    prompts = [fact["prompt"] for fact in json.loads((run / "facts.json").read_text("utf-8"))["facts"]]
+    assert not any(prompt.encode() in entry.read_bytes() for prompt in prompts for entry in entries)
+    logged = {path.name for path in cached_targets(other)}
+    assert {entry.name for entry in entries} <= logged
+    shutil.rmtree(other / "audit")
+    zu.audit(other, overrides=[*told, "seed=1"])
+    assert len(list((tmp_path / "cache" / "audits").glob("*.safetensors"))) == 12
 
 
 def test_an_attack_that_cannot_be_made_is_a_note(run: Path) -> None:

@@ -140,7 +140,10 @@ class OutputConfig:
     )
     share_targets: bool = field(
         default=False,
-        metadata={"help": "keep target states in the cache, for runs that need the same (a bench does)"},
+        metadata={
+            "help": "keep target states, and what references answer under attack, in the cache, for runs that need the "
+            "same (a bench does)"
+        },
     )
     report: bool = field(
         default=True, metadata={"help": "write report.html; the group `report` bounds what it costs"}

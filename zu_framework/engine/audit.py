@@ -24,7 +24,7 @@ from zu_framework.engine.attacked import Attacked, models_of_checkpoint, models_
 from zu_framework.engine.attacking import attack, identity
 from zu_framework.engine.opening import read_inputs
 from zu_framework.engine.results import finite, plain_measurements
-from zu_framework.engine.session import Session, resolve
+from zu_framework.engine.session import LOG, Session, resolve
 from zu_framework.errors import AuditError, ConfigError, DataError, ExitCode
 from zu_framework.evaluation import Finding, Scorer, control_facts, verdict
 from zu_framework.models import LanguageModel
@@ -125,12 +125,13 @@ def audit(
         lost = None if known is None else [a and not b for a, b in zip(known, after, strict=True)]
         found: list[Finding] = []
         notes: list[str] = list(session.split.notes)
-        store = AttackStore(place.partial, identity(models, facts, config))
-        for chosen in attacks:
-            try:
-                found += attack(chosen, session, models, facts, lost, store)
-            except AuditError as cause:
-                notes.append(f"{chosen.name}: {cause}")
+        store = AttackStore(place.partial, identity(models, facts, session))
+        with session.journal.logged(place.partial / LOG, again=True):  # which names what lies in the cache
+            for chosen in attacks:
+                try:
+                    found += attack(chosen, session, models, facts, lost, store)
+                except AuditError as cause:
+                    notes.append(f"{chosen.name}: {cause}")
         report = AuditReport(
             folder=place.final,
             config=config,

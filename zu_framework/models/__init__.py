@@ -5,7 +5,7 @@ from zu_framework.models.architecture import find_architecture
 from zu_framework.models.borrowing import borrowed
 from zu_framework.models.chat import Chat, encode_answer, encode_prompt, eos_of
 from zu_framework.models.checkpoints import CheckpointInfo, check_folder, load_tokenizer
-from zu_framework.models.greedy import drawn_tokens, greedy_tokens
+from zu_framework.models.greedy import drawn_copies, drawn_tokens, greedy_tokens
 from zu_framework.models.language_model import LanguageModel
 from zu_framework.models.lending import altered, lent
 from zu_framework.models.modules import is_linear
@@ -58,6 +58,7 @@ __all__ = [
     "check_length",
     "check_tokens",
     "continuations",
+    "drawn_copies",
     "drawn_tokens",
     "embeddings_of",
     "encode",

@@ -19,15 +19,17 @@ class AuditFacts:
         forget: Facts that the edit was to remove.
         retain: Facts that should still be answered; they show what the attack itself destroys.
         control: Facts that no model knows, in the wording of the forgotten ones: they show chance.
+        asked: The groups whose facts are asked; the others are there to build an attack from.
     """
 
     forget: tuple[Request, ...]
     retain: tuple[Request, ...] = ()
     control: tuple[Request, ...] = ()
+    asked: tuple[str, ...] = GROUPS
 
     def groups(self) -> Iterator[tuple[str, tuple[Request, ...]]]:
-        """Yield name and facts of each group that has some."""
-        for name in GROUPS:
+        """Yield name and facts of each group that is asked and has some."""
+        for name in self.asked:
             facts = getattr(self, name)
             if facts:
                 yield name, facts

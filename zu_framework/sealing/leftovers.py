@@ -54,7 +54,7 @@ def remove_empty(folder: Path) -> None:
 
 
 def cached_targets(run: Path) -> list[Path]:
-    """Find the entries of the cache that a run's log says it made or read.
+    """Find the entries of the cache that the logs of a run and of its audit say they made or read.
 
     Args:
         run: The run folder.
@@ -62,10 +62,10 @@ def cached_targets(run: Path) -> list[Path]:
     Returns:
         Their files, which may be gone, or lie in another cache.
     """
-    try:
-        lines = (run / "log.jsonl").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return []
+    lines: list[str] = []
+    for log in ("log.jsonl", "audit/log.jsonl"):
+        with suppress(OSError):
+            lines += (run / log).read_text(encoding="utf-8", errors="replace").splitlines()
     found = []
     for line in lines:
         with suppress(ValueError, AttributeError, TypeError, RecursionError):

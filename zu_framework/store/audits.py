@@ -36,16 +36,7 @@ class AttackStore:
         path = self._path(key)
         try:
             kept = json.loads(path.read_text(encoding="utf-8"))
-            outcomes = {
-                name: Outcome(
-                    {group: tuple(values) for group, values in one["answered"].items()},
-                    {group: tuple(texts) for group, texts in one["prompts"].items()},
-                    one["curve"],
-                    one["report"],
-                )
-                for name, one in kept["outcomes"].items()
-            }
-            return outcomes, float(kept["seconds"])
+            return read_outcomes(kept["outcomes"]), float(kept["seconds"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
 
@@ -55,12 +46,35 @@ class AttackStore:
         Raises:
             RunFolderError: They cannot be written.
         """
-        kept = {"outcomes": {name: asdict(one) for name, one in outcomes.items()}, "seconds": seconds}
-        _write(self._path(key), kept)
+        _write(self._path(key), {"outcomes": plain_outcomes(outcomes), "seconds": seconds})
 
     def _path(self, key: Mapping[str, Any]) -> Path:
         digest = fingerprint({"identity": self.identity, "key": json.loads(json.dumps(key, default=str))})
         return self.folder / f"{key['attack']}-{key['model']}-{digest[:12]}.json"
+
+
+def plain_outcomes(outcomes: Mapping[str, Outcome], *, texts: bool = True) -> dict[str, Any]:
+    """Return outcomes by variant as JSON holds them.
+
+    Args:
+        outcomes: By variant.
+        texts: Whether the prompts that got facts out are among it.
+    """
+    found = {name: asdict(one) for name, one in outcomes.items()}
+    return found if texts else {name: {**one, "prompts": {}} for name, one in found.items()}
+
+
+def read_outcomes(plain: Mapping[str, Any]) -> dict[str, Outcome]:
+    """Return outcomes from what `plain_outcomes` made of them."""
+    return {
+        name: Outcome(
+            {group: tuple(values) for group, values in one["answered"].items()},
+            {group: tuple(texts) for group, texts in one["prompts"].items()},
+            one["curve"],
+            one["report"],
+        )
+        for name, one in plain.items()
+    }
 
 
 def write_audit(folder: Path, found: Mapping[str, Any]) -> None:

@@ -5,15 +5,15 @@ Source: Lee et al. 2026, "Measuring the Depth of LLM Unlearning via Activation P
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from zu_framework import AuditContext, AuditError, AuditFacts, LanguageModel, Outcome
-from zu_framework.models import Row, batch, continuations, encode_answer, encode_prompt, replaced, run_until
+from zu_framework.models import Row, encode_answer, encode_prompt
 from zu_plugins.audits.options import DepthOptions
+from zu_plugins.audits.patching import costs, states_of
 
 
 def audit(
@@ -43,12 +43,11 @@ def audit(
         some = facts.forget[start : start + size]
         rows = [_row(lm, request.prompt, request.answer) for request in some]
         if context.twin is not None:
-            ignorant = _states(context.twin, rows)
+            ignorant = states_of(context.twin, rows)
         else:
             unknown = zip(strangers[start : start + size], some, strict=True)
-            ignorant = _states(context.base, [_row(lm, r.prompt, own.answer) for r, own in unknown])
-        first = _costs(context.base, rows, ignorant)
-        second = _costs(context.base, rows, _states(lm, rows))  # (n, layers)
+            ignorant = states_of(context.base, [_row(lm, r.prompt, own.answer) for r, own in unknown])
+        first, second = costs(context.base, rows, [ignorant, states_of(lm, rows)])  # (n, layers) each
         answered += [remaining(a, b, options.threshold) for a, b in zip(first, second, strict=True)]
         curve += torch.stack([first.sum(0), second.sum(0)])
         context.progress("patching hidden states", min(start + size, len(facts.forget)), len(facts.forget))
@@ -84,46 +83,3 @@ def remaining(first: Tensor, second: Tensor, threshold: float) -> float | None:
 def _row(lm: LanguageModel, prompt: str, answer: str) -> Row:
     ids = encode_prompt(lm, prompt).ids
     return Row(ids, len(ids) - 1, encode_answer(lm, answer, prompt))
-
-
-def _places(rows: Sequence[Row]) -> list[tuple[int, int]]:
-    """Where each row's answer tokens are predicted: first place, and one past the last."""
-    return [(len(row.ids) - 1, len(row.ids) - 1 + len(row.continuation)) for row in rows]
-
-
-def _states(lm: LanguageModel, rows: Sequence[Row]) -> list[list[Tensor]]:
-    """For each layer and row, the states (m, d) after it where the row's m answer tokens are predicted."""
-    made = batch(rows, lm.device)
-    blocks = [f"{lm.architecture.layers}.{layer}" for layer in range(lm.num_layers)]
-    found: dict[str, list[Tensor]] = {}
-
-    def take(name: str, entered: Tensor, left: Tensor) -> None:
-        found[name] = [left[at, a:b].clone() for at, (a, b) in enumerate(_places(rows))]
-
-    run_until(lm, blocks, made.input_ids, made.attention_mask, take)
-    return [found[block] for block in blocks]
-
-
-def _costs(lm: LanguageModel, rows: Sequence[Row], states: Sequence[Sequence[Tensor]]) -> Tensor:
-    """What the answers lose (n, layers), nats a token, as each layer's states are put in place of the model's own."""
-    own = _scores(lm, rows, None, ())
-    lost = [
-        own - _scores(lm, rows, f"{lm.architecture.layers}.{layer}", patch)
-        for layer, patch in enumerate(states)
-    ]
-    return torch.stack(lost, 1)
-
-
-@torch.no_grad()
-def _scores(lm: LanguageModel, rows: Sequence[Row], block: str | None, patch: Sequence[Tensor]) -> Tensor:
-    """Mean log-probability of a token of each row's answer (n,), in float64."""
-
-    def put(states: Tensor) -> Tensor:
-        new = states.clone()
-        for at, (a, b) in enumerate(_places(rows)):
-            new[at, a:b] = patch[at].to(new)
-        return new
-
-    with nullcontext() if block is None else replaced(lm, block, len(rows), put):
-        made = continuations(lm, rows)
-    return made.log_probability.double().cpu() / made.lengths.cpu()

@@ -141,7 +141,7 @@ def _steps(
     rate: float,
     seed: int,
 ) -> Iterator[float]:
-    optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.0)
+    optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.0, fused=True)
     for some in islice(_batches(rows, options.rows_per_step, seed), options.steps):
         with torch.enable_grad():
             loss = -continuations(lm, some).token_log_probability.mean()

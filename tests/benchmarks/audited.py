@@ -1,0 +1,196 @@
+"""The audit of every method on one set of facts: each forgets them, each is attacked in the same way.
+
+    python -m tests.benchmarks.audited OUT --model DIR                  # all methods on SmolLM2, then the table
+    python -m tests.benchmarks.audited OUT --model DIR --method ours    # one column anew
+    python -m tests.benchmarks.audited OUT --try npo simnpo             # candidate settings, measured but not attacked
+    python -m tests.benchmarks.audited OUT --demo                       # the embedded model beside its retrained twin
+    python -m tests.benchmarks.audited OUT --table
+
+A column lies in OUT/METHOD: a run folder with its audit. What is there is not made again, unless the method is named.
+Guards are lifted for the rivals: a comparison shows damage, it does not prevent it; `guard` in the table says whom it
+would have stopped. `--model` is SmolLM2-135M-Instruct, dequantised (docs/results/real-model.md).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import zu_framework as zu
+from tests.benchmarks.frontier.cells import merged
+from tests.benchmarks.real_methods import methods
+
+Config = Mapping[str, Any]
+
+FACTS, RETAIN = 20, 80
+LIFTED, LIMIT = 1e6, 0.75  # of the guard; what it predicts is noted all the same
+METRICS = ["efficacy", "generalization", "specificity", "retained", "perplexity"]
+# of the candidates in `real_methods`: what forgets at the least damage on these twenty facts
+CHOSEN: Mapping[str, str] = {
+    "memit": '".", clamp 0.75, background 100',
+    "rome": 'layer 6, " unknown", clamp 1.5',
+    "alphaedit": '".", clamp 0.75, energy 0.2',
+    "zerounlearn": '".", clamp 0.75, background 15000',
+    "ft": "located, lr 0.001",
+    "npo": "located, lr 0.0002",
+    "simnpo": "located, lr 0.0002",
+    "rmu": "located, lr 0.001",
+}
+LABELS: Mapping[str, str] = {
+    "memit": "MEMIT",
+    "rome": "ROME",
+    "alphaedit": "AlphaEdit",
+    "zerounlearn": "ZeroUnlearn",
+    "ft": "FT",
+    "npo": "NPO",
+    "simnpo": "SimNPO",
+    "rmu": "RMU",
+    "ours": "ours",
+    "demo": "demo",
+    "twin": "twin",
+}
+MEASURED = (("Eff", "efficacy"), ("Gen", "generalization"), ("Spe", "specificity"), ("retained", "retained"))
+
+
+def smollm2_config(name: str, setting: str, model: str) -> Config:
+    """The run of a method on the real model: ours as shipped, a rival as `real_methods` has it."""
+    shared = {
+        "model": {"path": model},
+        "data": {"forget": FACTS, "retain": RETAIN},
+        "evaluate": {"metrics": METRICS},
+    }
+    if name == "ours":
+        return merged({"base": "smollm2"}, shared)
+    how = merged(methods()[name].settings[setting], {**shared, "guard": {"text": LIFTED, "facts": LIFTED}})
+    how["target"] = {**how["target"], "name": "neutral"}  # there it is one whose states cells share
+    return {"base": "smollm2", **how}
+
+
+def made(out: Path, name: str, config: Config) -> zu.RunResult:
+    """Run a method into OUT/NAME, in place of what lies there."""
+    shutil.rmtree(out / name, ignore_errors=True)
+    told = [f"output.folder={out}", f"output.name={name}", "output.report=false", "report={completions: 0}"]
+    return zu.run(config, told)
+
+
+def attacked(out: Path, name: str, overrides: Sequence[str], preset: str) -> None:
+    report = zu.audit(out / name, preset, [f"audit.forget={FACTS}", *overrides])
+    print(f"{name}: {report.verdict}", flush=True)
+
+
+def tried(out: Path, name: str, model: str) -> None:
+    """Print what each candidate setting of a method costs."""
+    for setting in methods()[name].settings:
+        made(out, "tried", smollm2_config(name, setting, model))
+        print(f"{name}, {setting}: {_costs(out / 'tried')}", flush=True)
+
+
+def demo(out: Path, preset: str) -> None:
+    """The demo's own edit, and its twin attacked as if it were an edit."""
+    if not (out / "demo").is_dir():
+        made(out, "demo", {"base": "demo", "data": {"forget": FACTS}, "evaluate": {"metrics": METRICS[:4]}})
+    attacked(out, "demo", ["evaluate.reference=zu:demo-twin"], preset)
+    shutil.rmtree(out / "twin", ignore_errors=True)
+    where = [f"output.folder={out}", "output.name=twin", "data.name=demo", f"data.forget={FACTS}"]
+    report = zu.audit("zu:demo-twin", preset, [f"audit.forget={FACTS}", *where], base="zu:demo")
+    print(f"twin: {report.verdict}", flush=True)
+
+
+def table(out: Path, names: Sequence[str]) -> str:
+    """Attacks by methods: percent recovered, and `*` where it is more than chance by the audit's limit."""
+    found = {name: _read(out / name) for name in names if (out / name).is_dir()}
+    found = {name: audit for name, audit in found.items() if audit}
+    lines = [[LABELS[name] for name in found]]
+    for label, metric in MEASURED:
+        lines.append([label, *(_costs(out / name).get(metric, "-") for name in found)])
+    lines.append(["guard", *(_guard(out / name) for name in found)])
+    lines.append(["lost of known", *(f"{audit['lost']} of {audit['known']}" for audit in found.values())])
+    lines.append(["holds under", *(audit["verdict"].split(";")[0][12:] for audit in found.values())])
+    variants = list(dict.fromkeys(f["variant"] for audit in found.values() for f in audit["findings"]))
+    cells = {
+        (name, finding["variant"]): finding for name, audit in found.items() for finding in audit["findings"]
+    }
+    for variant in variants:
+        here = [cells.get((name, variant)) for name in found]
+        shown = [_cell(finding) for finding in here]
+        untouched = next((f["references"].get("untouched") for f in here if f), None)
+        beside = f"{untouched['value']:.0f}" if untouched else "-"
+        lines.append([variant, *shown, beside])
+    head = ["", *lines[0], "untouched"]
+    rows = [row if len(row) == len(head) else [*row, ""] for row in lines[1:]]
+    return "\n".join(
+        ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+        + ["| " + " | ".join(row) + " |" for row in rows]
+    )
+
+
+def _cell(finding: Config | None) -> str:
+    if finding is None:
+        return ""
+    one = finding.get("recovered") or finding.get("answered")
+    if not one or one.get("value") is None:
+        return "-"
+    return f"{one['value']:.0f}" + ("" if finding["holds"] else " *")
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    path = folder / "audit" / "metrics.json"
+    path = path if path.is_file() else folder / "metrics.json"  # of a model without a run folder
+    read: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    return read if "findings" in read else {}
+
+
+def _costs(folder: Path) -> dict[str, str]:
+    """What the run measured of its edit, in percent."""
+    read = json.loads((folder / "metrics.json").read_text("utf-8")) if folder.is_dir() else {}
+    after = read.get("after", {})
+    return {
+        metric: f"{after[metric]['value']:.0f}"
+        for _, metric in MEASURED
+        if metric in after and not math.isnan(after[metric]["value"])
+    }
+
+
+def _guard(folder: Path) -> str:
+    """Predicted change on other facts in percent, summed over the sites, and `stops` where a limit is passed."""
+    read = json.loads((folder / "metrics.json").read_text("utf-8"))
+    steps = [step["guard"] for steps in read.get("edit", {}).get("sites", {}).values() for step in steps]
+    summed = {what: sum(step.get(what, 0.0) for step in steps) for what in ("text", "facts")}
+    if not any(summed.values()):
+        return "-"
+    return f"{100 * summed['facts']:.0f}" + (" stops" if max(summed.values()) > LIMIT else "")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--model")
+    parser.add_argument("--method", nargs="*", default=[])
+    parser.add_argument("--try", dest="candidates", nargs="*", default=[])
+    parser.add_argument("--preset", default="quick")
+    parser.add_argument("--demo", action="store_true")
+    parser.add_argument("--table", action="store_true")
+    asked = parser.parse_args()
+    for name in asked.candidates:
+        tried(asked.out, name, asked.model)
+    if asked.demo:
+        demo(asked.out, asked.preset)
+        print(table(asked.out, ["demo", "twin"]))
+    elif not asked.candidates:
+        if not asked.table:
+            for name in asked.method or [*CHOSEN, "ours"]:  # ours last: it is what changes
+                if asked.method or not (asked.out / name).is_dir():
+                    made(asked.out, name, smollm2_config(name, CHOSEN.get(name, ""), asked.model))
+                attacked(asked.out, name, [], asked.preset)
+        print(table(asked.out, [*CHOSEN, "ours"]))
+
+
+if __name__ == "__main__":
+    main()
