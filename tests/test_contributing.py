@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from zu_framework import Background, EditProblem
-from zu_framework.engine.solving import solve
+from zu_framework.engine.alone import solve
 from zu_framework.registry.manager import load_plugins
 
 ROOT = Path(__file__).resolve().parents[1]

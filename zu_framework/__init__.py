@@ -38,12 +38,13 @@ if TYPE_CHECKING:
         RunObserver,
         TargetBuilder,
     )
+    from zu_framework.engine.alone import prepare, solve
     from zu_framework.engine.audit import AuditReport, audit
     from zu_framework.engine.check import Checked, check
     from zu_framework.engine.edit import Edit
     from zu_framework.engine.evaluate import Evaluation, evaluate
-    from zu_framework.engine.run import RunResult, run, unlearn
-    from zu_framework.engine.solving import prepare, solve
+    from zu_framework.engine.in_memory import unlearn
+    from zu_framework.engine.run import RunResult, run
     from zu_framework.evaluation import Scorer
     from zu_framework.hookspecs import hookimpl
     from zu_framework.models import LanguageModel
@@ -97,12 +98,13 @@ _LAZY = {
     for module, names in {
         "zu_framework.benches": "BenchResult bench",
         "zu_framework.contracts": "AuditContext Collector Remembered RunContext RunObserver TargetBuilder",
+        "zu_framework.engine.alone": "prepare solve",
         "zu_framework.engine.audit": "AuditReport audit",
         "zu_framework.engine.check": "Checked check",
         "zu_framework.engine.edit": "Edit",
         "zu_framework.engine.evaluate": "Evaluation evaluate",
-        "zu_framework.engine.run": "RunResult run unlearn",
-        "zu_framework.engine.solving": "prepare solve",
+        "zu_framework.engine.in_memory": "unlearn",
+        "zu_framework.engine.run": "RunResult run",
         "zu_framework.evaluation": "Scorer",
         "zu_framework.hookspecs": "hookimpl",
         "zu_framework.models": "LanguageModel",

@@ -18,7 +18,7 @@ from scipy.stats import spearmanr
 import zu_framework as zu
 from tests.benchmarks.commands import parser, table
 from zu_framework.config import load_config
-from zu_framework.engine.inputs import read_data
+from zu_framework.engine.opening import read_data
 from zu_framework.engine.session import resolve
 from zu_framework.registry.manager import installed_plugins
 from zu_plugins.locators.attribution import attributed_effects
@@ -45,9 +45,7 @@ def main() -> None:
     if asked.counterfact:
         data = ["data.name=counterfact", f"data.path={asked.counterfact}"]
     config = load_config("demo", [*data, f"data.forget={asked.facts}", f"seed={asked.seed}"])
-    chosen = resolve(config, installed_plugins()).data
-    assert chosen is not None
-    requests = read_data(config, chosen, ()).forget
+    requests = read_data(resolve(config, installed_plugins(), ("data",))).forget
     lm = zu.LanguageModel.from_pretrained(asked.model, dtype="float32")
     options = TraceOptions(width=1, samples=asked.samples, facts=0)
     context = zu.RunContext(seed=asked.seed, batch_size=64)

@@ -22,7 +22,7 @@ from pathlib import Path
 import zu_framework as zu
 from tests.benchmarks.commands import parser, table
 from zu_framework.config import load_config
-from zu_framework.engine.inputs import read_data
+from zu_framework.engine.opening import read_data
 from zu_framework.engine.session import resolve
 from zu_framework.evaluation import measure
 from zu_framework.registry.manager import installed_plugins
@@ -75,9 +75,7 @@ def sequence(contestant: Contestant, edits: int, seed: int) -> list[dict[str, fl
     """Measurements before any edit and after those of `SHOWN`."""
     plugins = installed_plugins()
     config = load_config("demo", ["data.forget=all", f"seed={seed}"])
-    chosen = resolve(config, plugins).data
-    assert chosen is not None
-    split = read_data(config, chosen, ())
+    split = read_data(resolve(config, plugins, ("data",)))
     asked = random.Random(seed).sample(split.forget, FACTS * edits)
     lm = zu.LanguageModel.from_pretrained("zu:demo", dtype="float32", device="cpu")
     metrics = {name: plugins.registry.get("metric", name).load() for name in METRICS}

@@ -1,7 +1,8 @@
 """How long the command line takes, and what a whole run holds in memory: `python -m tests.benchmarks.startup`.
 
-Start-up: the best of five, each in a process of its own, beside the interpreter's own start. Memory: peak resident
-memory of `zu run demo` beside the model's size and what importing torch and transformers holds. Prints two tables.
+Start-up: medians of seven, each in a process of its own, beside the interpreter's own start; `--beside ZU` takes turns
+with the `zu` of another version. Memory: peak resident memory of `zu run demo` beside the model's size and what
+importing torch and transformers holds. Prints two tables.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 
 from tests.benchmarks.commands import machine, parser, table
 from tests.benchmarks.measuring import MIB
@@ -21,18 +23,22 @@ from zu_framework import demo
 def main() -> None:
     """Print the tables."""
     arguments = parser(__doc__)
-    arguments.add_argument("--repeats", type=int, default=5)
-    repeats = arguments.parse_args().repeats
+    arguments.add_argument("--repeats", type=int, default=7)
+    arguments.add_argument("--beside", metavar="ZU", help="another `zu`, timed in turn with this one")
+    asked = arguments.parse_args()
     print(machine(), "\n")
     zu = str(Path(sys.executable).with_name("zu"))
-    commands = {
-        "the interpreter alone": [sys.executable, "-c", "pass"],
-        "`zu --help`": [zu, "--help"],
-        "`zu plugins`": [zu, "plugins"],
-        "`zu check demo`": [zu, "check", "demo"],
-    }
-    rows = [(name, f"{seconds(command, repeats):.2f}") for name, command in commands.items()]
-    print(table(("command", "seconds"), rows))
+    commands = {"the interpreter alone": [[sys.executable, "-c", "pass"]]}
+    for words in (["--help"], ["plugins"], ["check", "demo"]):
+        commands[f"`zu {' '.join(words)}`"] = [
+            [command, *words] for command in (asked.beside, zu) if command is not None
+        ]
+    rows = [
+        (name, *(f"{one:.2f}" for one in seconds(versions, asked.repeats)))
+        for name, versions in commands.items()
+    ]
+    heads = ("beside", "here") if asked.beside else ("here",)
+    print(table(("command", *heads), [(*row, *[""] * (len(heads) + 1 - len(row))) for row in rows]))
     weights = (demo.model_path() / "model.safetensors").stat().st_size / MIB
     bare = peak(
         [sys.executable, "-c", "import torch, transformers; from transformers import AutoModelForCausalLM"]
@@ -48,14 +54,15 @@ def main() -> None:
     print(f"\n{table(('what', 'peak memory, MiB'), shown)}")
 
 
-def seconds(command: list[str], repeats: int) -> float:
-    """The best of the repeats."""
-    took = []
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        subprocess.run(command, check=True, capture_output=True)
-        took.append(time.perf_counter() - begin)
-    return min(took)
+def seconds(commands: list[list[str]], repeats: int) -> list[float]:
+    """The medians of commands that take turns, after one start of each that is not counted."""
+    took: list[list[float]] = [[] for _ in commands]
+    for _ in range(repeats + 1):
+        for command, times in zip(commands, took, strict=True):
+            begin = time.perf_counter()
+            subprocess.run(command, check=True, capture_output=True)
+            times.append(time.perf_counter() - begin)
+    return [median(times[1:]) for times in took]
 
 
 def peak(command: list[str]) -> float:

@@ -17,7 +17,7 @@ from scipy.stats import ks_2samp
 from zu_framework import LanguageModel, Scorer, run
 from zu_framework.config import load_config
 from zu_framework.engine.evaluate import evaluate, suites
-from zu_framework.engine.inputs import read_data
+from zu_framework.engine.opening import read_data
 from zu_framework.engine.session import resolve
 from zu_framework.registry.manager import installed_plugins
 from zu_plugins.metrics.options import TruthOptions
@@ -30,9 +30,7 @@ METRICS = "evaluate.metrics=[truth_ratio,forget_quality,efficacy]"
 def measured() -> dict[str, list[float]]:
     """Truth ratios of the ten facts under the two models that are shipped, and under the second twin as recorded."""
     config = load_config(suites()["demo"])
-    chosen = resolve(config, installed_plugins(), ("data",)).data
-    assert chosen is not None
-    data = read_data(config, chosen, ())
+    data = read_data(resolve(config, installed_plugins(), ("data",)))
     found = {}
     for name in ("zu:demo", "zu:demo-twin"):
         scorer = Scorer(LanguageModel.from_pretrained(name, dtype="float32"), 64)

@@ -180,16 +180,16 @@ def test_a_background_needs_nothing_that_its_contract_does_not_say(
 def test_the_check_looks_at_the_revision_that_the_run_loads(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from zu_framework.engine import checkpoint
+    from zu_framework.store import chosen_model
 
     seen: list[Any] = []
-    check_folder = checkpoint.check_folder
+    check_folder = chosen_model.check_folder
 
     def watched(path: str, **named: Any) -> Any:
         seen.append(named.get("revision"))
         return check_folder(path, **named)
 
-    monkeypatch.setattr(checkpoint, "check_folder", watched)
+    monkeypatch.setattr(chosen_model, "check_folder", watched)
     zu.check(settings, ["model.revision=v2"])
     assert seen == ["v2"]
 

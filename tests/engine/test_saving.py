@@ -38,7 +38,7 @@ def full_disk(*given: Any, **named: Any) -> None:
 def test_an_adapter_of_an_update_that_has_full_rank_is_refused_before_weights_are_loaded(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, solver: Settings, said: str
 ) -> None:
-    monkeypatch.setattr("zu_framework.engine.opening.load_model", None)
+    monkeypatch.setattr("zu_framework.engine.run.load_model", None)
     settings |= {"solver": solver, "output": {**settings["output"], "adapter": True}}
     for door in (zu.check, zu.run):
         with pytest.raises(zu.ConfigError, match=said):
@@ -54,7 +54,7 @@ def test_an_adapter_of_a_low_rank_update_passes_the_check(settings: Settings) ->
 def test_an_adapter_without_peft_is_refused_by_the_check(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zu_framework.engine.inputs.find_spec", lambda name: None)
+    monkeypatch.setattr("zu_framework.engine.opening.find_spec", lambda name: None)
     with pytest.raises(zu.ConfigError, match=r"pip install 'zu_framework\[peft\]'"):
         zu.check(settings, ["output.adapter=true"])
 

@@ -175,11 +175,11 @@ def test_an_error_says_which_stage_it_is_about(settings: Settings, lm: LanguageM
 def test_moments_are_those_of_the_untouched_model_and_read_in_one_sweep(
     settings: Settings, lm: LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from zu_framework.engine import loop
+    from zu_framework.engine import loop, solving
 
     seen: dict[int, list[torch.Tensor]] = {}
     sweeps: list[int] = []
-    solve, sweep = loop.solve_with, loop.background_moments
+    solve, sweep = solving.solve_with, loop.background_moments
 
     def watched(solver: Registered, problem: EditProblem, options: Any, factor: Any) -> Update:
         seen.setdefault(len(seen), []).append(problem.value_moment.clone())
@@ -189,7 +189,7 @@ def test_moments_are_those_of_the_untouched_model_and_read_in_one_sweep(
         sweeps.append(len(given[1]))
         return sweep(*given, **named)
 
-    monkeypatch.setattr(loop, "solve_with", watched)
+    monkeypatch.setattr(solving, "solve_with", watched)
     monkeypatch.setattr(loop, "background_moments", counted)
     below = {**settings, "locator": {"name": "fixed", "layers": [0]}}
     with zu.unlearn(lm, lm.tokenizer, FORGET, {**below, "then": [{"locator": {"layers": [1]}}]}):
@@ -203,16 +203,16 @@ def test_moments_are_those_of_the_untouched_model_and_read_in_one_sweep(
 def test_a_stage_after_a_trained_one_reads_the_weight_as_training_left_it(
     settings: Settings, lm: LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from zu_framework.engine import loop
+    from zu_framework.engine import solving
 
     seen: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
-    solve = loop.solve_with
+    solve = solving.solve_with
 
     def watched(solver: Registered, problem: EditProblem, options: Any, factor: Any) -> Update:
         seen.append((problem.weight.double().clone(), problem.key_moment, problem.value_moment))
         return solve(solver, problem, options, factor)
 
-    monkeypatch.setattr(loop, "solve_with", watched)
+    monkeypatch.setattr(solving, "solve_with", watched)
     trained = {"name": "ga", "train": "all", "steps": 2, "lr": 0.01}
     local = {"name": "zerounlearn-local", "background_weight": 10}
     before = lm.weight(lm.site(1)).clone()

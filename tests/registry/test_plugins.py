@@ -293,7 +293,7 @@ def test_a_package_of_an_extra_that_is_missing_is_named_with_the_extra(
     monkeypatch.delitem(sys.modules, "zu_plugins.metrics.harness", raising=False)
     with pytest.raises(PluginError, match=r"pip install 'zu-framework\[lm-eval\]'"):
         load_plugins().registry.get("metric", "lm_eval").load()
-    monkeypatch.setattr("zu_framework.engine.opening.load_model", None)
+    monkeypatch.setattr("zu_framework.engine.run.load_model", None)
     with pytest.raises(PluginError, match=r"pip install 'zu-framework\[lm-eval\]'"):
         zu.run("demo", ["evaluate.metrics=[lm_eval]", f"output.folder={tmp_path}"], plugins=load_plugins())
     assert list(tmp_path.iterdir()) == []

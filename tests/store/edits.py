@@ -11,9 +11,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from zu_framework import LanguageModel, Update
-from zu_framework.engine.edit import Edit, versions
+from zu_framework.engine.edit import Edit
 from zu_framework.engine.writing import Writer
 from zu_framework.problem import Site
+from zu_framework.store.about import versions
 
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 NAMES = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}

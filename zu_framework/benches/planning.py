@@ -13,8 +13,7 @@ import zu_framework
 from zu_framework.benches.grid import Bench, Cell
 from zu_framework.benches.measured import read_attacks, read_measured
 from zu_framework.config import Config
-from zu_framework.engine.inputs import check_outputs
-from zu_framework.engine.opening import open_session
+from zu_framework.engine.opening import open_beside, open_session
 from zu_framework.engine.session import Session, resolve
 from zu_framework.errors import ConfigError, ZuError
 from zu_framework.models.places import local_path
@@ -105,13 +104,7 @@ def _check(cell: Cell, plugins: Plugins, sessions: dict[str, Session]) -> None:
     if key not in sessions:
         sessions[key] = open_session(cell.config, plugins=plugins)
         return
-    known = sessions[key]
-    session.import_all()
-    check_outputs(session.config, session.stages)
-    for stage in session.stages:
-        stage.check_facts(known.split.forget, known.split.retain)
-        if known.checkpoint is not None:
-            stage.check_model(known.checkpoint)
+    open_beside(session, sessions[key])
 
 
 def _key(tree: Mapping[str, Any]) -> str:

@@ -13,10 +13,12 @@ import typer
 from zu_framework import __version__
 from zu_framework.cli import checkpoints, measuring, running, sealing
 from zu_framework.cli.door import guarded
+from zu_framework.cli.starting import Command, Group, uncollected
 from zu_framework.cli.terminal import json_text, ready
 
 app = typer.Typer(
     name="zu",
+    cls=Group,
     help="Remove knowledge from the weights of a language model, and prove what was done.",
     no_args_is_help=True,
     add_completion=False,
@@ -44,15 +46,16 @@ def plugins(
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """List every component with its plugin, version, summary, options and defaults; and plugins that failed."""
-    from zu_framework.cli.listing import describe, print_plugins
-    from zu_framework.registry.manager import installed_plugins
+    with uncollected():
+        from zu_framework.cli.listing import describe, print_plugins
+        from zu_framework.registry.manager import installed_plugins
 
-    with redirect_stdout(sys.stderr):  # what a plugin prints where it is imported is no part of the list
-        found = installed_plugins()
-    if json:
-        print(json_text(describe(found)))
-    else:
-        print_plugins(found)
+        with redirect_stdout(sys.stderr):  # what a plugin prints where it is imported is no part of the list
+            found = installed_plugins()
+        if json:
+            print(json_text(describe(found)))
+        else:
+            print_plugins(found)
 
 
 # in the order of `zu --help`
@@ -72,7 +75,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "report": measuring.report,
 }
 for name, function in COMMANDS.items():
-    app.command(name)(function)
+    app.command(name, cls=Command)(function)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

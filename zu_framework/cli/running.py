@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Annotated
 
 import typer
 
 from zu_framework.cli.arguments import Config, Overrides
+from zu_framework.cli.starting import uncollected
 
 
 def run(config: Config, overrides: Overrides = None) -> int:
@@ -16,10 +18,11 @@ def run(config: Config, overrides: Overrides = None) -> int:
     zerounlearn (as published), zerounlearn-gd, questions (for data without subjects). `zu run RUN/config.yaml` runs
     again what a run folder holds.
     """
-    from zu_framework.cli.progress import progress
-    from zu_framework.cli.tables import print_result
-    from zu_framework.engine.processes import rank_here
-    from zu_framework.engine.run import run as run_config
+    with uncollected():
+        from zu_framework.cli.progress import progress
+        from zu_framework.cli.tables import print_result
+        from zu_framework.distribution import rank_here
+        from zu_framework.engine.run import run as run_config
 
     if rank_here() > 0:  # one of several processes: the first reports for all
         return run_config(config, overrides or ()).exit_code
@@ -73,10 +76,11 @@ def check(
     ] = False,
 ) -> None:
     """Check a config, its data and its model folder without loading the model."""
-    from zu_framework.cli.progress import progress
-    from zu_framework.cli.tables import print_checked
-    from zu_framework.engine.check import check as check_config
+    with uncollected():
+        from zu_framework.cli.progress import progress
+        from zu_framework.cli.tables import print_checked
+        from zu_framework.engine.check import check as check_config
 
-    with progress() as report:
+    with progress() as report, nullcontext() if measure else uncollected():
         checked = check_config(config, overrides or (), measure=measure, progress=report)
     print_checked(checked)

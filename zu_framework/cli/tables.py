@@ -13,7 +13,7 @@ from zu_framework.cli.console import stdout
 from zu_framework.cli.terminal import command
 from zu_framework.engine.check import Checked
 from zu_framework.engine.evaluate import Evaluation
-from zu_framework.engine.results import RunResult
+from zu_framework.engine.saving import RunResult
 from zu_framework.evaluation import before_after_table
 from zu_framework.models import Sinks
 from zu_framework.reporting import site_notes

@@ -1,1 +1,1 @@
-"""The core: plugins and their registry, the run loop, writing and undo, run folders."""
+"""The steps of a run, and the doors that take them: run, unlearn, check, eval, audit."""

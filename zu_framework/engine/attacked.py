@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zu_framework.config import Config
-from zu_framework.engine.checkpoint import load_model, load_other
 from zu_framework.errors import ModelError
 from zu_framework.linalg import rounded
 from zu_framework.models import LanguageModel
 from zu_framework.problem import Site
 from zu_framework.registry.manager import Plugins
+from zu_framework.store.chosen_model import load_model, load_other
 from zu_framework.store.records import EditRecord
 from zu_framework.store.run_edit import load_edit
 

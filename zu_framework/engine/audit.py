@@ -19,20 +19,21 @@ from zu_framework.config import (
     typed_config,
 )
 from zu_framework.contracts import Progress, no_progress
-from zu_framework.engine.answers import settle
 from zu_framework.engine.attacked import Attacked, models_of_checkpoint, models_of_run
 from zu_framework.engine.attacking import attack, identity
+from zu_framework.engine.measuring import settled
 from zu_framework.engine.opening import read_inputs
-from zu_framework.engine.results import finite, plain_measurements
-from zu_framework.engine.session import LOG, Session, resolve
+from zu_framework.engine.session import Session, resolve
 from zu_framework.errors import AuditError, ConfigError, DataError, ExitCode
 from zu_framework.evaluation import Finding, Scorer, control_facts, verdict
 from zu_framework.models import LanguageModel
 from zu_framework.problem import AuditFacts, DataSplit, Probe, Request
+from zu_framework.problem.reports import finite, plain_measurements
 from zu_framework.registry import Chosen
 from zu_framework.registry.manager import Plugins, installed_plugins
 from zu_framework.specs import AuditSpec
 from zu_framework.store.audits import AttackStore, write_audit
+from zu_framework.store.journal import LOG
 from zu_framework.store.run_edit import is_run
 from zu_framework.store.run_folder import RunPlace, run_folder
 
@@ -110,10 +111,9 @@ def audit(
     begun = time.perf_counter()
     run = Path(target) if is_run(Path(target)) else None
     config = _config(target, run, preset, overrides, plugins)
-    session = resolve(config, plugins, ("data",))
-    session.progress = progress
+    session = resolve(config, plugins, ("data",), progress=progress)
     attacks = _attacks(config, plugins)
-    read_inputs(session)
+    session = read_inputs(session)
     facts = _facts(session)
     with _place(run, config) as place:
         models = (
@@ -243,8 +243,8 @@ def _facts(session: Session) -> AuditFacts:
 
 def _settled(session: Session, models: Attacked, facts: AuditFacts) -> Attacked:
     """Return the models, each told how answers follow their prompts: as the untouched one would write them."""
-    session.model = models.base or models.edited
-    settle(session, split=DataSplit((*facts.forget, *facts.control), facts.retain))
+    asked = DataSplit((*facts.forget, *facts.control), facts.retain)
+    session, _ = settled(replace(session, model=models.base or models.edited), split=asked)
     space = session.lm.answer_space
     edited, base, twin = (
         None if lm is None else replace(lm, answer_space=space)

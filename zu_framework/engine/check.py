@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from zu_framework.config import STAGE_GROUPS, Config
 from zu_framework.contracts import Progress, no_progress
-from zu_framework.engine.checkpoint import load_model
+from zu_framework.engine.locating import located
 from zu_framework.engine.opening import open_session
 from zu_framework.engine.session import ConfigSource, Session
-from zu_framework.engine.text import write_text
 from zu_framework.models import Sinks
 from zu_framework.models.places import find_source
 from zu_framework.models.weight_files import check_values, read_headers
 from zu_framework.problem import Site
 from zu_framework.registry.manager import Plugins
+from zu_framework.store.chosen_model import load_model
 
 READ_AT_MOST = 4 * 2**30  # bytes of weights that a check reads: seconds
 
@@ -94,10 +94,9 @@ def check(
 
 def _measured(session: Session) -> tuple[Sinks, tuple[Site, ...]]:
     """The sinks of the session's model, and the sites that its stages would edit."""
-    session.model = load_model(session.config, session.plugins)
-    write_text(session)
-    sinks = session.untouched.sinks(session.model)
-    session.locate()
+    session = located(replace(session, model=load_model(session.config, session.plugins)))
+    assert session.untouched is not None
+    sinks = session.untouched.sinks(session.lm)
     sites = {site.module: site for stage in session.stages for site in stage.sites}
     return sinks, tuple(sites.values())
 

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import platform
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import torch
-import transformers
-import xxhash
 from torch import Tensor
 
-import zu_framework
 from zu_framework.engine.writing import SiteEdit, Writer
 from zu_framework.errors import RunFolderError, described
 from zu_framework.files import writing
@@ -165,44 +159,3 @@ def _refuse_another(folder: Path, record: EditRecord) -> None:
     path = folder / EDIT_FILE
     if path.exists() and read_edit(path).id != record.id:
         raise RunFolderError(f"{path} holds another edit: choose another folder, or remove it")
-
-
-def about_edit(writer: Writer, requests: Sequence[Request], model: str, seed: int) -> dict[str, Any]:
-    """Return what an edit's files say of it.
-
-    Args:
-        writer: All is written.
-        requests: The facts that were to be forgotten.
-        model: Where it was loaded from; "" for a model in memory.
-        seed: Of every draw.
-    """
-    lm = writer.lm
-    return {
-        "fingerprint_before": writer.before.value,
-        "fingerprint_after": writer.after.value,
-        "model": model,
-        "base": model or str(getattr(lm.model, "name_or_path", "")),
-        "model_type": lm.model_type,
-        "dtype": str(lm.dtype).removeprefix("torch."),
-        "transposed": any(lm.stores_transposed(edit.site) for edit in writer.edits.values()),
-        "versions": versions(),
-        "requests": len(requests),
-        "request_digest": request_digest(requests),
-        "seed": seed,
-    }
-
-
-def request_digest(requests: Sequence[Request]) -> str:
-    """Return the xxh3-128 of what was asked: prompts, subjects, answers, targets, in order."""
-    asked = [[r.prompt, r.subject, r.subject_start, r.answer, r.target] for r in requests]
-    return xxhash.xxh3_128_hexdigest(json.dumps(asked, ensure_ascii=False).encode())
-
-
-def versions() -> Mapping[str, str]:
-    """Return the versions of what made the edit."""
-    return {
-        "zu_framework": zu_framework.__version__,
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "python": platform.python_version(),
-    }

@@ -12,18 +12,18 @@ from typing import Any
 
 from zu_framework.config import Config, load_config
 from zu_framework.contracts import Progress, no_progress
-from zu_framework.engine.answers import settle
-from zu_framework.engine.checkpoint import check_reference, load_model
-from zu_framework.engine.edit import versions
-from zu_framework.engine.measuring import Measured, measured
+from zu_framework.engine.measuring import Measured, measured, settled
 from zu_framework.engine.opening import read_inputs
-from zu_framework.engine.results import finite, plain_measurements
-from zu_framework.engine.session import LOG, Session, resolve
+from zu_framework.engine.session import Session, resolve
 from zu_framework.errors import ConfigError, DataError, ExitCode, unknown_name
 from zu_framework.files import write_json
 from zu_framework.models import AnswerSpace, check_folder
 from zu_framework.problem import Measurement
+from zu_framework.problem.reports import finite, plain_measurements
 from zu_framework.registry.manager import Plugins, installed_plugins
+from zu_framework.store.about import versions
+from zu_framework.store.chosen_model import check_reference, load_model
+from zu_framework.store.journal import LOG
 from zu_framework.store.run_folder import run_folder
 
 __all__ = ["Evaluation", "evaluate", "suites"]
@@ -102,8 +102,7 @@ def evaluate(
     """
     plugins = plugins or installed_plugins()
     config, notes = suite_config(model, suite, overrides, plugins)
-    session = resolve(config, plugins, ("data",))
-    session.report_to(progress)
+    session = resolve(config, plugins, ("data",), progress=progress)
     paths = {"before": base, "after": model} if base is not None else {"after": model}
     check_reference(config)
     for side, path in paths.items():
@@ -114,14 +113,14 @@ def evaluate(
             dtype=config.model.dtype,
             key=GIVEN_BY[side],
         )
-    read_inputs(session)
+    session = read_inputs(session)
     sides: dict[str, Measured] = {}
     about: dict[str, dict[str, str]] = {}
     journal = session.journal
     with run_folder(config) as place, journal.logged(place.partial / LOG):
         journal.record("start", suite=str(suite), models=paths, forget=len(session.split.forget), notes=notes)
         for side, path in paths.items():
-            sides[side], about[side] = _one_model(session, path, GIVEN_BY[side])
+            session, sides[side], about[side] = _one_model(session, path, GIVEN_BY[side])
         if not any(found.values for found in sides.values()):
             raise DataError(
                 f"suite {suite!s}: the data hold nothing that any of its metrics measures: "
@@ -205,17 +204,15 @@ def _revision(config: Config, path: str) -> str | None:
     return config.model.revision if path == config.model.path else None
 
 
-def _one_model(session: Session, path: str, key: str) -> tuple[Measured, dict[str, str]]:
-    """Measure one model, loaded here and let go of at the end."""
+def _one_model(session: Session, path: str, key: str) -> tuple[Session, Measured, dict[str, str]]:
+    """Measure one model, loaded here and let go of at the end; the session knows how answers follow from then on."""
     config = session.config
     own = replace(config, model=replace(config.model, path=path, revision=_revision(config, path)))
     with session.journal.phase("load"):
         lm = load_model(own, session.plugins, key=key)
         about = {"path": path, "fingerprint": lm.fingerprint(), "dtype": str(lm.dtype).removeprefix("torch.")}
-    session.model = lm
-    found = measured(session, settle(session))
-    session.model = None
-    return found, about
+    session, scorer = settled(replace(session, model=lm))
+    return replace(session, model=None), measured(session, scorer), about
 
 
 def _write(folder: Path, result: Evaluation) -> None:

@@ -1,37 +1,27 @@
-"""Opening a session: all that can be checked is, then the run folder is reserved and the model loaded."""
+"""All that is read and checked of a run before a weight is loaded: outputs, facts, text, the model's folder."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from importlib.util import find_spec
+from itertools import islice
+from typing import cast
 
 from zu_framework.config import load_config
+from zu_framework.config.choosing import default_background
 from zu_framework.contracts import Progress, no_progress
-from zu_framework.engine.checkpoint import carried_edits, check_checkpoint, load_model
-from zu_framework.engine.inputs import check_outputs, read_data
-from zu_framework.engine.processes import joined
-from zu_framework.engine.session import LOG, ConfigSource, Session, resolve
-from zu_framework.engine.text import open_text, write_text
+from zu_framework.data import chat_notes
+from zu_framework.engine.session import ConfigSource, Session, Stage, resolve
+from zu_framework.errors import ConfigError, DataError, NoSource, in_stage
+from zu_framework.evaluation import read_texts
+from zu_framework.evaluation.texts import Documents, held_out
+from zu_framework.models import CheckpointInfo
+from zu_framework.problem import DataSplit
 from zu_framework.registry import Plugins, installed_plugins
-from zu_framework.registry.observers import Observers
-from zu_framework.store.intermediates import Intermediates
-from zu_framework.store.run_folder import run_folder
-
-
-def read_inputs(session: Session) -> None:
-    """Import what was chosen, and read the data and text of a session.
-
-    Raises:
-        ZuError: Whatever can be known of an impossible run before a weight is loaded, but for its model.
-    """
-    assert session.data is not None
-    session.import_all()
-    check_outputs(session.config, session.stages)
-    declared = session.plugins.registry.record_fields
-    session.split = read_data(session.config, session.data, session.stages, declared)
-    open_text(session)
+from zu_framework.specs import BackgroundSpec, LocatorSpec
+from zu_framework.store.chosen_model import check_checkpoint
 
 
 def open_session(
@@ -47,73 +37,174 @@ def open_session(
         ZuError: It says what to mend; nothing was written.
     """
     plugins = plugins or installed_plugins()
-    session = resolve(load_config(config, overrides, plugins=plugins), plugins)
-    session.report_to(progress)
-    read_inputs(session)
-    session.checkpoint = check_checkpoint(session.config)
-    for stage in session.stages:
-        stage.check_model(session.checkpoint)
+    session = resolve(load_config(config, overrides, plugins=plugins), plugins, progress=progress)
+    session = read_inputs(session)
+    session = replace(session, checkpoint=check_checkpoint(session.config))
+    _check_locators(session)
     return session
 
 
-@contextmanager
-def open_run(
-    config: ConfigSource, overrides: Sequence[str], plugins: Plugins | None, progress: Progress
-) -> Iterator[Session]:
-    """Yield the session of a run: its folder reserved, its observers called in, its model loaded, its sites located.
+def open_beside(session: Session, known: Session) -> None:
+    """Check a session against the facts and the checkpoint that another one, which shares them, has read.
 
-    Where the block ends the run folder appears; on any error nothing is left. Started by torchrun, several processes
-    join here.
+    Raises:
+        ZuError: As `open_session`.
     """
-    with joined() as processes:
-        session = open_session(config, overrides, plugins=plugins, progress=progress)
-        session.processes = processes
-        with _place(session):
-            journal, split = session.journal, session.split
-            counts = {"forget": len(split.forget), "retain": len(split.retain)}
-            journal.record(
-                "start", config=session.config.name, seed=session.config.seed, **counts, notes=split.notes
+    _import_all(session)
+    _check_outputs(session)
+    for stage in session.stages:
+        check_facts(stage, known.split)
+    _check_locators(replace(session, checkpoint=known.checkpoint))
+
+
+def read_inputs(session: Session) -> Session:
+    """Import what was chosen, and return the session with its data and its text.
+
+    Raises:
+        ZuError: Whatever can be known of an impossible run before a weight is loaded, but for its model.
+    """
+    _import_all(session)
+    _check_outputs(session)
+    return open_text(replace(session, split=read_data(session)))
+
+
+def read_data(session: Session) -> DataSplit:
+    """Return the data set's split, checked against what the stages read of its facts.
+
+    Raises:
+        DataError: A record is broken, nothing is to be forgotten, or a subject is read and not there.
+        ConfigError: Facts to retain are read, and there are none.
+    """
+    config, data = session.config, session.data
+    assert data is not None
+    more = {"declared": session.plugins.registry.record_fields} if data.spec.open_fields else {}
+    split: DataSplit = data.load()(data.options, config.seed, **more)
+    if not split.forget:
+        raise DataError(f"data set {data.name!r} yields no fact to forget: raise data.forget")
+    for stage in session.stages:
+        check_facts(stage, split)
+    return replace(split, notes=(*split.notes, *chat_notes(split.forget))) if config.model.chat else split
+
+
+def check_facts(stage: Stage, split: DataSplit) -> None:
+    """Check that the facts carry what a stage reads of them.
+
+    Raises:
+        ConfigError: The solver reads facts to retain, and there are none.
+        DataError: A fact has no subject, where the collector reads there.
+    """
+    solver, collector = stage["solver"], stage["collector"]
+    retains = not stage.solves_model and "retain_keys" in stage.needs
+    with in_stage(stage.number):
+        if retains and not split.retain:
+            raise ConfigError(
+                f"solver {solver.name!r} reads facts to retain under these options, and there are none"
+                f"{solver.remedy('retain_keys') or ': give them by data.retain'}"
             )
-            if processes.first:
-                session.observers.begin(session.config)
-            else:
-                session.observers = Observers()
-            with journal.phase("load"):
-                session.model = load_model(session.config, session.plugins)
-            write_text(session)
-            session.ledger, session.earlier = carried_edits(session.config)
-            if session.ledger.entries:
-                journal.record("ledger", edits=[entry.id for entry in session.ledger.entries])
-            session.locate()  # a wrong layer is refused before anything slow
-            yield session
-        processes.tell("done")  # no process ends before the run folder is there
+        if stage.solves_model or "subject" not in collector.needs:
+            return
+        read = (*split.forget, *split.retain) if retains else split.forget
+        without = next((request for request in read if request.subject is None), None)
+        if without is not None:
+            raise DataError(
+                f"{without.source or repr(without.prompt)}: no subject, which collector {collector.name!r} reads"
+                f"{collector.remedy('subject')}"
+            )
 
 
-@contextmanager
-def _place(session: Session) -> Iterator[None]:
-    """Reserve the run folder: the first process writes it, and tells the others what it will be called."""
-    if not session.processes.first:
-        session.folder = Path(session.processes.tell())
-        yield
-        return
-    with run_folder(session.config) as place:
-        session.partial, session.folder = place
-        with session.journal.logged(session.partial / LOG):
-            session.processes.tell(str(session.folder))
-            if session.config.output.intermediates:
-                session.intermediates = Intermediates(session.partial)
-            yield
-    session.folder, session.moved = place.final, place.note
+def check_locator(stage: Stage, model: CheckpointInfo) -> None:
+    """Ask a stage's locator whether it can serve a model whose weights are not loaded.
 
-
-def finish(session: Session, result: Any) -> None:
-    """Tell the observers of a finished run; what goes wrong with them is appended to its log.
-
-    Args:
-        session: Its run folder is in place.
-        result: What the observers see.
+    Raises:
+        ConfigError: It cannot; the message says the way out.
     """
-    if session.partial is None:
+    locator = stage["locator"]
+    spec = cast(LocatorSpec, locator.spec)
+    if spec.check:
+        with in_stage(stage.number):
+            locator.registered.load(spec.check)(locator.options, model)
+
+
+def open_text(session: Session) -> Session:
+    """Return the session with its stream of background documents, and the texts that metrics read.
+
+    These are `evaluate.text`, else the data set's held-out texts, else every tenth background document, which then
+    takes no part in the moments. Where general text is read and none is given, the background that serves by default
+    takes its place. What the model must write waits until it is loaded.
+
+    Raises:
+        ConfigError: General text is read, the background names no source, and none serves by default.
+        DataError: A text cannot be read, or there is none.
+    """
+    evaluate, split = session.config.evaluate, session.split
+    if evaluate.text is not None:
+        texts = tuple(islice(read_texts(evaluate.text), evaluate.documents))
+        if not texts:
+            raise DataError(f"evaluate.text {evaluate.text!r} holds no text")
+        split = replace(split, heldout_texts=texts)
+    background = session.background
+    if background is not None and "model" not in background.needs:
+        documents = _documents(session)
+        if documents is not None:
+            documents, split = held_out(documents, split, evaluate.documents, wanted=session.measures_texts)
+            return replace(session, documents=documents, split=split)
+        background = None
+    read = any(stage.reads_text for stage in session.stages)
+    if background is None and (read or (session.measures_texts and not split.heldout_texts)):
+        background = default_background(session.plugins) if session.stages else None
+        if background is not None:
+            serves = cast(BackgroundSpec, background.spec).serves_by_default
+            split = replace(split, notes=(*split.notes, serves.format(**asdict(background.options))))
+    return replace(session, background=background, split=split)
+
+
+def _documents(session: Session) -> Documents | None:
+    """The background's documents; None where it names no source, and none is read or something else serves."""
+    background = session.background
+    assert background is not None
+    source, options = background.load(), background.options
+    try:
+        first = next(iter(source(options)), None)
+    except NoSource:
+        read = any(stage.reads_text for stage in session.stages)
+        if read and default_background(session.plugins) is None:
+            raise
+        return None
+    if first is None:
+        raise DataError("the background holds no document")
+    return partial(source, options)
+
+
+def _check_locators(session: Session) -> None:
+    if session.checkpoint is not None:
+        for stage in session.stages:
+            check_locator(stage, session.checkpoint)
+
+
+def _import_all(session: Session) -> None:
+    """Import the implementation of everything that was chosen. Raises `PluginError` where one cannot be."""
+    shared = [chosen for chosen in (session.data, session.background) if chosen is not None]
+    staged = [chosen for stage in session.stages for chosen in stage.chosen.values()]
+    for chosen in (*shared, *staged, *session.metrics):
+        chosen.load()
+
+
+def _check_outputs(session: Session) -> None:
+    """Check that the outputs asked for are possible.
+
+    Raises:
+        ConfigError: An adapter is asked for, and peft is missing or an update would not be low-rank.
+    """
+    if not session.config.output.adapter:
         return
-    with session.journal.logged(session.folder / LOG, again=True):
-        session.observers.finished(result)
+    if find_spec("peft") is None:
+        raise ConfigError("output.adapter needs peft: pip install 'zu_framework[peft]'")
+    for stage in session.stages:
+        solver = stage["solver"]
+        why = solver.spec.full_rank_under(solver.options)
+        if why:
+            with in_stage(stage.number):
+                raise ConfigError(
+                    f"output.adapter: a LoRA adapter holds low-rank updates alone, and solver {solver.name!r} {why}; "
+                    "or ask for output.model=true instead"
+                )

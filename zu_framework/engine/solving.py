@@ -1,87 +1,122 @@
-"""A solver alone, by name or as a function: no model, no files."""
+"""Solving: what a solver sees of one site put together, its answer checked, the same update handed to all processes."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import is_dataclass
-from types import SimpleNamespace
-from typing import Any, get_type_hints
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
+import torch
 from torch import Tensor
 
-from zu_framework.config import options_from, structured
 from zu_framework.contracts import RunContext
-from zu_framework.errors import ConfigError, SolverError
+from zu_framework.distribution import Division
+from zu_framework.errors import SolverError
 from zu_framework.models import LanguageModel
-from zu_framework.problem import Background, EditProblem, Request, Site, Update
-from zu_framework.registry import Plugins, Registered, installed_plugins
-from zu_framework.specs import MOMENTS, ModelSolverSpec, SolverSpec
+from zu_framework.problem import Background, EditProblem, Representations, Request, Site, TargetStates, Update
+from zu_framework.registry import Chosen, Registered
+from zu_framework.specs import ModelSolverSpec, SolverSpec
+from zu_framework.store.factors import Factors
 
 
-def solve(
-    solver: str | Callable[..., Update],
-    problem: EditProblem,
-    *,
-    factor: Any = None,
-    plugins: Plugins | None = None,
-    **options: Any,
-) -> Update:
-    """Solve one site: `zu.solve("zerounlearn", problem, forget_weight=50.0)`.
+@dataclass(frozen=True)
+class Solved:
+    """One solved problem, and what it was put together from."""
+
+    problem: EditProblem
+    read: Representations
+    states: TargetStates
+    update: Update
+
+
+@dataclass(frozen=True)
+class SiteSolver:
+    """A stage's solver at work.
 
     Args:
-        solver: The name of a site solver, or a function of `(problem)`, `(problem, options)` or
-            `(problem, options, factor)`. A function gets its options as the dataclass that its parameter is annotated
-            with, else as attributes of a plain object.
-        problem: The site. Nothing of it is written to.
-        factor: What `zu.prepare` returned for the site's background, weight and these options; computed where it is
-            None.
-        plugins: Where the name is looked up; the installed plugins where it is None.
-        options: Of the solver.
-
-    Returns:
-        The update, of the shape of the site's weight, with the solver's report.
-
-    Raises:
-        UnknownName: No solver of that name.
-        ConfigError: An option is unknown or has a wrong value.
-        SolverError: The problem lacks what the solver needs, or cannot be solved as asked.
+        chosen: The solver with its options.
+        division: The first process solves, and all get the update.
+        factors: What is computed once for a site and found again.
     """
-    if not isinstance(solver, str):
-        return _solve_with_function(solver, problem, options, factor)
-    registered, chosen = _site_solver(solver, options, plugins)
-    if factor is None:
-        factor = _prepared(registered, problem.background, problem.weight, chosen)
-    return solve_with(registered, problem, chosen, factor)
+
+    chosen: Chosen
+    division: Division
+    factors: Factors
+
+    def solve(
+        self,
+        site: Site,
+        weight: Tensor,
+        read: Representations,
+        states: TargetStates,
+        background: Background,
+        *,
+        earlier_keys: Tensor | None = None,
+        retain_keys: Tensor | None = None,
+        written: bool = False,
+    ) -> Solved:
+        """Solve one site.
+
+        Args:
+            site: Of the model.
+            weight: W (o, i), in its own dtype.
+            read: What the collector read.
+            states: What the target builder wants.
+            background: Moments of general text.
+            earlier_keys: Keys (i, m) of edits that the model carries, from a file perhaps.
+            retain_keys: Keys (i, r) of facts to retain.
+            written: Whether the site was written before, in this edit.
+
+        Raises:
+            SolverError: The problem lacks what the solver declared, or the answer is no update of the weight's shape.
+        """
+        solver, options, needs = self.chosen.registered, self.chosen.options, self.chosen.needs
+        problem = problem_at(weight, read, states, background.only(needs), needs, earlier_keys, retain_keys)
+        found = []
+        if self.division.solves:
+            factor = self.factors.of(solver, options, problem.background, problem.weight, written=written)
+            found = [(site, solve_with(solver, problem, options, factor))]
+        [(_, update)] = self.division.everywhere(found)
+        return Solved(problem, read, states, update)
 
 
-def prepare(
-    solver: str,
-    background: Background,
+def problem_at(
     weight: Tensor,
-    *,
-    plugins: Plugins | None = None,
-    **options: Any,
-) -> Any:
-    """Compute what every edit of a site is solved with, once: `zu.solve(..., factor=zu.prepare(...))`.
+    read: Representations,
+    states: TargetStates,
+    background: Background,
+    needs: frozenset[str],
+    earlier_keys: Tensor | None,
+    retain_keys: Tensor | None,
+) -> EditProblem:
+    """Return what a solver sees of one site, all on the weight's device.
 
     Args:
-        solver: The name of a site solver.
-        background: Moments of general text at the site.
-        weight: W (o, i).
-        plugins: Where the name is looked up; the installed plugins where it is None.
-        options: Of the solver, as they will be given to `zu.solve`.
-
-    Returns:
-        The factor; None for a solver that has none.
-
-    Raises:
-        UnknownName: No solver of that name.
-        ConfigError: An option is unknown or has a wrong value.
-        SolverError: The background lacks a moment, or it is singular.
+        weight: W (o, i), in its own dtype. The algebra reads float32 at least: bf16 and f16 are exact there.
+        read: What the collector read.
+        states: What the target builder wants.
+        background: Moments of general text.
+        needs: What the solver needs: nothing else is handed to it.
+        earlier_keys: Keys (i, m) of edits that the model carries, from a file perhaps.
+        retain_keys: Keys (i, r) of facts to retain.
     """
-    registered, chosen = _site_solver(solver, options, plugins)
-    return _prepared(registered, background, weight, chosen)
+
+    def there(tensor: Tensor | None, need: str = "") -> Tensor | None:
+        wanted = tensor is not None and (not need or need in needs)
+        return tensor.to(weight.device) if tensor is not None and wanted else None
+
+    # of a spread model, sites lie on several devices
+    return EditProblem(
+        weight=weight if weight.dtype in (torch.float32, torch.float64) else weight.float(),
+        keys=read.keys.to(weight.device),
+        values=read.values.to(weight.device),
+        targets=states.targets.to(weight.device),
+        sensitive=there(states.sensitive, "sensitive"),
+        background=background,
+        earlier_keys=None if earlier_keys is None else earlier_keys.to(weight.device, read.keys.dtype),
+        bare_keys=there(read.bare_keys, "bare_keys"),
+        retain_keys=there(retain_keys),
+    )
 
 
 def solve_with(solver: Registered, problem: EditProblem, options: Any, factor: Any = None) -> Update:
@@ -102,21 +137,16 @@ def solve_with(solver: Registered, problem: EditProblem, options: Any, factor: A
         if getattr(problem, need) is None:
             raise SolverError(f"solver {spec.name!r} needs `{need}`, which this problem does not carry")
     given = () if spec.prepare is None else (factor,)
-    return _checked(solver.load()(problem, options, *given), problem, f"solver {spec.name!r}")
+    return checked_update(solver.load()(problem, options, *given), problem, f"solver {spec.name!r}")
 
 
 def solve_model(
-    spec: Any,
-    implementation: Any,
-    lm: LanguageModel,
-    requests: Sequence[Request],
-    sites: Sequence[Site],
-    options: Any,
-    context: RunContext,
+    solver: Chosen, lm: LanguageModel, requests: Sequence[Request], sites: Sequence[Site], context: RunContext
 ) -> list[tuple[Site, Update]]:
     """Call a model solver and check what it returns: an update of the right shape for each parameter, named once."""
+    spec = solver.spec
     assert isinstance(spec, ModelSolverSpec)
-    returned = list(implementation(lm, requests, sites, options, context))
+    returned = list(solver.load()(lm, requests, sites, solver.options, context))
     named: set[str] = set()
     for site, update in returned:
         if not isinstance(site, Site) or not isinstance(update, Update):
@@ -134,57 +164,12 @@ def solve_model(
     return returned
 
 
-def _site_solver(name: str, options: Mapping[str, Any], plugins: Plugins | None) -> tuple[Registered, Any]:
-    registered = (plugins or installed_plugins()).registry.get("solver", name)
-    if not isinstance(registered.spec, SolverSpec):
-        raise SolverError(f"solver {name!r} needs a model, not a site's problem: use zu.run or zu.unlearn")
-    return registered, options_from(registered.spec, options, where="solver")
+def checked_update(update: Any, problem: EditProblem, name: str) -> Update:
+    """Return what a solver returned.
 
-
-def _prepared(solver: Registered, background: Background, weight: Tensor, options: Any) -> Any:
-    """What the solver's `prepare` returns for the moments that it declared, which must be there."""
-    function = solver.load_prepare()
-    if function is None:
-        return None
-    needs = solver.spec.needs_of(options)
-    for moment in sorted(needs & MOMENTS - background.only(needs).given - {"value_moment"}):
-        raise SolverError(
-            f"solver {solver.spec.name!r} needs `{moment}`, which this background does not hold"
-        )
-    return function(background.only(needs), weight, options)
-
-
-def _solve_with_function(
-    function: Callable[..., Update], problem: EditProblem, options: Mapping[str, Any], factor: Any
-) -> Update:
-    name = f"solver {getattr(function, '__name__', function)!r}"
-    taken = [
-        p.name
-        for p in inspect.signature(function).parameters.values()
-        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-    ]
-    if options and len(taken) < 2:
-        raise ConfigError(f"{name} takes the problem alone; options were given: {', '.join(sorted(options))}")
-    given: list[Any] = [problem]
-    if len(taken) > 1:
-        kind = _hints(function).get(taken[1])
-        if isinstance(kind, type) and is_dataclass(kind):
-            given.append(structured(kind, options, "solver", name, {}))
-        else:
-            given.append(SimpleNamespace(**options))
-    if len(taken) > 2:
-        given.append(factor)
-    return _checked(function(*given), problem, name)
-
-
-def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    try:
-        return get_type_hints(function)
-    except NameError:  # an annotation that is there for type checkers alone
-        return {}
-
-
-def _checked(update: Any, problem: EditProblem, name: str) -> Update:
+    Raises:
+        SolverError: It is no update of the weight's shape.
+    """
     if not isinstance(update, Update):
         raise SolverError(f"{name} returned {type(update).__name__}, expected an Update")
     shape = tuple(problem.weight.shape)

@@ -11,9 +11,9 @@ import torch
 import xxhash
 from torch import Tensor
 
-from zu_framework.engine.processes import Processes, current
+from zu_framework.distribution import Processes, current
 from zu_framework.errors import DataError
-from zu_framework.linalg import MomentAccumulator
+from zu_framework.linalg.moments import SiteSums
 from zu_framework.models import (
     LanguageModel,
     Row,
@@ -151,11 +151,7 @@ class _Pass:
         self.sites = [site for site in sites if site.module in {module for module, _ in missing}]
         self.inputs = {module for module, moment in missing if moment == "key_moment"}
         self.outputs = {module for module, moment in missing if moment != "key_moment"}
-        self.sums: dict[tuple[str, str], MomentAccumulator] = {}
-        for module, moment in missing:
-            weight = lm.weight(next(site for site in sites if site.module == module))
-            size = weight.shape[1] if moment == "key_moment" else weight.shape[0]
-            self.sums[module, moment] = MomentAccumulator(size, weight.device, second=moment != "mean_value")
+        self.sums = SiteSums({site.module: lm.weight(site) for site in self.sites}, missing)
 
     def run(
         self, documents: Callable[[], Iterable[str]], cache: TensorCache, key: str, progress: Progress
@@ -173,7 +169,7 @@ class _Pass:
                 tokens -= 0 if left_out is None else int(left_out.sum())
                 if number % self.processes.count == self.processes.rank:
                     taken = None if left_out is None else (~left_out).nonzero()[:, 0]
-                    consume = partial(self._consume, taken)
+                    consume = partial(self.sums.add, taken)
                     stream_inputs(
                         self.lm, self.sites, rows, consume, inputs=self.inputs, outputs=self.outputs
                     )
@@ -186,7 +182,7 @@ class _Pass:
                 saved = time.monotonic()
                 cost = saved - begun
             progress("background statistics", done, self.count)
-        for sums in self.sums.values():
+        for sums in self.sums.by_entry.values():
             self.processes.add_up(sums.sums)
             sums.count = tokens
         if self.processes.first:
@@ -195,7 +191,7 @@ class _Pass:
 
     def result(self, entry: tuple[str, str]) -> Tensor:
         """The moment of an entry, once the pass is over; its sums are given up."""
-        sums = self.sums.pop(entry)
+        sums = self.sums.by_entry.pop(entry)
         return sums.mean if entry[1] == "mean_value" else sums.moment
 
     def _windows(self, texts: Iterator[str]) -> Iterator[tuple[list[Row], int]]:
@@ -214,13 +210,6 @@ class _Pass:
         if rows:
             yield sorted(rows, key=lambda row: len(row.ids)), len(rows)
 
-    def _consume(self, taken: Tensor | None, site: Site, inputs: Tensor, outputs: Tensor) -> None:
-        """Add the tokens that are taken: all, or those of these numbers."""
-        for (module, moment), sums in self.sums.items():
-            if module == site.module:
-                rows = inputs if moment == "key_moment" else outputs
-                sums.add(rows if taken is None else rows.index_select(0, taken.to(rows.device)))
-
     def _resume(self, cache: TensorCache, key: str) -> tuple[int, int]:
         """Documents and tokens that an earlier, stopped pass has read. Its sums are taken over by the first process."""
         begun = cache.load(key, ".partial") if self.processes.first else None
@@ -228,14 +217,14 @@ class _Pass:
             begun = None
         done, tokens = self.processes.tell(begun and [begun[1]["done"], begun[1]["tokens"]]) or (0, 0)
         if begun is not None:
-            for entry, sums in self.sums.items():
+            for entry, sums in self.sums.by_entry.items():
                 for number, tensor in enumerate(sums.sums):
                     tensor.copy_(begun[0][f"{'/'.join(entry)}/{number}"])
         return int(done), int(tokens)
 
     def _save(self, cache: TensorCache, key: str, done: int, tokens: int) -> None:
         tensors: dict[str, Tensor] = {}
-        for entry, sums in self.sums.items():
+        for entry, sums in self.sums.by_entry.items():
             self.processes.move_to_first(sums.sums)
             tensors |= {f"{'/'.join(entry)}/{number}": tensor for number, tensor in enumerate(sums.sums)}
         if self.processes.first:

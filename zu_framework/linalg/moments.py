@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor
+
+from zu_framework.problem import Site
 
 STRIP = 1024  # columns a product holds at a time: half the work of the full square, and no second (d, d) beside it
 ROWS = 4096  # rows that are summed in float32 before float64 takes over
@@ -64,3 +68,35 @@ class MomentAccumulator:
     def mean(self) -> Tensor:
         """E[x] (d,)."""
         return self.total / max(self.count, 1)
+
+
+class SiteSums:
+    """Sums of several moments at several sites.
+
+    Args:
+        weights: W (o, i) of each site, by module: of its sizes, and where sums are held.
+        entries: Module and moment: "key_moment", "value_moment" or "mean_value".
+    """
+
+    def __init__(self, weights: Mapping[str, Tensor], entries: Sequence[tuple[str, str]]) -> None:
+        self.by_entry: dict[tuple[str, str], MomentAccumulator] = {}
+        for module, moment in entries:
+            outputs, inputs = weights[module].shape
+            size = inputs if moment == "key_moment" else outputs
+            self.by_entry[module, moment] = MomentAccumulator(
+                size, weights[module].device, second=moment != "mean_value"
+            )
+
+    def add(self, taken: Tensor | None, site: Site, inputs: Tensor, outputs: Tensor) -> None:
+        """Add what a site reads and gives at some tokens.
+
+        Args:
+            taken: Numbers of the tokens that count; None for all.
+            site: Whose they are.
+            inputs: (t, i), read where a key moment is summed.
+            outputs: (t, o), read where a moment of values is.
+        """
+        for (module, moment), sums in self.by_entry.items():
+            if module == site.module:
+                rows = inputs if moment == "key_moment" else outputs
+                sums.add(rows if taken is None else rows.index_select(0, taken.to(rows.device)))

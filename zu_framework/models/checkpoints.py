@@ -20,7 +20,7 @@ from transformers.models.auto.modeling_auto import (
 from zu_framework.errors import ModelError
 from zu_framework.models.borrowing import check_tokenizer, check_vocabulary
 from zu_framework.models.places import Source, find_source
-from zu_framework.models.weight_files import UNQUANTISED, check_shapes, read_headers
+from zu_framework.models.weight_files import UNQUANTISED, TensorInfo, check_shapes, read_headers
 
 DTYPES = {
     "float32": torch.float32,
@@ -104,7 +104,7 @@ def check_folder(
         text = config.get_text_config()
         check_vocabulary(tokenizer, int(text.vocab_size), f"{folder}: config.json's vocab_size")
         if not hasattr(config, "auto_map"):
-            check_shapes(folder, headers, *_expected(folder, config))
+            _check_tensors(folder, headers, config)
     return CheckpointInfo.of(config)
 
 
@@ -268,10 +268,8 @@ def _json_kind(value: Any) -> str:
     return f"{'a' if value else 'an empty'} {kind}".replace("a object", "an object")
 
 
-def _expected(folder: Path, config: Any) -> tuple[dict[str, Any], str]:
-    """The tensors of the model that a config describes, by name and without memory, and its base prefix."""
-    from transformers.conversion_mapping import get_checkpoint_conversion_mapping
-
+def _check_tensors(folder: Path, headers: Mapping[str, TensorInfo], config: Any) -> None:
+    """Compare the tensors of a folder with those of the model that its config describes, which takes no memory."""
     factory: Any = AutoModelForCausalLM
     try:
         with torch.device("meta"):
@@ -279,7 +277,16 @@ def _expected(folder: Path, config: Any) -> tuple[dict[str, Any], str]:
     # the values of a config are the user's, and a model's code may fail on them in any way
     except Exception as cause:
         raise ModelError(f"{folder / 'config.json'}: describes no model: {brief(cause)}") from cause
-    # such a file's tensors are joined and renamed as they are loaded: the loader compares them
-    if any(map(get_checkpoint_conversion_mapping, (config.model_type, type(model).__name__))):
-        return {}, ""
-    return dict(model.state_dict()), str(model.base_model_prefix)
+    try:
+        check_shapes(folder, headers, dict(model.state_dict()), str(model.base_model_prefix))
+    except ModelError:
+        # asked where it matters alone: transformers builds the table of all its models for it
+        if not _is_converted(config, model):
+            raise
+
+
+def _is_converted(config: Any, model: Any) -> bool:
+    """Whether a file's tensors are joined and renamed as they are loaded: the loader then compares them."""
+    from transformers.conversion_mapping import get_checkpoint_conversion_mapping
+
+    return any(map(get_checkpoint_conversion_mapping, (config.model_type, type(model).__name__)))

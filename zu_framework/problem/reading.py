@@ -62,6 +62,14 @@ class ReadPlan:
             anchors=tuple(self.anchors[i] for i in indices),
         )
 
+    def bare(self) -> ReadPlan:
+        """Return the plan of the bare prompts alone.
+
+        Returns:
+            The plan, with one context.
+        """
+        return replace(self, prompts=tuple(row[:1] for row in self.prompts), weights=(1.0,))
+
 
 @dataclass(frozen=True)
 class Representations:

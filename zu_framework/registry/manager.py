@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -182,18 +182,26 @@ def _disabled(names: str | None, known: list[str]) -> set[str]:
     return wanted
 
 
+@cache
+def _stated(distribution: Distribution | None) -> tuple[str, str]:
+    """A distribution's name and version; each is a reading of all that it states, so once for all its components."""
+    return ("", "") if distribution is None else (distribution.name, distribution.version)
+
+
 def _shipped(point: EntryPoint) -> bool:
-    return point.dist is not None and point.dist.name.replace("_", "-").lower() == SHIPPED
+    return _stated(point.dist)[0].replace("_", "-").lower() == SHIPPED
 
 
 def _twice(point: EntryPoint) -> str:
-    source = f" (the one of {point.dist.name} is left out)" if point.dist is not None else ""
+    name, _ = _stated(point.dist)
+    source = f" (the one of {name} is left out)" if name else ""
     return f"two distributions install a plugin of this name{source}"
 
 
 def _load(plugins: Plugins, name: str, plugin: Any, point: EntryPoint | None) -> None:
     """Register a plugin, and let it offer its components."""
-    manager, source = plugins.manager, None if point is None else point.dist
+    manager = plugins.manager
+    distribution, version = _stated(None if point is None else point.dist)
     unmarked = [
         hook
         for hook, value in vars(plugin).items()
@@ -208,9 +216,7 @@ def _load(plugins: Plugins, name: str, plugin: Any, point: EntryPoint | None) ->
     manager.check_pending()  # a misspelt hook: pluggy names it
 
     def register(spec: Spec) -> None:
-        plugins.registry.add(
-            Registered(spec, name, source.name if source else "", source.version if source else "")
-        )
+        plugins.registry.add(Registered(spec, name, distribution, version))
 
     others = [other for other in manager.get_plugins() if other is not plugin]
     for hook in manager.get_hookcallers(plugin) or []:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TextIO
+
+from zu_framework.contracts import Progress, no_progress
+
+LOG = "log.jsonl"  # in a run folder
 
 
 def peak_memory_bytes() -> int:
@@ -22,17 +26,22 @@ def peak_memory_bytes() -> int:
 
 
 class Journal:
-    """Keeps events and phase times, and writes the events to a file while it is `logged`."""
+    """Keeps events and phase times, and writes the events to a file while it is `logged`.
 
-    def __init__(self) -> None:
+    Args:
+        progress: Told of each phase as it begins.
+    """
+
+    def __init__(self, progress: Progress = no_progress) -> None:
         self.events: list[dict[str, Any]] = []
         self.seconds: dict[str, float] = {}
         # by kind of cached result: seconds it once took less those spent to find it
         self.saved: dict[str, float] = {}
+        self.failed_parts: dict[str, str] = {}  # why optional parts of the run could not be saved, by name
         self.failure = ""  # why the file is not whole: a full disk costs the log, not the run
         self._start = time.perf_counter()
         self._stream: TextIO | None = None
-        self.on_phase: Callable[[str], None] = lambda name: None  # told as a phase begins
+        self._progress = progress
 
     @contextmanager
     def logged(self, path: Path, *, again: bool = False) -> Iterator[None]:
@@ -64,6 +73,16 @@ class Journal:
         self.events.append(entry)
         self._write(entry)
 
+    def part_failed(self, name: str, why: str) -> None:
+        """Note that an optional part could not be saved; the run goes on.
+
+        Args:
+            name: Of the part.
+            why: It failed, on one line.
+        """
+        self.failed_parts[name] = why
+        self.record("part failed", part=name, error=why)
+
     def _write(self, entry: Mapping[str, Any]) -> None:
         if self._stream is None:
             return
@@ -83,7 +102,7 @@ class Journal:
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Time a phase; phases of one name add up."""
-        self.on_phase(name)
+        self._progress(name, 0, 0)
         begin = time.perf_counter()
         try:
             yield

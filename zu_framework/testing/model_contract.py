@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from zu_framework.contracts import RunContext
-from zu_framework.engine.run import unlearn
+from zu_framework.engine.in_memory import unlearn
 from zu_framework.engine.solving import solve_model
 from zu_framework.models import LanguageModel
 from zu_framework.problem import Site, Update
+from zu_framework.registry import Chosen
 from zu_framework.specs import ModelSolverSpec
 from zu_framework.testing.facts import FACTS, TEXTS
 from zu_framework.testing.frozen import snapshot
@@ -100,7 +101,7 @@ class ModelSolverContract:
         assert isinstance(registered.spec, ModelSolverSpec)
         sites = [lm.site(layer) for layer in self.layers]
         context = RunContext(documents=lambda: iter(TEXTS), retain=FACTS[2:])
-        return solve_model(registered.spec, registered.load(), lm, FACTS, sites, options, context)
+        return solve_model(Chosen(registered, options), lm, FACTS, sites, context)
 
 
 def _parts(update: Update) -> list[Tensor]:

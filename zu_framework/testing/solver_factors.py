@@ -12,7 +12,7 @@ from hypothesis import given
 from torch import Tensor
 
 from zu_framework.config import options_from
-from zu_framework.engine.solving import prepare, solve
+from zu_framework.engine.alone import prepare, solve
 from zu_framework.problem import Background
 from zu_framework.registry import Registered, installed_plugins
 from zu_framework.specs import Prepared, SolverSpec

@@ -10,7 +10,7 @@ import torch
 from hypothesis import HealthCheck, assume, settings
 from torch import Tensor
 
-from zu_framework.engine.solving import solve
+from zu_framework.engine.alone import solve
 from zu_framework.errors import DependentKeys, DependentRows, EmptyNullSpace
 from zu_framework.problem import EditProblem, Update
 from zu_framework.registry import installed_plugins

@@ -5,7 +5,7 @@ The loop asks it for columns, updates and agreement; with a single process it ha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from zu_framework.contracts import Collector, TargetBuilder
-from zu_framework.engine.processes import Message, Processes
-from zu_framework.engine.results import plain
+from zu_framework.distribution.processes import Message, Processes
 from zu_framework.models import LanguageModel
 from zu_framework.problem import ReadPlan, Representations, Site, TargetStates, Update
+from zu_framework.problem.reports import plain
 from zu_framework.store.digests import fingerprint
 
 
@@ -66,12 +66,16 @@ class Division:
         """
         return Columns(self, lm, plan, collector, builder, independent and self.processes.count > 1)
 
-    def updates(self, solve: Callable[[], list[tuple[Site, Update]]]) -> list[tuple[Site, Update]]:
-        """Return what the first process solves, everywhere, so that all write the same bits.
+    @property
+    def solves(self) -> bool:
+        """Whether this process solves: the first does, for all."""
+        return self.processes.first
 
-        Reports stay with the first. The others do not solve.
+    def everywhere(self, found: list[tuple[Site, Update]]) -> list[tuple[Site, Update]]:
+        """Return what the first process solved, everywhere, so that all write the same bits.
+
+        Reports stay with the first; what the others give is not read.
         """
-        found = solve() if self.processes.first else []
         if self.processes.count == 1:
             return found
         facts = [[asdict(site), update.scale] for site, update in found]

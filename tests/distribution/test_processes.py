@@ -15,30 +15,31 @@ import yaml
 from safetensors.torch import load_file
 
 from zu_framework import LanguageModel, Representations
+from zu_framework.distribution import Processes
+from zu_framework.distribution.division import joined_representations, joined_states
 from zu_framework.engine import loop
-from zu_framework.engine.division import joined_representations, joined_states
-from zu_framework.engine.processes import Processes
 from zu_framework.testing import tiny_model
 
 PROBE = """
 import sys, torch
 from pathlib import Path
 import zu_framework as zu
-from zu_framework.engine import processes
+from zu_framework.distribution import rank_here
 result = zu.run(sys.argv[1])
 tensors = {k: v.clone() for k, v in result.edit.lm.model.state_dict().items()}
 from safetensors.torch import save_file
-save_file(tensors, Path(sys.argv[2]) / f"rank{processes.rank_here()}.safetensors")
+save_file(tensors, Path(sys.argv[2]) / f"rank{rank_here()}.safetensors")
 """
 
 BREAKS = """
 import sys
-from zu_framework.engine import opening, processes
+import zu_framework.engine.run
 from zu_framework.errors import DataError
 from zu_framework.cli.app import main
-if processes.rank_here() == 1:
+from zu_framework.distribution import rank_here
+if rank_here() == 1:
     def broken(*_): raise DataError("the disk of this machine is on fire")
-    opening.carried_edits = broken
+    sys.modules["zu_framework.engine.run"].carried_edits = broken
 main(["run", sys.argv[1]])
 """
 

@@ -23,12 +23,11 @@ class Untouched:
 
     Args:
         journal: Of the session.
-        source: Returns what streams general text; it returns None where the run has none, and a few built-in sentences
-            then serve.
+        documents: Streams general text afresh on each call; where it is None a few built-in sentences serve.
     """
 
     journal: Journal
-    source: Callable[[], Callable[[], Iterable[str]] | None]
+    documents: Callable[[], Iterable[str]] | None
     _sinks: Sinks | None = field(default=None, repr=False)
 
     def sinks(self, lm: LanguageModel) -> Sinks:
@@ -60,8 +59,7 @@ class Untouched:
         return text_keys(lm, sites, self._stream(), self.sinks(lm))
 
     def _stream(self) -> Iterable[str]:
-        documents = self.source()
-        return TEXTS if documents is None else documents()
+        return TEXTS if self.documents is None else self.documents()
 
 
 def candidates(lm: LanguageModel) -> list[Site]:

@@ -1,4 +1,4 @@
-"""The model that a configuration names: where it lies, on which device it goes, and which edits it carries."""
+"""The model that a configuration names: checked, loaded, and which edits it carries."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from zu_framework.config import Config
-from zu_framework.contracts import Progress
-from zu_framework.engine.processes import local_device
 from zu_framework.errors import ConfigError
-from zu_framework.evaluation import Scorer
 from zu_framework.models import Chat, CheckpointInfo, LanguageModel, check_folder, load_tokenizer
+from zu_framework.models.devices import device_named
 from zu_framework.registry import Plugins, architecture_finder
 from zu_framework.store.checkpoints import check_ledger
 from zu_framework.store.ledger import Ledger
@@ -47,7 +44,7 @@ def check_checkpoint(config: Config) -> CheckpointInfo:
         revision=settings.revision,
         dtype=settings.dtype,
     )
-    device_of(config)
+    device_named(config.model.device)
     read_ledger(settings.path)
     if settings.chat:
         tokenizer = load_tokenizer(
@@ -96,7 +93,7 @@ def load_model(config: Config, plugins: Plugins, *, key: str = "model.path") -> 
     return LanguageModel.from_pretrained(
         model_path(config),
         dtype=settings.dtype,
-        device=device_of(config),
+        device=device_named(config.model.device),
         device_map=settings.device_map,
         revision=settings.revision,
         trust_remote_code=settings.trust_remote_code,
@@ -105,27 +102,6 @@ def load_model(config: Config, plugins: Plugins, *, key: str = "model.path") -> 
         find_architecture=architecture_finder(plugins),
         key=key,
     )
-
-
-def device_of(config: Config) -> str:
-    """Return the device of the config; auto is cuda where there is one.
-
-    Raises:
-        ConfigError: It is no device, or not there.
-    """
-    name = config.model.device
-    if name == "auto":
-        return local_device() if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as cause:
-        raise ConfigError(f"model.device {name!r} is no device: use auto, cpu, cuda or cuda:N") from cause
-    try:
-        torch.empty(1, device=device).cpu()  # meta holds no numbers; what is not there says so in many ways
-    except (RuntimeError, NotImplementedError, AssertionError) as cause:
-        what = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
-        raise ConfigError(f"model.device {name!r} is not there: {what}; use model.device=cpu") from cause
-    return name
 
 
 def read_ledger(path: str) -> Ledger:
@@ -147,17 +123,3 @@ def carried_edits(config: Config) -> tuple[Ledger, Mapping[str, Tensor]]:
     check_ledger(Checkpoint.open(Path(config.model.path)), ledger)
     beside = (Path(config.output.folder), Path(config.model.path))
     return ledger, PrivatePart.beside(*beside, given=config.ledger.private).earlier_keys(ledger)
-
-
-def reference_scorer(config: Config, plugins: Plugins, progress: Progress) -> Scorer | None:
-    """Return a scorer of `evaluate.reference`, which loads that model when it is first asked; None without one."""
-    path = config.evaluate.reference
-    if path is None:
-        return None
-    return Scorer(
-        lambda: load_other(path, config, plugins, key="evaluate.reference"),
-        config.model.batch_size,
-        batch_tokens=config.model.batch_tokens,
-        max_tokens=config.evaluate.max_tokens,
-        progress=progress,
-    )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import cast
 
-from zu_framework.config import COMPONENT_GROUPS, STAGE_GROUPS, Component, Config, StageConfig, options_from
-from zu_framework.engine.stage import Stage
-from zu_framework.errors import ConfigError, in_stage, unknown_name
+from zu_framework.config.groups import COMPONENT_GROUPS
+from zu_framework.config.structured import options_from
+from zu_framework.config.whole import Component, Config
+from zu_framework.errors import ConfigError, unknown_name
 from zu_framework.registry import Chosen, Plugins
-from zu_framework.specs import AnySolverSpec, BackgroundSpec, MetricSpec
+from zu_framework.specs import BackgroundSpec, MetricSpec
 
 
 def shared_components(config: Config, plugins: Plugins, groups: Sequence[str]) -> dict[str, Chosen]:
@@ -28,41 +28,6 @@ def shared_components(config: Config, plugins: Plugins, groups: Sequence[str]) -
         raise missing(config, "data", plugins)
     wanted = {g: c for g, c in config.components.items() if g != "data" or "data" in groups}
     return {group: choose(component, plugins, config.origins) for group, component in wanted.items()}
-
-
-def resolve_stages(config: Config, plugins: Plugins) -> tuple[Stage, ...]:
-    """Return the stages with their components found and options typed; no implementation is imported.
-
-    Raises:
-        ConfigError: A group is missing, an option unknown or mistyped.
-        UnknownName: A component that no plugin offers.
-        PluginError: Two plugins offer the component.
-    """
-    stages = []
-    for stage in config.stages:
-        with in_stage(stage.number):
-            stages.append(_resolve(config, stage, plugins))
-    return tuple(stages)
-
-
-def _resolve(config: Config, stage: StageConfig, plugins: Plugins) -> Stage:
-    for group in STAGE_GROUPS:
-        if group not in stage.components:
-            raise missing(config, group, plugins)
-    chosen = {group: choose(stage.components[group], plugins, stage.origins) for group in STAGE_GROUPS}
-    size = stage.components["solver"].group_size
-    if size is None:
-        spec = cast(AnySolverSpec, chosen["solver"].spec)
-        size = spec.group_size or 0
-    found = Stage(stage.number, chosen, size)
-    if found.reads_text and "background" not in config.components and default_background(plugins) is None:
-        moments = ", ".join(sorted(found.moments()))
-        read = f"needs statistics of general text ({moments})" if moments else "reads general text"
-        raise ConfigError(
-            f"solver {found['solver'].name!r} with target {found['target'].name!r} {read}: "
-            f"add `background: {{name: ...}}`; names: {', '.join(plugins.registry.names('background'))}"
-        )
-    return found
 
 
 def choose(component: Component, plugins: Plugins, origins: Mapping[str, str]) -> Chosen:

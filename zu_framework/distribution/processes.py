@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
 from zu_framework.errors import PeerError, ProcessError
+from zu_framework.models.devices import local_device
 
 # Process 0 measures while the others wait for it: patience costs nothing, since a process that dies is noticed at once.
 PATIENCE = timedelta(days=2)
@@ -125,11 +126,6 @@ def current() -> Processes:
 def rank_here() -> int:
     """This process's rank as torchrun gave it, 0 without: known before anything is joined."""
     return int(os.environ.get("RANK", "0")) if os.environ.get("WORLD_SIZE", "1") != "1" else 0
-
-
-def local_device() -> str:
-    """The GPU that belongs to this process, as torchrun numbers them."""
-    return f"cuda:{int(os.environ.get('LOCAL_RANK', '0'))}" if dist.is_torchelastic_launched() else "cuda"
 
 
 @contextmanager
