@@ -53,6 +53,7 @@ def run_cell(world: World, cell: Cell, config: Mapping[str, Any]) -> Measured:
     config = merged(config, {"background": {"name": "text", "path": str(world.background)}})
     if stage == "report" and not world.warm:
         once.forget()  # seconds then hold all that a method does
+    world.untouched.score([zu.Probe(r.prompt, r.answer) for r in data.forget])  # while it is untouched
     start = time.perf_counter()
     try:
         edit = zu.unlearn(world.lm, world.lm.tokenizer, data.forget, config, retain=retain, plugins=plugins())
