@@ -142,7 +142,10 @@ def _shown(found: Sequence[Measured]) -> list[str]:
     shown = []
     for column, places in zip(COLUMNS, PLACES, strict=True):
         values = [m[column] for m in found if not math.isnan(m[column])]
-        mean, spread = fmean(values or [math.nan]), stdev(values) if len(values) > 1 else 0.0
+        if not values:
+            shown.append("-")  # seconds of a warm run
+            continue
+        mean, spread = fmean(values), stdev(values) if len(values) > 1 else 0.0
         text = f"{mean:.{places}f}" if mean < 1000 else f"{mean:.1e}"
         shown.append(text if column == "seconds" else f"{text} ± {spread:.{places}f}")
     return shown
