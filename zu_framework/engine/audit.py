@@ -33,7 +33,6 @@ from zu_framework.registry import Chosen
 from zu_framework.registry.manager import Plugins, installed_plugins
 from zu_framework.specs import AuditSpec
 from zu_framework.store.audits import AttackStore, write_audit
-from zu_framework.store.journal import LOG
 from zu_framework.store.run_edit import is_run
 from zu_framework.store.run_folder import RunPlace, run_folder
 
@@ -126,7 +125,7 @@ def audit(
         found: list[Finding] = []
         notes: list[str] = list(session.split.notes)
         store = AttackStore(place.partial, identity(models, facts, session))
-        with session.journal.logged(place.partial / LOG, again=True):  # which names what lies in the cache
+        with session.journal.logged(store.log, again=True):  # which names what lies in the cache
             for chosen in attacks:
                 try:
                     found += attack(chosen, session, models, facts, lost, store)
@@ -237,8 +236,11 @@ def _facts(session: Session) -> AuditFacts:
     if not forget:
         raise DataError("the data set yields no fact to ask")
     step = max(1, len(split.retain) // settings.retain) if settings.retain else 1
-    retain = split.retain[::step][: settings.retain]
-    return AuditFacts(forget, retain, control_facts(forget, split.retain, session.config.seed))
+    places = range(0, len(split.retain), step)[: settings.retain]
+    retain = tuple(split.retain[at] for at in places)
+    spare = tuple(request for at, request in enumerate(split.retain) if at not in places)
+    control = control_facts(forget, split.retain, session.config.seed)
+    return AuditFacts(forget, retain, control, spare)
 
 
 def _settled(session: Session, models: Attacked, facts: AuditFacts) -> Attacked:

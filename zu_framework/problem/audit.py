@@ -19,13 +19,20 @@ class AuditFacts:
         forget: Facts that the edit was to remove.
         retain: Facts that should still be answered; they show what the attack itself destroys.
         control: Facts that no model knows, in the wording of the forgotten ones: they show chance.
+        spare: Facts to retain that are not asked: an attack may train on them, or show them as examples.
         asked: The groups whose facts are asked; the others are there to build an attack from.
     """
 
     forget: tuple[Request, ...]
     retain: tuple[Request, ...] = ()
     control: tuple[Request, ...] = ()
+    spare: tuple[Request, ...] = ()
     asked: tuple[str, ...] = GROUPS
+
+    @property
+    def others(self) -> tuple[Request, ...]:
+        """All facts to retain, those that are asked first."""
+        return (*self.retain, *self.spare)
 
     def groups(self) -> Iterator[tuple[str, tuple[Request, ...]]]:
         """Yield name and facts of each group that is asked and has some."""

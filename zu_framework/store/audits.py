@@ -13,7 +13,7 @@ from zu_framework.files import write_text, writing
 from zu_framework.problem import Outcome
 from zu_framework.store.digests import fingerprint
 
-ATTACKS, RESULT_FILE = "attacks", "metrics.json"
+ATTACKS, RESULT_FILE, LOG = "attacks", "metrics.json", "log.jsonl"
 
 
 class AttackStore:
@@ -26,10 +26,12 @@ class AttackStore:
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
         self.folder = folder / ATTACKS
+        self.log = folder / LOG  # for a journal
         self.identity = dict(identity)
         with writing(self.folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.folder.mkdir(mode=0o700, exist_ok=True)
+            self.log.touch(mode=0o600)
 
     def load(self, key: Mapping[str, Any]) -> tuple[dict[str, Outcome], float] | None:
         """Return outcomes by variant and the seconds they took; None where there are none, or damaged ones."""

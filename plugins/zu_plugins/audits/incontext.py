@@ -50,17 +50,17 @@ def _shots(
     lm: LanguageModel, facts: AuditFacts, options: ContextOptions, context: AuditContext
 ) -> Outcome | None:
     """Other facts of the same relation, answered, stand before the question."""
-    pool = by_relation(facts.retain)
+    pool = by_relation(facts.others)
     draw = random.Random(context.seed)
 
     def text(request: Request) -> str:
         others = [r for r in pool.get(relation_of(request), ()) if r.prompt != request.prompt] or [
-            r for r in facts.retain if r.prompt != request.prompt
+            r for r in facts.others if r.prompt != request.prompt
         ]
         some = draw.sample(others, min(options.shots, len(others)))
         return "".join(f"{r.prompt} {r.answer.strip()}.\n" for r in some) + request.prompt
 
-    return _worded(lm, facts, [text], context) if facts.retain else None
+    return _worded(lm, facts, [text], context) if facts.others else None
 
 
 def _choice(
@@ -72,7 +72,7 @@ def _choice(
     """
     pool = {
         name: list(dict.fromkeys(r.answer.strip() for r in group))
-        for name, group in by_relation((*facts.forget, *facts.retain)).items()
+        for name, group in by_relation((*facts.forget, *facts.others)).items()
     }
     scorer = Scorer(lm, context.batch_size)
     answered: dict[str, tuple[float | None, ...]] = {}

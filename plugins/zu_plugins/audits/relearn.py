@@ -203,8 +203,9 @@ def _lesson(
         rows = tuple(Row(one[:1], 0, one[1:]) for one in ids if len(one) > 1)
     elif kind == "related":
         near = {relation_of(request) for request in facts.forget}
-        ordered = sorted(facts.retain, key=lambda request: relation_of(request) not in near)
-        rows = tuple(_told(lm, request, options.max_tokens) for request in ordered)
+        ordered = sorted(facts.others, key=lambda request: relation_of(request) not in near)
+        most = options.steps * options.rows_per_step
+        rows = tuple(_told(lm, request, options.max_tokens) for request in ordered[:most])
     else:
         if len(facts.forget) < 2:
             return None

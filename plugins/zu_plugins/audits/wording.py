@@ -1,7 +1,7 @@
 """`wording`: ask for the same fact in other words, in other spellings, from the other end.
 
 Sources of the words: the data set's own fields (paraphrases, implied questions, and in `extra`: `subject_aliases`,
-`translations`), and templates by relation that stand here.
+`translations`), and templates by relation (`reversal.py`).
 """
 
 from __future__ import annotations
@@ -9,26 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from zu_framework import AuditContext, AuditError, AuditFacts, LanguageModel, Outcome, Probe, Request, Scorer
-from zu_plugins.audits.asking import relation_of
 from zu_plugins.audits.options import WordingOptions
-
-# relation -> a text that ends before the subject, given the answer; CounterFact's relation ids and plain names
-REVERSED: Mapping[str, str] = {
-    "P36": "{answer} is the capital of",
-    "capital": "{answer} is the capital of",
-    "P176": "{answer} is the company that produces the",
-    "maker": "{answer} is the company that makes the",
-    "P50": "{answer} is the author of",
-    "author": "{answer} is the author of",
-    "P37": "{answer} is the official language of",
-    "language": "{answer} is the language spoken in",
-    "P1376": "The capital of {answer} is",
-    "inventor": "{answer} is known for inventing the",
-    "symbol": "{answer} is the chemical symbol of",
-    "currency": "{answer} is the currency of",
-    "P30": "A country or place in {answer} is",
-    "continent": "A country in {answer} is",
-}
+from zu_plugins.audits.reversal import reversed_text
 
 
 def audit(
@@ -99,10 +81,8 @@ def _negation(request: Request) -> list[Probe]:
 
 def _reversed(request: Request) -> list[Probe]:
     """From the answer to the subject, for relations with a template; the subject is what must be said."""
-    template = REVERSED.get(relation_of(request))
-    if template is None or request.subject is None:
-        return []
-    return [Probe(template.format(answer=request.answer.strip()), request.subject)]
+    text = reversed_text(request)
+    return [] if text is None or request.subject is None else [Probe(text, request.subject)]
 
 
 def _multi_hop(request: Request) -> list[Probe]:
