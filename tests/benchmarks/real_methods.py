@@ -20,6 +20,8 @@ CONTEXTS = {
     "contexts": "fixed",
     "templates": ["It is known that {}", "People say: {}", "As we know, {}"],
     "bare_weight": 0.25,
+    "cases": [],
+    "average": True,
 }
 TARGET = {
     "name": "neutral-once",
