@@ -7,8 +7,8 @@
     python -m tests.benchmarks.audited OUT --table
 
 A column lies in OUT/METHOD: a run folder with its audit. What is there is not made again without --anew.
-Guards are lifted for the rivals: a comparison shows damage, it does not prevent it; `guard` in the table says whom it
-would have stopped. `--model` is SmolLM2-135M-Instruct, dequantised (docs/results/real-model.md).
+Guards are lifted: a comparison shows damage, it does not prevent it; `guard` in the table says whom they would have
+stopped. `--model` is SmolLM2-135M-Instruct, dequantised (docs/results/real-model.md).
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from tests.benchmarks.real_methods import methods
 Config = Mapping[str, Any]
 
 FACTS, RETAIN = 20, 80
+TWIN_LACKS = 10  # facts of the demo
 LIFTED, LIMIT = 1e6, 0.75  # of the guard; what it predicts is noted all the same
 # targets and what references answer are computed once for all methods
 SHARED = ["output.share_targets=true"]
@@ -75,11 +76,12 @@ MEASURED = (("Eff", "efficacy"), ("Gen", "generalization"), ("Spe", "specificity
 
 
 def smollm2_config(name: str, setting: str, model: str) -> Config:
-    """The run of a method on the real model: ours as shipped, a rival with its setting and the guard lifted."""
+    """The run of a method on the real model: ours as shipped, a rival with its setting; no guard stops either."""
     shared = {
         "model": {"path": model},
         "data": {"forget": FACTS, "retain": RETAIN},
         "evaluate": {"metrics": METRICS},
+        "guard": {"text": LIFTED, "facts": LIFTED},
     }
     if name == "ours":
         return {"base": "smollm2", **shared}
@@ -89,7 +91,7 @@ def smollm2_config(name: str, setting: str, model: str) -> Config:
         how = {**located, "solver": {"name": name, **SHORT, **how}}
     else:
         how = {**how, "target": {**how["target"], "name": "neutral"}}
-    return {"base": "smollm2", **how, **shared, "guard": {"text": LIFTED, "facts": LIFTED}}
+    return {"base": "smollm2", **how, **shared}
 
 
 def made(out: Path, name: str, config: Config) -> zu.RunResult:
@@ -118,13 +120,20 @@ def tried(out: Path, name: str, model: str) -> None:
 
 
 def demo(out: Path, preset: str) -> None:
-    """The demo's own edit, and its twin attacked as if it were an edit."""
+    """The demo's own edit beside its twin, and the twin attacked as if it were an edit."""
     if not (out / "demo").is_dir():
-        made(out, "demo", {"base": "demo", "data": {"forget": FACTS}, "evaluate": {"metrics": METRICS}})
-    attacked(out, "demo", ["evaluate.reference=zu:demo-twin"], preset)
+        made(out, "demo", {"base": "demo", "evaluate": {"metrics": METRICS}})
+    attacked(out, "demo", [f"audit.forget={TWIN_LACKS}", "evaluate.reference=zu:demo-twin"], preset)
     shutil.rmtree(out / "twin", ignore_errors=True)
-    where = [f"output.folder={out}", "output.name=twin", "data.name=demo", f"data.forget={FACTS}"]
-    report = zu.audit("zu:demo-twin", preset, [f"audit.forget={FACTS}", *where], base="zu:demo")
+    data = [
+        "data.name=demo",
+        f"data.forget={TWIN_LACKS}",
+        f"audit.forget={TWIN_LACKS}",
+        "model.dtype=float32",
+    ]
+    report = zu.audit(
+        "zu:demo-twin", preset, [*data, f"output.folder={out}", "output.name=twin"], base="zu:demo"
+    )
     print(f"twin: {report.verdict}", flush=True)
 
 

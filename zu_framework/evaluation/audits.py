@@ -51,11 +51,15 @@ class Finding:
 
     @property
     def chance(self) -> float:
-        """The percentage that the attack gets of what nobody knows: the twin's, else the invented facts'."""
+        """The percentage that the attack gets of what nobody knows: the twin's, else the invented facts'.
+
+        It is at least what guessing gives, where the attack offers a choice (`chance` of its report, from 0 to 1).
+        """
+        guessed = 100 * float(self.report.get("chance") or 0.0)
         for name in ("twin", "never known"):
             if name in self.references:
-                return self.references[name].value
-        return 0.0
+                return max(guessed, self.references[name].value)
+        return guessed
 
     def holds(self, limit: float) -> bool:
         """Return whether the edit holds under the attack.

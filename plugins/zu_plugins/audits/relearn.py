@@ -6,10 +6,11 @@ and Roger 2024 (arXiv 2410.08827).
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -46,12 +47,14 @@ def audit(
 ) -> Mapping[str, Outcome]:
     """Train on each kind of text, ask all facts, and put the weights back.
 
+    A model in half precision is trained, and asked, as a copy in float32.
     Of `half`, the facts at even places are trained on and those at odd places are asked. The curve holds the share of
     the asked forget facts that are answered, over steps; the report holds step size, number of texts and last loss.
 
     Raises:
         AuditError: None of the texts can be had: no general text, no facts to retain, fewer than two facts to forget.
     """
+    lm = _in_full_precision(lm)
     lessons = {kind: _lesson(lm, kind, facts, options, context) for kind in options.texts}
     taught = {kind: lesson for kind, lesson in lessons.items() if lesson is not None}
     if not taught:
@@ -63,6 +66,13 @@ def audit(
         f"relearn {kind}": _after(lm, lesson, facts, options, context, _rate(lesson, facts, options, context))
         for kind, lesson in taught.items()
     }
+
+
+def _in_full_precision(lm: LanguageModel) -> LanguageModel:
+    """The model, or a copy in float32 of one in half precision, where small steps would be rounded away."""
+    if torch.finfo(lm.dtype).bits >= 32:
+        return lm
+    return replace(lm, model=copy.deepcopy(lm.model).float())
 
 
 def _after(
@@ -105,12 +115,13 @@ def _rate(lesson: Lesson, facts: AuditFacts, options: RelearnOptions, context: A
     rates = sorted(options.lr, reverse=True)
     if len(rates) == 1 or context.base is None or not facts.retain:
         return rates[-1]
-    before = _share(context.base, facts.retain, context)
+    base = _in_full_precision(context.base)
+    before = _share(base, facts.retain, context)
     for rate in rates[:-1]:
-        with trained(context.base, lesson.rows, options, rate, context.seed) as losses:
+        with trained(base, lesson.rows, options, rate, context.seed) as losses:
             for _ in losses:
                 pass
-            after = _share(context.base, facts.retain, context)
+            after = _share(base, facts.retain, context)
         if after >= options.keeps * before:
             return rate
     return rates[-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -122,8 +123,6 @@ def test_sampling_finds_an_answer_that_is_not_the_likeliest(world: World, refusi
 
 
 def test_what_cannot_be_attacked_is_said(world: World) -> None:
-    from dataclasses import replace
-
     bare = replace(world, facts=AuditFacts(world.facts.forget[:1]))
     with pytest.raises(AuditError, match="nothing to train on for half"):
         bare.attack("relearn", world.base, texts=["half"])
@@ -140,6 +139,7 @@ def test_the_share_counts_what_was_known_and_lost() -> None:
     assert one.references["untouched"].value == 100 and one.references["retained"].value == 50
     assert [leak["prompt"] for leak in one.leaks] == ["a"]
     assert not one.holds(10) and one.holds(50)
+    assert one.chance == 0 and replace(one, report={"chance": 0.45}).holds(10)
     assert verdict([one], 10) == "holds under 0 of 1 attacks; x hard brings back 50 % (untouched 100 %)"
 
 

@@ -93,6 +93,19 @@ def test_the_first_step_of_relearning_is_adams() -> None:
     assert torch.equal(weight, before)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_small_steps_are_not_rounded_away(dtype: torch.dtype) -> None:
+    lm = tiny_model("llama", dtype=dtype)
+    full = tiny_model("llama")
+    full.model.load_state_dict({name: tensor.float() for name, tensor in lm.model.state_dict().items()})
+    facts = AuditFacts((PARIS, PERU, ROME), (ROME,))
+    options = {"texts": ["related"], "steps": 8, "lr": [1e-5], "rows_per_step": 1}
+    before = lm.state_digest()
+    half, whole = (attack("relearn", model, facts, **options)["relearn related"] for model in (lm, full))
+    assert half.report["last_loss"] == pytest.approx(whole.report["last_loss"], rel=1e-6)
+    assert half.report["last_loss"] > 0 and lm.state_digest() == before
+
+
 def test_half_of_the_facts_are_taught_and_the_other_half_asked() -> None:
     lm = tiny_model("llama")
     facts = AuditFacts((PARIS, PERU, ROME))
