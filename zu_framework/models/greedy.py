@@ -108,8 +108,8 @@ def _continued(
 ) -> list[list[int]]:
     """Continue rows, a token after the other.
 
-    Rows of several lengths go together without padding, so that no architecture needs to be told where padding lies: all
-    are read as far as the shortest goes, and a longer row is then given its own tokens, one a step, before any is
+    Rows of several lengths go together without padding, so that no architecture needs to be told where padding lies:
+    all are read as far as the shortest goes, and a longer row is then given its own tokens, one a step, before any is
     chosen for it. Where the forward returns no `past_key_values`, it is run on the whole rows again for each token.
 
     Args:
