@@ -74,7 +74,7 @@ def world_of(asked: argparse.Namespace) -> World:
 
 def _found(asked: argparse.Namespace, scorer: Scorer) -> list[zu.Request]:
     """The facts that the untouched model answers; OUT/known.json spares the next process the asking."""
-    requests = [request for source in asked.facts for request in _facts(source)]
+    requests = [request for source in asked.facts for request in facts_of(source)]
     held = asked.out / "known.json"
     asks = hashlib.sha256(repr((scorer.lm.fingerprint(), requests)).encode()).hexdigest()
     noted = json.loads(held.read_text(encoding="utf-8")) if held.exists() else {}
@@ -84,13 +84,18 @@ def _found(asked: argparse.Namespace, scorer: Scorer) -> list[zu.Request]:
     return list(_known(requests, noted["right"]))
 
 
-def _facts(source: str) -> list[zu.Request]:
+def facts_of(source: str) -> list[zu.Request]:
     if Path(source).is_file():
         records = json.loads(Path(source).read_text(encoding="utf-8"))
         return [request_of(Record(r, f"{source}, record {i}")) for i, r in enumerate(records, 1)]
     component = plugins().registry.get("dataset", source)
     split = component.load()(component.spec.options(), 0)
     return [*split.forget, *split.retain]
+
+
+def known_of(scorer: Scorer, requests: Sequence[zu.Request]) -> list[zu.Request]:
+    """The facts that a model answers, with the paraphrases and neighbours that it answers."""
+    return list(_known(requests, _right(scorer, requests)))
 
 
 def _right(scorer: Scorer, requests: Sequence[zu.Request]) -> list[list[bool]]:
