@@ -15,8 +15,8 @@ from typing import Any
 
 import zu_framework as zu
 from tests.benchmarks.frontier.cells import plugins
-from tests.benchmarks.real_frontier import _facts, _known
 from tests.benchmarks.real_methods import CONTEXTS
+from tests.benchmarks.real_world import facts_of, known_of
 from zu_framework.evaluation import Scorer
 
 FACTS = 20
@@ -78,10 +78,10 @@ def main() -> None:
     parser.add_argument("--text", required=True)
     asked = parser.parse_args()
     lm = zu.LanguageModel.from_pretrained(asked.model, dtype="float32")
-    records = [replace(request, neighbours=()) for request in _facts(asked.facts)]
+    records = [replace(request, neighbours=()) for request in facts_of(asked.facts)]
     scorer = Scorer(lm, 32)
-    forget = list(_known(scorer, records[:FACTS]))
-    retain = list(_known(scorer, [replace(r, paraphrases=()) for r in records[FACTS : FACTS + 80]]))
+    forget = list(known_of(scorer, records[:FACTS]))
+    retain = list(known_of(scorer, [replace(r, paraphrases=()) for r in records[FACTS : FACTS + 80]]))
     facts = zu.AuditFacts(tuple(forget), tuple(retain))
     wordings = sum(len(r.paraphrases) for r in forget)
     print(f"{len(forget)} facts, {wordings} known paraphrases, {len(retain)} others", flush=True)

@@ -103,6 +103,8 @@ def _real(chosen: Any) -> list[str]:
         f"background.path={chosen.text}",
         "locator.name=fixed",
         "locator.layers=[1,2,3]",
+        "collector.cases=[]",
+        "collector.average=true",
         'target.text=" unknown"',
         "guard.text=null",  # a comparison shows damage, it does not prevent it
         "guard.facts=null",

@@ -15,11 +15,8 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
-import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -29,110 +26,22 @@ import torch
 import zu_framework as zu
 from tests.benchmarks.frontier import once
 from tests.benchmarks.frontier.cells import merged, plugins
+from tests.benchmarks.frontier.drawing import scatter
 from tests.benchmarks.real_methods import Method, cost, methods
-from zu_framework.data import Record
-from zu_framework.evaluation import Scorer, read_texts
-from zu_plugins.datasets.counterfact import request_of
+from tests.benchmarks.real_world import Measured, World, measured, world_of
 
-HELD_OUT_EVERY = 10  # of the documents: these alone serve perplexity and KL
 HELD_OUT = 24
 LONG = 300  # characters: a heading says little of a model
 COLUMNS = ("efficacy", "generalization", "specificity", "retained", "kl", "kl95", "perplexity", "seconds")
 HEADS = ("Eff", "Gen", "Spe", "retained", "KL", "KL 95 %", "PPL x", "s a fact")
+DAMAGES = (
+    ("specificity", "specificity, % (higher is better)"),
+    ("retained", "retained, % (higher is better)"),
+    ("kl", "KL to the untouched, nats a token (lower is better)"),
+)
 PLACES = (1, 1, 1, 1, 3, 3, 3, 2)
 
 Cell = tuple[str, int, int, str, str]  # stage, facts, draw, method, setting
-Measured = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class World:
-    """A model, what it knows of the facts in two halves, general text, and what its untouched scorer knows."""
-
-    lm: zu.LanguageModel
-    halves: tuple[tuple[zu.Request, ...], tuple[zu.Request, ...]]
-    heldout: tuple[str, ...]
-    background: Path
-    untouched: Scorer
-
-    def drawn(self, stage: str, facts: int, seed: int) -> tuple[zu.DataSplit, tuple[zu.Request, ...]]:
-        """The facts to forget and those measured as retained, of one half; and those that a method may retain."""
-        first, second = self.halves
-        draw = random.Random(seed)
-        if stage == "report":
-            chosen = set(draw.sample(range(len(second)), min(facts, len(second) // 2)))
-            rest = tuple(r for i, r in enumerate(second) if i not in chosen)
-            return zu.DataSplit(tuple(second[i] for i in sorted(chosen)), rest, self.heldout), first
-        chosen = set(draw.sample(range(len(first)), min(facts, len(first) // 3)))
-        rest = tuple(r for i, r in enumerate(first) if i not in chosen)
-        forget = tuple(first[i] for i in sorted(chosen))
-        return zu.DataSplit(forget, rest[1::2], self.heldout), rest[0::2]
-
-
-def world_of(asked: argparse.Namespace) -> World:
-    lm = zu.LanguageModel.from_pretrained(str(asked.model), dtype="float32", device=asked.device)
-    documents = [text for text in read_texts(asked.text) if len(text) >= asked.long]
-    background = asked.out / f"background-{os.getpid()}.txt"
-    rest = [d for i, d in enumerate(documents) if i % HELD_OUT_EVERY != HELD_OUT_EVERY - 1]
-    background.write_text("\n".join(rest[: asked.documents]) + "\n", encoding="utf-8")
-    heldout = tuple(documents[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY][: asked.heldout])
-    scorer = Scorer(lm, 64, max_tokens=128)
-    requests = [request for source in asked.facts for request in _facts(source)]
-    known = list(_known(scorer, requests))
-    random.Random(0).shuffle(known)
-    half = len(known) // 2
-    scorer.predict(heldout)
-    return World(lm, (tuple(known[:half]), tuple(known[half:])), heldout, background, scorer)
-
-
-def _facts(source: str) -> list[zu.Request]:
-    if Path(source).is_file():
-        records = json.loads(Path(source).read_text(encoding="utf-8"))
-        return [request_of(Record(r, f"{source}, record {i}")) for i, r in enumerate(records, 1)]
-    component = plugins().registry.get("dataset", source)
-    split = component.load()(component.spec.options(), 0)
-    return [*split.forget, *split.retain]
-
-
-def _known(scorer: Scorer, requests: Sequence[zu.Request]) -> Iterator[zu.Request]:
-    """Facts that the model answers, with the paraphrases and neighbours that it answers."""
-    for r in requests:
-        probes = [zu.Probe(text, r.answer) for text in (r.prompt, *r.paraphrases)] + list(r.neighbours)
-        right = [score.exact for score in scorer.score(probes)]
-        if not right[0]:
-            continue
-        known = [text for text, ok in zip(r.paraphrases, right[1:], strict=False) if ok]
-        near = [probe for probe, ok in zip(r.neighbours, right[1 + len(r.paraphrases) :], strict=True) if ok]
-        yield replace(r, paraphrases=tuple(known), neighbours=tuple(near))
-
-
-def measured(world: World, data: zu.DataSplit) -> Measured:
-    """Percentages of what the untouched model answers; KL in nats a token; perplexity as a ratio."""
-    scorer = Scorer(world.lm, 64, max_tokens=128, untouched=world.untouched)
-    apart = torch.tensor([v for text in scorer.divergence(world.heldout) or () for v in text])
-    nll, tokens = scorer.perplexity(world.heldout)
-    nll_before, _ = world.untouched.perplexity(world.heldout)
-    own = [zu.Probe(r.prompt, r.answer) for r in data.forget]
-    after, before = scorer.score(own), world.untouched.score(own)
-    ratios = [
-        math.exp(min(a.log_probability - b.log_probability, 50)) for a, b in zip(after, before, strict=True)
-    ]
-
-    def share(probes: Sequence[zu.Probe]) -> float:
-        scores = scorer.score(probes)
-        return 100 * fmean(score.exact for score in scores) if scores else math.nan
-
-    return {
-        "efficacy": share(own),
-        "generalization": share([zu.Probe(text, r.answer) for r in data.forget for text in r.paraphrases]),
-        "specificity": share([probe for r in data.forget for probe in r.neighbours]),
-        "retained": share([zu.Probe(r.prompt, r.answer) for r in data.retain]),
-        "kl": float(apart.mean()),
-        "kl95": float(apart.quantile(0.95)),
-        "perplexity": math.exp(min((nll - nll_before) / tokens, 50)),
-        "rank": float(torch.tensor([float(max(s.ranks)) for s in after]).median()),
-        "ratio": float(torch.tensor(ratios).median()),
-    }
 
 
 def run_cell(world: World, cell: Cell, config: Mapping[str, Any]) -> Measured:
@@ -142,8 +51,9 @@ def run_cell(world: World, cell: Cell, config: Mapping[str, Any]) -> Measured:
     # a comparison shows damage, it does not prevent it
     config = {"base": "zerounlearn-local", "seed": seed, "guard": {"text": None, "facts": None}, **config}
     config = merged(config, {"background": {"name": "text", "path": str(world.background)}})
-    if stage == "report":
+    if stage == "report" and not world.warm:
         once.forget()  # seconds then hold all that a method does
+    world.untouched.score([zu.Probe(r.prompt, r.answer) for r in data.forget])  # while it is untouched
     start = time.perf_counter()
     try:
         edit = zu.unlearn(world.lm, world.lm.tokenizer, data.forget, config, retain=retain, plugins=plugins())
@@ -151,7 +61,7 @@ def run_cell(world: World, cell: Cell, config: Mapping[str, Any]) -> Measured:
         return {"refused": str(refusal)}
     seconds = (time.perf_counter() - start) / len(data.forget)
     try:
-        return {**measured(world, data), "seconds": seconds}
+        return {**measured(world, data), "seconds": math.nan if world.warm else seconds}
     finally:
         edit.revert()
 
@@ -202,6 +112,7 @@ def cells(asked: argparse.Namespace, records: Records) -> list[Cell]:
                 settings = [chosen] if chosen else []
             elif len(settings) == 1:
                 continue
+            settings = [s for s in settings if not asked.settings or s in asked.settings]
             wanted += [(asked.stage, size, draw, name, s) for s in settings for draw in asked.draws]
     part, parts = map(int, asked.shard.split("/"))
     return [cell for cell in wanted if cell not in records.found][part::parts]
@@ -231,10 +142,24 @@ def _shown(found: Sequence[Measured]) -> list[str]:
     shown = []
     for column, places in zip(COLUMNS, PLACES, strict=True):
         values = [m[column] for m in found if not math.isnan(m[column])]
+        if not values:
+            shown.append("-")  # seconds of a warm run
+            continue
         mean, spread = fmean(values), stdev(values) if len(values) > 1 else 0.0
         text = f"{mean:.{places}f}" if mean < 1000 else f"{mean:.1e}"
         shown.append(text if column == "seconds" else f"{text} ± {spread:.{places}f}")
     return shown
+
+
+def plot(records: Records, facts: int, path: Path) -> None:
+    """Draw what each method still lets be answered against what it loses."""
+    found = {}
+    for method in records.contestants:
+        label, kind = records.contestants[method].label, records.contestants[method].kind
+        settings = records.contestants[method].settings
+        draws = [m for setting in settings for m in records.of("report", facts, method, setting)]
+        found[label] = (kind, draws)
+    scatter(found, DAMAGES, f"SmolLM2, {facts} facts: the best corner is bottom right", path)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -251,12 +176,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[10])
     parser.add_argument("--draws", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--methods", nargs="+", help="default: all")
+    parser.add_argument("--settings", nargs="+", help="by name, of those of the methods; default: all")
     parser.add_argument("--layers", type=int, nargs="+", default=[4, 5, 6], help="that editors edit")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--shard", default="0/1", help="i/n: every n-th missing cell, from the i-th")
     parser.add_argument("--documents", type=int, default=1000, help="background documents at most")
     parser.add_argument("--heldout", type=int, default=HELD_OUT, help="held-out documents at most")
     parser.add_argument("--long", type=int, default=LONG, help="characters that a document has at least")
+    parser.add_argument("--plot", type=Path, help="with --table: a picture of each number of facts goes here")
+    parser.add_argument(
+        "--warm", action="store_true", help="states found once serve all; seconds are not told"
+    )
     parser.add_argument("--table", action="store_true", help="print what OUT holds")
     asked = parser.parse_args(arguments)
     asked.out.mkdir(parents=True, exist_ok=True)
@@ -264,6 +194,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     records = Records(asked.out, contestants, int(asked.shard.split("/")[0]))
     if asked.table:
         print(tables(records))
+        for size in asked.sizes if asked.plot else ():
+            plot(records, size, asked.plot / f"real-{size}.svg")
         return
     missing = cells(asked, records)
     if not missing:

@@ -20,6 +20,8 @@ CONTEXTS = {
     "contexts": "fixed",
     "templates": ["It is known that {}", "People say: {}", "As we know, {}"],
     "bare_weight": 0.25,
+    "cases": [],
+    "average": True,
 }
 TARGET = {
     "name": "neutral-once",
@@ -58,9 +60,10 @@ TEXTS: dict[str, Config] = {
     '" unknown", clamp 1.5': {"text": " unknown", "clamp": 1.5},
 }
 ROME_TEXTS = {how: {**target, "at": "site"} for how, target in TEXTS.items()}
-OURS: dict[str, Config] = {
-    '".", clamp 0.75': {},
-    '".", clamp 0.4': {"clamp": 0.4},
+LETTERS: Config = {
+    "collector": {"cases": ["lower", "upper"], "average": False, "substitutes": 10},
+    "target": {"clamp": 0.5},
+    "solver": {"background_weight": 4000.0, "retain_weight": 10000.0},
 }
 RATES = (("located", 1e-3), ("located", 2e-4), ("all", 3e-5), ("all", 1e-5))
 
@@ -138,11 +141,21 @@ def methods(layers: Sequence[int] = (4, 5, 6)) -> dict[str, Method]:
             for where, lr in RATES
         }
         found[name] = Method(label, settings, "gradient")
+    ours = merged(here, {"solver": {"name": "zerounlearn-local", "space": "key", "zero_weight": 0.0}})
+    lower = {"locator": {"layers": [layer - 1 for layer in layers]}}
     found["ours"] = Method(
         "ours",
-        _grid(here, "zerounlearn-local", _weights(15000.0, 1000.0, space="key", zero_weight=0.0), OURS),
+        {
+            "clamp 0.75, background 15000": merged(ours, {"solver": {"background_weight": 15000.0}}),
+            "clamp 0.4, background 15000": merged(
+                ours, {"target": {"clamp": 0.4}, "solver": {"background_weight": 15000.0}}
+            ),
+            "other letters, retained": merged(ours, LETTERS),
+            "other letters, retained, a layer lower": merged(merged(ours, LETTERS), lower),
+        },
         "ours",
     )
+    found["ours-default"] = Method("ours, no setting", {"as it ships": {"target": {"text": "."}}}, "ours")
     return found
 
 

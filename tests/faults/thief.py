@@ -27,6 +27,7 @@ def thief(world: World, count: int) -> Iterator[Trial]:
             **world.settings,
             "seed": draw.randrange(1000),
             "model": {**world.settings["model"], "dtype": ("float32", "bfloat16")[number % 2]},
+            "target": {"name": "fixed", "value": "zero"},  # every edit then changes something to look for
             "solver": {"name": solver, **options},
             "output": output,
         }

@@ -60,6 +60,25 @@ def test_a_file_or_its_folder_is_loaded_with_its_own_tokenizer(
     lm.verify(lm.site(1))
 
 
+def test_a_files_header_is_parsed_once_and_no_bar_is_drawn(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import gguf
+
+    parsed: list[str] = []
+
+    class Counted(gguf.GGUFReader):
+        def __init__(self, path: str, *more: Any, **named: Any) -> None:
+            parsed.append(str(path))
+            super().__init__(path, *more, **named)
+
+    monkeypatch.setattr(gguf, "GGUFReader", Counted)
+    LanguageModel.from_pretrained(str(file))
+    assert parsed == [str(file)]
+    assert gguf.GGUFReader is Counted, "what the package offers is left as it was"
+    assert "GGUF tensors" not in capfd.readouterr().err
+
+
 def test_what_is_saved_is_an_ordinary_checkpoint_with_the_same_logits(file: Path, tmp_path: Path) -> None:
     lm = LanguageModel.from_pretrained(str(file))
     site = lm.site(1)

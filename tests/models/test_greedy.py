@@ -38,3 +38,19 @@ def test_tokens_come_as_often_as_the_model_says() -> None:
     ends = 1 - float(counts.sum())  # a draw that is the end has no token
     assert float((counts - wanted).abs().sum()) - 2 * ends < 0.35
     assert int(counts.argmax()) == int(wanted.argmax())
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, "mamba"])
+def test_rows_of_several_lengths_go_on_as_each_does_alone(family: str) -> None:
+    lm = tiny_model(family)
+    rows = [[5, 9, 11, 7], [3, 8], [3, 8, 6, 12, 4, 4, 9]]
+    assert greedy_tokens(lm, rows, 6) == [greedy_tokens(lm, [row], 6)[0] for row in rows]
+
+
+def test_a_row_that_holds_an_end_goes_on_behind_it() -> None:
+    lm = tiny_model()
+    end = int(lm.tokenizer.eos_token_id)
+    rows = [[5, 9], [3, end, 6, end, 4]]
+    together = greedy_tokens(lm, rows, 6)
+    assert together == [greedy_tokens(lm, [row], 6)[0] for row in rows]
+    assert all(len(row) > 1 for row in together), "an end inside the prompt ends nothing"

@@ -51,7 +51,7 @@ class Completions:
         batch_tokens: int,
         progress: Callable[[int, int], None],
     ) -> Mapping[str, int]:
-        """Continue prompts, rows of one length together.
+        """Continue prompts, rows of about one length together.
 
         Args:
             lm: The model.
@@ -68,23 +68,21 @@ class Completions:
             DataError: A prompt fills the model's positions.
         """
         rows = {prompt: encode_prompt(lm, prompt).ids for prompt in prompts}
-        groups: dict[int, list[str]] = {}
-        for prompt, ids in rows.items():
-            groups.setdefault(len(ids), []).append(prompt)
-        done = 0
-        for length, group in sorted(groups.items()):
-            check_length(lm, group[0], length + 1)
-            most = min(limit, longest_input(lm) - length)
-            together = max(1, min(batch_size, batch_tokens // (length + most)))
-            for start in range(0, len(group), together):
-                some = group[start : start + together]
-                for prompt, tokens in zip(
-                    some, greedy_tokens(lm, [rows[p] for p in some], most), strict=True
-                ):
-                    text = lm.tokenizer.decode(tokens, skip_special_tokens=True)
-                    self.found[prompt] = Continued(tokens, text, limit)
-                done += len(some)
-                progress(done, len(rows))
+        waiting, room = sorted(rows, key=lambda prompt: len(rows[prompt])), longest_input(lm)
+        while waiting:
+            shortest = len(rows[waiting[0]])
+            check_length(lm, waiting[0], shortest + 1)
+            # further apart, two batches are quicker; without room for `limit`, a row's own length says how many it gets
+            reach = max(shortest, min(shortest + limit, room - limit))
+            some = [p for p in waiting if len(rows[p]) <= reach][:batch_size]
+            some = some[: max(1, batch_tokens // (len(rows[some[-1]]) + limit))]
+            most = min(limit, room - len(rows[some[-1]]))
+            drawn = greedy_tokens(lm, [rows[p] for p in some], most)
+            for prompt, tokens in zip(some, drawn, strict=True):
+                text = lm.tokenizer.decode(tokens, skip_special_tokens=True)
+                self.found[prompt] = Continued(tokens, text, limit)
+            waiting = waiting[len(some) :]
+            progress(len(rows) - len(waiting), len(rows))
         return {prompt: len(ids) for prompt, ids in rows.items()}
 
     def text(self, lm: LanguageModel, prompt: str, limit: int) -> str:

@@ -19,7 +19,7 @@ def greedy_tokens(lm: LanguageModel, rows: Sequence[Sequence[int]], limit: int) 
 
     Args:
         lm: The model.
-        rows: Token ids, all of one length.
+        rows: Token ids; the nearer in length, the fewer steps.
         limit: Tokens a row at most.
 
     Returns:
@@ -35,7 +35,7 @@ def drawn_tokens(
 
     Args:
         lm: The model.
-        rows: Token ids, all of one length.
+        rows: Token ids.
         limit: Tokens a row at most.
         generator: Of the CPU; the same one draws the same tokens.
 
@@ -63,7 +63,7 @@ def drawn_copies(
 
     Args:
         lm: The model.
-        rows: Token ids, all of one length.
+        rows: Token ids.
         limit: Tokens a continuation at most.
         copies: Continuations of each row.
         temperature: The logits are divided by it.
@@ -108,31 +108,33 @@ def _continued(
 ) -> list[list[int]]:
     """Continue rows, a token after the other.
 
-    Where the forward returns no `past_key_values`, it is run on the whole rows again for each token.
+    Rows of several lengths go together without padding, so that no architecture needs to be told where padding lies:
+    all are read as far as the shortest goes, and a longer row is then given its own tokens, one a step, before any is
+    chosen for it. Where the forward returns no `past_key_values`, it is run on the whole rows again for each token.
 
     Args:
         lm: The model.
-        rows: Token ids, all of one length: then nothing is padded, and no architecture needs to be told where padding
-            lies.
+        rows: Token ids.
         limit: Tokens a row at most.
         pick: Chooses tokens (b,) by their logits (b, v).
-        copies: Continuations of each row, next to each other. Keys and values of the row are computed once.
+        copies: Continuations of each row, next to each other. Keys and values of what all rows have are computed once.
 
     Returns:
         Token ids of each continuation.
-
-    Raises:
-        ValueError: The rows differ in length.
     """
-    if len({len(row) for row in rows}) > 1:
-        raise ValueError("rows must be of one length")
-    whole = torch.tensor([list(row) for row in rows], device=lm.device)  # (b, t)
+    lengths = torch.tensor([len(row) for row in rows], device=lm.device)  # (b,)
+    longest = int(lengths.max())
+    given = torch.tensor(
+        [[*row, *[0] * (longest - len(row))] for row in rows], device=lm.device
+    )  # (b, longest)
+    whole = given[:, : int(lengths.min())]
+    given, lengths = given.repeat_interleave(copies, 0), lengths.repeat_interleave(copies)
     ends = torch.tensor(sorted(end_tokens(lm)), dtype=torch.long, device=lm.device)
-    ended = torch.zeros(len(rows) * copies, dtype=torch.bool, device=lm.device)
+    ended = torch.zeros(len(lengths), dtype=torch.bool, device=lm.device)
     parameters = inspect.signature(lm.model.forward).parameters
     options: dict[str, Any] = {"logits_to_keep": 1} if "logits_to_keep" in parameters else {}
-    start, step = whole.shape[1], whole
-    for _ in range(limit):
+    step = whole
+    while not bool((ended | (whole.shape[1] >= lengths + limit)).all()):
         if "position_ids" in parameters:  # some families (bamba) count from zero again where nobody says
             places = torch.arange(whole.shape[1] - step.shape[1], whole.shape[1], device=whole.device)
             options["position_ids"] = places.expand(len(whole), -1)
@@ -141,16 +143,20 @@ def _continued(
         if len(whole) < len(ended):  # the rows themselves have been read
             logits, whole = logits.repeat_interleave(copies, 0), whole.repeat_interleave(copies, 0)
             cache = _repeated(cache, copies)
-        token = pick(logits).to(whole.device)  # (b,)
-        ended |= torch.isin(token, ends)
-        whole = torch.cat([whole, token[:, None]], 1)
-        if bool(ended.all()):
-            break
-        step = whole
+        token, place = pick(logits).to(whole.device), whole.shape[1]  # (b,)
+        ended |= torch.isin(token, ends) & (place >= lengths)
+        if place < longest:
+            token = torch.where(place < lengths, given[:, place], token)
+        whole, step = torch.cat([whole, token[:, None]], 1), token[:, None]
         if cache is not None and "past_key_values" in parameters:
-            options["past_key_values"], step = cache, token[:, None]
+            options["past_key_values"] = cache
+        else:
+            step = whole
     stops = set(ends.tolist())
-    return [before_end(row, stops) for row in whole[:, start:].tolist()]
+    return [
+        before_end(row[length : length + limit], stops)
+        for row, length in zip(whole.tolist(), lengths.tolist(), strict=True)
+    ]
 
 
 def _repeated(cache: Any, copies: int) -> Any:

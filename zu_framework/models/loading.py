@@ -14,6 +14,7 @@ from transformers.utils import logging as transformers_logging
 from zu_framework.errors import ModelError
 from zu_framework.files import whole_folder
 from zu_framework.models.checkpoints import brief, check_folder, dtype_of, gguf_options, load_tokenizer
+from zu_framework.models.gguf_reading import read_once
 from zu_framework.models.places import find_source
 
 
@@ -42,29 +43,31 @@ def load_checkpoint(
         ModelError: It cannot be loaded; also where a part of it was offloaded: an edit is written to a weight in place,
             which must therefore be in memory.
     """
-    check_folder(path, trust_remote_code=trust_remote_code, revision=revision, dtype=dtype, key=key)
     source = find_source(path, key=key, revision=revision)
-    tokenizer = load_tokenizer(path, trust_remote_code=trust_remote_code, revision=revision)
-    loader: Any = AutoModelForCausalLM
-    spread = {} if device_map is None else {"device_map": _device_map(device_map)}
-    try:
-        with _without_bars():
-            model, report = loader.from_pretrained(
-                source.path,
-                dtype=dtype_of(dtype, key),
-                revision=revision,
-                trust_remote_code=trust_remote_code,
-                use_safetensors=True,
-                output_loading_info=True,
-                # reported below, by name
-                ignore_mismatched_sizes=True,
-                **gguf_options(source),
-                **spread,
-            )
-    except ModelError:
-        raise
-    except Exception as cause:  # as above: a checkpoint that transformers refuses is the user's to mend
-        raise ModelError(f"{path}: its weights cannot be loaded: {brief(cause)}") from cause
+    gguf_options(source)  # says which package is missing
+    with read_once(source.gguf is not None):
+        check_folder(path, trust_remote_code=trust_remote_code, revision=revision, dtype=dtype, key=key)
+        tokenizer = load_tokenizer(path, trust_remote_code=trust_remote_code, revision=revision)
+        loader: Any = AutoModelForCausalLM
+        spread = {} if device_map is None else {"device_map": _device_map(device_map)}
+        try:
+            with _without_bars():
+                model, report = loader.from_pretrained(
+                    source.path,
+                    dtype=dtype_of(dtype, key),
+                    revision=revision,
+                    trust_remote_code=trust_remote_code,
+                    use_safetensors=True,
+                    output_loading_info=True,
+                    # reported below, by name
+                    ignore_mismatched_sizes=True,
+                    **gguf_options(source),
+                    **spread,
+                )
+        except ModelError:
+            raise
+        except Exception as cause:  # as above: a checkpoint that transformers refuses is the user's to mend
+            raise ModelError(f"{path}: its weights cannot be loaded: {brief(cause)}") from cause
     _check_report(path, report)
     if source.gguf is not None:
         _dequantised(model)

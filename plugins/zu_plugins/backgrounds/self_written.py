@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from math import ceil
 
 import torch
 
@@ -11,7 +11,7 @@ from zu_framework import LanguageModel
 from zu_framework.models import drawn_tokens, encode
 from zu_plugins.backgrounds.options import SelfOptions
 
-ROWS = 32  # a batch
+ROWS = 48  # of a batch at most
 
 
 def documents(options: SelfOptions, lm: LanguageModel) -> Iterator[str]:
@@ -27,21 +27,17 @@ def documents(options: SelfOptions, lm: LanguageModel) -> Iterator[str]:
     starts = [options.starts[number % len(options.starts)] for number in range(options.documents)]
     rows = [encode(lm.tokenizer, start).ids for start in starts]
     generator = torch.Generator().manual_seed(options.seed)
-    texts: dict[int, str] = {}
-    order = sorted(range(len(rows)), key=lambda number: (len(rows[number]), number))
-    for _, alike in groupby(order, key=lambda number: len(rows[number])):
-        numbers = list(alike)
-        for first in range(0, len(numbers), ROWS):
-            some = numbers[first : first + ROWS]
-            written = _written(lm, [rows[number] for number in some], options.length, generator)
-            texts |= {number: starts[number] + text for number, text in zip(some, written, strict=True)}
-    yield from (texts[number] for number in range(len(rows)))
+    batches = ceil(len(rows) / ROWS)
+    for batch in range(batches):  # of about one size
+        numbers = range(batch, len(rows), batches)
+        written = _written(lm, [rows[number] for number in numbers], options.length, generator)
+        yield from (starts[number] + text for number, text in zip(numbers, written, strict=True))
 
 
 def _written(
     lm: LanguageModel, rows: Sequence[list[int]], length: int, generator: torch.Generator
 ) -> list[str]:
-    """What follows rows of one length: decoded with them, so that no white space is lost between."""
+    """What follows rows: decoded with them, so that no white space is lost between."""
     found = []
     for row, tokens in zip(rows, drawn_tokens(lm, rows, length, generator), strict=True):
         whole = str(lm.tokenizer.decode([*row, *tokens], skip_special_tokens=True))

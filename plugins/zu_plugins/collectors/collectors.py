@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from einops import einsum, rearrange
@@ -66,23 +67,29 @@ class SubjectLast(Collector):
         away = next((before for before, _ in prefixes if before.strip()), BEFORE)
         rows, anchors, moved = [], [], 0
         for request in requests:
-            row = [self._prompt(request, before, after) for before, after in (("", ""), *prefixes)]
+            alone = [request, *(in_case(request, case) for case in self.options.cases)]
+            bare = [self._prompt(said, "", "") for said in alone]
+            on_a_sink = [self._on_a_sink(lm, prompt) for prompt in bare]
+            moved += on_a_sink[0]
+            bare = [
+                self._prompt(said, away, "") if sunk else prompt
+                for said, prompt, sunk in zip(alone, bare, on_a_sink, strict=True)
+            ]
+            contexts = [self._prompt(request, before, after) for before, after in prefixes]
             anchor = (
                 None
                 if request.subject is None
                 else ReadPrompt(f"{request.subject} is a", len(request.subject))
             )
-            if self._on_a_sink(lm, row[0]):
-                row[0] = self._prompt(request, away, "")
-                moved += 1
             if anchor is not None and self._on_a_sink(lm, anchor):
                 anchor = ReadPrompt(away + anchor.text, len(away) + anchor.read_end)
-            rows.append(tuple(row))
+            rows.append((bare[0], *contexts, *bare[1:]))
             anchors.append(anchor)
-        bare = self.options.bare_weight if prefixes else 1.0
-        shares = [(1 - bare) / len(prefixes)] * len(prefixes) if prefixes else []
+        others = len(prefixes) + len(self.options.cases)
+        bare_weight = self.options.bare_weight if others else 1.0
+        shares = [(1 - bare_weight) / others] * others if others else []
         notes = (FIRST.format(moved=moved, count=len(requests)),) if moved else ()
-        return ReadPlan(tuple(requests), tuple(rows), (bare, *shares), tuple(anchors), notes)
+        return ReadPlan(tuple(requests), tuple(rows), (bare_weight, *shares), tuple(anchors), notes)
 
     def _prompt(self, request: Request, before: str, after: str) -> ReadPrompt:
         end = self.read_end(request)
@@ -169,6 +176,15 @@ class PromptLast(SubjectLast):
     def read_end(self, request: Request) -> int:
         """Return the end of the prompt."""
         return len(request.prompt)
+
+
+def in_case(request: Request, case: str) -> Request:
+    """Return a request with its subject in small (lower) or capital letters (upper), where it has a subject."""
+    if request.subject is None or request.subject_start is None or request.subject_end is None:
+        return request
+    subject = request.subject.lower() if case == "lower" else request.subject.upper()
+    before, after = request.prompt[: request.subject_start], request.prompt[request.subject_end :]
+    return replace(request, prompt=before + subject + after, subject=subject)
 
 
 def _split(template: str) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from zu_framework import ConfigError
 from zu_framework.options import not_negative
 
 KINDS = ("none", "fixed", "generated")
+CASES = ("lower", "upper")
 
 
 @dataclass
@@ -26,6 +27,13 @@ class ContextOptions:
     bare_weight: float = field(
         default=0.5, metadata={"help": "weight of the prompt alone; the contexts share the rest equally"}
     )
+    cases: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "the prompt alone once more with its subject in these letters (lower, upper), each weighing as "
+            "a context does"
+        },
+    )
     average: bool = field(
         default=True,
         metadata={"help": "one key a request, the mean over contexts; false: each context's key is a column"},
@@ -42,6 +50,9 @@ class ContextOptions:
         not_negative(self, "substitutes")
         if self.contexts not in KINDS:
             raise ConfigError(f"contexts {self.contexts!r}: use {', '.join(KINDS)}", option="contexts")
+        for case in self.cases:
+            if case not in CASES:
+                raise ConfigError(f"cases: {case!r}: use {', '.join(CASES)}", option="cases")
         if self.contexts == "fixed" and not self.templates:
             raise ConfigError("contexts 'fixed' needs `templates`: texts with one {} each", option="contexts")
         for template in self.templates:

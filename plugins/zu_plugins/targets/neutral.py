@@ -8,7 +8,7 @@ of the residual is MEMIT's (Meng et al. 2023, eq. 20), `spread: root` PMET's (Li
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -29,7 +29,7 @@ from zu_plugins.targets.options import NeutralOptions
 from zu_plugins.targets.texts import EOS, readiest
 
 # options that the optimised state does not follow from: how it is used, and how rows are batched
-_LATER = ("text", "at", "spread", "rows_per_pass", "memory")
+_LATER = ("text", "prompts", "at", "spread", "rows_per_pass", "memory")
 UNREACHED_NLL = 1.0  # nats a token: above it the text is not what the model would say
 
 
@@ -133,6 +133,8 @@ class Neutral(TargetBuilder):
         label: str,
         captures: Captures,
     ) -> Optimised:
+        plan = _first(plan, self.options.prompts)
+
         def compute() -> Remembered:
             found = optimise(
                 lm,
@@ -185,6 +187,14 @@ class Neutral(TargetBuilder):
                 f"{UNREACHED_NLL:g}): try another target.text, a larger target.lr or more target.steps"
             ]
         return report
+
+
+def _first(plan: ReadPlan, count: int | None) -> ReadPlan:
+    """The plan with the first texts of each request alone."""
+    if count is None or count >= len(plan.weights):
+        return plan
+    prompts = tuple(texts[:count] for texts in plan.prompts)
+    return replace(plan, prompts=prompts, weights=(1 / count,) * count)
 
 
 def _without(states: Tensor, bias: Tensor | None) -> Tensor:

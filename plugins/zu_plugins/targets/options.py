@@ -19,6 +19,13 @@ class NeutralOptions(DescentOptions):
             "untouched model is readiest to say after the prompts"
         },
     )
+    prompts: int | None = field(
+        default=None,
+        metadata={
+            "help": "texts of a request that its state is optimised on, the bare prompt first; others take the same "
+            "shift; default: all"
+        },
+    )
     at: str = field(
         default="stream",
         metadata={
@@ -34,6 +41,8 @@ class NeutralOptions(DescentOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.prompts is not None and self.prompts < 1:
+            raise ConfigError(f"prompts must be at least 1, got {self.prompts}", option="prompts")
         one_of(self, "at", ("stream", "site"))
         one_of(self, "spread", ("even", "root"))
         if self.text is not None and not self.text.strip():

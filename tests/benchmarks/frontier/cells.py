@@ -39,6 +39,10 @@ def measured(world: World, drawn: Drawn) -> dict[str, float]:
     return {name: m.value for name, m in found.items()}
 
 
+# every method reads a key a fact, the mean over contexts, as those that are compared have it
+AVERAGED = {"name": "subject-last", "cases": [], "average": True}
+
+
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """A config's groups, one level deep; a group that names another component starts afresh."""
     out = {k: dict(v) if isinstance(v, Mapping) else v for k, v in base.items()}
@@ -56,7 +60,8 @@ def run_cell(world: World, drawn: Drawn, config: Mapping[str, Any], seed: int) -
     """What is measured after forgetting under `config` (over the world's own); the model is as it was afterwards."""
     # a comparison shows damage, it does not prevent it
     unguarded = {"guard": {"text": None, "facts": None}}
-    whole = merged({"base": "zerounlearn-local", **unguarded, **world.config}, config) | {"seed": seed}
+    averaged = {"base": "zerounlearn-local", "collector": AVERAGED, **unguarded}
+    whole = merged(merged(averaged, world.config), config) | {"seed": seed}
     start = time.perf_counter()
     edit = zu.unlearn(
         world.lm, world.lm.tokenizer, drawn.data.forget, whole, retain=drawn.retain, plugins=plugins()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -98,8 +98,36 @@ def _shown(found: list[dict[str, float]]) -> list[str]:
     return cells
 
 
+# what a plot shows: what is still answered, against what was lost
+ANSWERED = (("efficacy", "efficacy"), ("generalization", "generalization"))
+DAMAGES = (
+    ("specificity", "specificity, % (higher is better)"),
+    ("retained", "retained, % (higher is better)"),
+    ("perplexity", "perplexity, times the untouched (lower is better)"),
+)
+
+
 def plot(records: Records, contestants: Mapping[str, Method], facts: int, path: Path) -> None:
     """Draw forgetting against damage, a mark a method, bars of one standard deviation."""
+    found = {m.label: (m.kind, _reported(records, facts, name)) for name, m in contestants.items()}
+    scatter(found, DAMAGES, f"{facts} facts: the best corner is bottom right", path)
+
+
+def scatter(
+    found: Mapping[str, tuple[str, Sequence[Mapping[str, float]]]],
+    damages: Sequence[tuple[str, str]],
+    title: str,
+    path: Path,
+) -> None:
+    """Draw what is still answered against each damage.
+
+    Args:
+        found: Kind of each method (a key of `SHAPES`) and what each draw measured, by label; one without draws is not
+            drawn.
+        damages: Names of what was lost, and their axes' labels; the last falls from left to right, others rise.
+        title: Above the plot.
+        path: Of the picture.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -109,47 +137,42 @@ def plot(records: Records, contestants: Mapping[str, Method], facts: int, path: 
     def pale(colour: str) -> tuple[float, ...]:
         return tuple(0.35 * part + 0.65 for part in colors.to_rgb(colour))
 
-    figure, axes = pyplot.subplots(2, 3, figsize=(13, 8), sharey="row")
+    figure, axes = pyplot.subplots(2, len(damages), figsize=(13, 8), sharey="row")
     drawn: list[Any] = []
     labels: list[str] = []
-    for number, (name, method) in enumerate(
-        (n, m) for n, m in contestants.items() if _reported(records, facts, n)
-    ):
-        found = _reported(records, facts, name)
+    for number, (label, (kind, draws)) in enumerate((n, m) for n, m in found.items() if m[1]):
         colour = COLOURS[number % len(COLOURS)]
         face = (colour, "white", pale(colour))[number // len(COLOURS) % 3]
-        for row, forgotten in enumerate(("efficacy", "generalization")):
-            for column, damage in enumerate(("specificity", "retained", "perplexity")):
-                (x, dx), (y, dy) = (_spread([draw[what] for draw in found]) for what in (damage, forgotten))
+        for row, (forgotten, _) in enumerate(ANSWERED):
+            for column, (damage, _) in enumerate(damages):
+                (x, dx), (y, dy) = (_spread([draw[what] for draw in draws]) for what in (damage, forgotten))
                 mark = axes[row][column].errorbar(
                     x,
                     y,
                     xerr=dx,
                     yerr=dy,
-                    fmt=SHAPES[method.kind],
+                    fmt=SHAPES[kind],
                     color=colour,
                     elinewidth=0.6,
                     alpha=0.9,
-                    markersize=15 if method.kind == "ours" else 7,
+                    markersize=15 if kind == "ours" else 7,
                     markerfacecolor=face,
                     markeredgecolor=colour,
-                    zorder=3 if method.kind == "ours" else 2,
+                    zorder=3 if kind == "ours" else 2,
                 )
                 if not row and not column:
                     drawn.append(mark)
-                    labels.append(method.label)
-    for row, forgotten in enumerate(("efficacy", "generalization")):
+                    labels.append(label)
+    for row, (_, forgotten) in enumerate(ANSWERED):
         axes[row][0].set_ylabel(f"{forgotten}, % still answered\n(lower is better)")
-        for column, damage in enumerate(("specificity", "retained")):
-            axes[row][column].set_xlabel(f"{damage}, % (higher is better)")
-        axes[row][2].set_xlabel("perplexity, times the untouched (lower is better)")
-        if axes[row][2].get_xlim()[1] > WIDE:
-            axes[row][2].set_xscale("log")
-        axes[row][2].invert_xaxis()
-        for column in range(3):
+        for column, (_, label) in enumerate(damages):
+            axes[row][column].set_xlabel(label)
             axes[row][column].set_ylim(-4, 104)
             axes[row][column].grid(alpha=0.3, linewidth=0.5)
-    figure.suptitle(f"{facts} facts: the best corner is bottom right")
+        if axes[row][-1].get_xlim()[1] > WIDE:
+            axes[row][-1].set_xscale("log")
+        axes[row][-1].invert_xaxis()
+    figure.suptitle(title)
     figure.legend(drawn, labels, loc="lower center", ncols=5, frameon=False, fontsize=9)
     figure.tight_layout(rect=(0, 0.11, 1, 1))
     figure.savefig(path, facecolor="white", metadata={"Date": None} if path.suffix == ".svg" else None)

@@ -50,6 +50,25 @@ def test_fixed_contexts_are_filled_once_and_read_at_the_subject(lm: LanguageMode
     assert [a.text for a in plan.anchors if a] == [f"{r.subject} is a" for r in REQUESTS]
 
 
+def test_a_subject_in_other_letters_is_read_where_it_ends(lm: LanguageModel) -> None:
+    collector = subject_last(contexts="none", cases=["lower", "upper"], average=False, bare_weight=0.4)
+    asked = [*REQUESTS, Request("Die Hauptstadt von Groß ist", "hier", subject="Groß")]
+    plan = collector.plan(lm, asked)
+    assert plan.weights == pytest.approx((0.4, 0.3, 0.3))
+    assert [[p.text[: p.read_end] for p in row] for row in plan.prompts] == [
+        ["The capital of France", "The capital of france", "The capital of FRANCE"],
+        ["Anna {Norton}", "anna {norton}", "ANNA {NORTON}"],
+        ["Who taught Irene Osborn", "Who taught irene osborn", "Who taught IRENE OSBORN"],
+        ["Die Hauptstadt von Groß", "Die Hauptstadt von groß", "Die Hauptstadt von GROSS"],
+    ]
+    assert [row[2].text for row in plan.prompts][-1] == "Die Hauptstadt von GROSS ist"
+    found = collector.collect(lm, plan, lm.site(1))
+    assert found.keys.shape[1] == 12, "each its own column"
+    keys = read_states(lm, [lm.site(1).module], plan.prompts[0])[lm.site(1).module][0]
+    assert keys is not None
+    assert torch.allclose(found.keys[:, 1], 0.3**0.5 * keys[:, 1], atol=1e-5)
+
+
 def test_generated_contexts_follow_from_the_seed(lm: LanguageModel) -> None:
     plan = subject_last().plan(lm, REQUESTS)
     assert len(plan.weights) == 6
@@ -112,6 +131,7 @@ def test_a_request_without_subject_is_refused_with_the_way_out(lm: LanguageModel
         ({"contexts": "fixed", "templates": ["{} and {}"]}, "must hold {} once"),
         ({"starts": []}, "needs `starts`"),
         ({"length": 0}, "length must be at least 1"),
+        ({"cases": ["title"]}, "cases: 'title': use lower, upper"),
         ({"bare_weight": 1.5}, "bare_weight must be between 0 and 1"),
     ],
 )

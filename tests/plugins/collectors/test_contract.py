@@ -19,6 +19,11 @@ class TestSubjectLastByContext(CollectorContract):
     options: ClassVar[dict[str, Any]] = {**FIXED, "average": False}
 
 
+class TestSubjectLastInOtherLetters(CollectorContract):
+    collector = "subject-last"
+    options: ClassVar[dict[str, Any]] = {**FIXED, "average": False, "cases": ["lower", "upper"]}
+
+
 class TestSubjectLastWithSubstitutes(CollectorContract):
     collector = "subject-last"
     options: ClassVar[dict[str, Any]] = {"contexts": "none", "substitutes": 2}

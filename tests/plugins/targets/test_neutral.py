@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from zu_framework import Background, LanguageModel, Probe, ReadPlan, Request, RunContext, Scorer
+from zu_framework import Background, ConfigError, LanguageModel, Probe, ReadPlan, Request, RunContext, Scorer
 from zu_framework.models import add_at, answer_ids, batch, read_states, row_of
 from zu_framework.testing import tiny_model
 from zu_plugins.collectors.collectors import SubjectLast
@@ -112,6 +112,22 @@ def test_the_shift_is_clamped(lm: LanguageModel) -> None:
     assert init is not None and tight.shared is not None
     ratio = (tight.shared - init).norm(dim=0) / init.norm(dim=0)
     assert bool((ratio <= 0.25 + 1e-5).all()) and bool((ratio > 0.2).all())
+
+
+def test_a_state_is_optimised_on_so_many_texts_of_a_request(lm: LanguageModel) -> None:
+    _, plan, context = made(lm)
+    _, bare, _ = made(lm, "none")
+
+    def states(part: ReadPlan, prompts: int | None) -> torch.Tensor:
+        found = Neutral(replace(OPTIONS, prompts=prompts), context).prepare(lm, part, [lm.site(1)]).shared
+        assert found is not None
+        return found
+
+    assert torch.equal(states(plan, 1), states(bare, None))
+    assert torch.equal(states(plan, 3), states(plan, None)), "three are all there are"
+    assert not torch.allclose(states(plan, 2), states(plan, None), atol=1e-3)
+    with pytest.raises(ConfigError, match="prompts must be at least 1"):
+        replace(OPTIONS, prompts=0)
 
 
 def test_the_residual_is_spread_over_the_sites(lm: LanguageModel) -> None:
