@@ -15,6 +15,8 @@ from zu_framework.linalg import change_on_keys, change_on_text
 from zu_framework.models import LanguageModel, is_linear, read_states
 from zu_framework.problem import Background, ReadPlan, Site, Update
 
+FEWER = "forget fewer facts at once"
+
 
 @dataclass
 class Guard:
@@ -101,7 +103,7 @@ class Guard:
 
     def _why(self, site: Site, name: str, value: float, summed: float, limit: float) -> str:
         what = {"text": "general text", "facts": "other facts"}[name]
-        ways = "; or ".join([*self.ways_out, f"guard.{name}=null lets it pass"])
+        ways = "; or ".join([*self.ways_out, FEWER, f"guard.{name}=null lets it pass"])
         layer = f" (layer {site.layer})" if site.layer >= 0 else ""
         before = f", {100 * summed:.0f} % with the sites before it" if summed != value else ""
         return (

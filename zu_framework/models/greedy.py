@@ -124,9 +124,8 @@ def _continued(
     """
     lengths = torch.tensor([len(row) for row in rows], device=lm.device)  # (b,)
     longest = int(lengths.max())
-    given = torch.tensor(
-        [[*row, *[0] * (longest - len(row))] for row in rows], device=lm.device
-    )  # (b, longest)
+    padded = [[*row, *[0] * (longest - len(row))] for row in rows]
+    given = torch.tensor(padded, device=lm.device)  # (b, longest)
     whole = given[:, : int(lengths.min())]
     given, lengths = given.repeat_interleave(copies, 0), lengths.repeat_interleave(copies)
     ends = torch.tensor(sorted(end_tokens(lm)), dtype=torch.long, device=lm.device)

@@ -122,5 +122,5 @@ def _cipher(key: bytes) -> Any:
     try:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
     except ImportError as cause:
-        raise ZuError("encrypting needs the extra seal: pip install 'zu-framework[seal]'") from cause
+        raise ZuError("encrypting needs the extra seal: pip install 'zu_framework[seal]'") from cause
     return AESGCM(key)

@@ -76,7 +76,8 @@ def zu_register_solvers(register: Register[SolverSpec]) -> None:
             options=LocalOptions,
             needs=local_needs,
             remedies={
-                "retain_keys": "give them (data.retain, or `retain` of zu.unlearn), or set solver.retain_weight to 0"
+                "retain_keys": "give them (data.retain, or `retain` of zu.unlearn), or set solver.retain_weight to 0",
+                "damage": "weigh general text more (a larger solver.background_weight)",
             },
             laws=MINIMISES,
             prepare=LOCAL_FACTOR,

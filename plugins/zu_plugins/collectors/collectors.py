@@ -67,7 +67,7 @@ class SubjectLast(Collector):
         away = next((before for before, _ in prefixes if before.strip()), BEFORE)
         rows, anchors, moved = [], [], 0
         for request in requests:
-            alone = [request, *(in_case(request, case) for case in self.options.cases)]
+            alone = [request, *(_in_case(request, case) for case in self.options.cases)]
             bare = [self._prompt(said, "", "") for said in alone]
             on_a_sink = [self._on_a_sink(lm, prompt) for prompt in bare]
             moved += on_a_sink[0]
@@ -178,7 +178,7 @@ class PromptLast(SubjectLast):
         return len(request.prompt)
 
 
-def in_case(request: Request, case: str) -> Request:
+def _in_case(request: Request, case: str) -> Request:
     """Return a request with its subject in small (lower) or capital letters (upper), where it has a subject."""
     if request.subject is None or request.subject_start is None or request.subject_end is None:
         return request

@@ -25,7 +25,7 @@ def execute(work: Work, jobs: Sequence[Mapping[str, Any]], options: RayOptions) 
     try:
         import ray
     except ImportError as cause:
-        raise PluginError("executor 'ray' needs the extra ray: pip install 'zu-framework[ray]'") from cause
+        raise PluginError("executor 'ray' needs the extra ray: pip install 'zu_framework[ray]'") from cause
     mine = not ray.is_initialized()
     here = options.address == "local"
     if mine:

@@ -14,6 +14,7 @@ def zu_register_targets(register: Register[TargetSpec]) -> None:
             summary="the state that makes the model end, or say a neutral text, optimised per request",
             options=NeutralOptions,
             independent=True,
+            remedies={"damage": "take shorter steps (a smaller target.clamp)"},
         )
     )
     register(
