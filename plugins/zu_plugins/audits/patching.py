@@ -2,26 +2,29 @@
 
 Above a patched layer nothing depends on what lies below it but keys and values of the tokens before the answer: they
 are computed once, and each layer's patch runs the layers above it alone, on the patched tokens alone. Where a model's
-own code cannot go on from there, the whole model runs for each layer.
+own code cannot go on from there, the whole model runs for each layer, with a warning.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from zu_framework import LanguageModel
-from zu_framework.models import Row, batch, capture, continuations, find_readout, replaced, run_until
+from zu_framework.models import Readout, Row, batch, capture, continuations, find_readout, replaced, run_until
 
 # of a mean log-probability, relative to one plus its size
 AGREES = {torch.float64: 1e-6, torch.float32: 1e-4}
 HALF_AGREES = 3e-2
-# what a model's code may raise where it is called in a way that it was not made for
-UNFIT = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, NotImplementedError)
+
+# of a layer and its patch: each row's score (n,), the mean log-probability of a token of its answer
+Score = Callable[[int, Sequence[Tensor]], Tensor]
 
 
 def states_of(lm: LanguageModel, rows: Sequence[Row]) -> list[list[Tensor]]:
@@ -51,17 +54,11 @@ def costs(
         For each other model (n, layers), nats a token, in float64.
     """
     own = _whole(lm, rows)
-    above = _above(lm, rows, patches[0])
-    found = []
-    for states in patches:
-        scores = above(states) if above is not None else _each_whole(lm, rows, states)
-        found.append(own[:, None] - scores)
-    return found
-
-
-def _each_whole(lm: LanguageModel, rows: Sequence[Row], states: Sequence[Sequence[Tensor]]) -> Tensor:
-    """Mean log-probability of a token of each row's answer under each layer's patch (n, layers): the whole model."""
-    return torch.stack([_whole(lm, rows, layer, patch) for layer, patch in enumerate(states)], 1)
+    score = _checked(lm, rows, patches[0])
+    return [
+        own[:, None] - torch.stack([score(layer, patch) for layer, patch in enumerate(states)], 1)
+        for states in patches
+    ]
 
 
 @torch.no_grad()
@@ -82,10 +79,7 @@ def _whole(lm: LanguageModel, rows: Sequence[Row], layer: int = 0, patch: Sequen
 class _Above:
     """The layers above each patch, on the tokens that predict the answers."""
 
-    def __init__(self, lm: LanguageModel, rows: Sequence[Row]) -> None:
-        readout = find_readout(lm)
-        if readout is None:
-            raise NotImplementedError("no plain norm and head at the model's end")
+    def __init__(self, lm: LanguageModel, rows: Sequence[Row], readout: Readout) -> None:
         self.readout = readout
         lengths = [len(row.continuation) for row in rows]
         # the answer's last token predicts nothing that counts
@@ -96,10 +90,6 @@ class _Above:
         self.position = offset + torch.tensor([row.position for row in read])[self.row]
         self.tokens = torch.tensor([token for row in rows for token in row.continuation])
         self.lengths = torch.tensor(lengths)
-
-    def __call__(self, states: Sequence[Sequence[Tensor]]) -> Tensor:
-        """Return the scores (n, layers) of a model's states."""
-        return torch.stack([self.score(layer, patch) for layer, patch in enumerate(states)], 1)
 
     @torch.no_grad()
     def score(self, layer: int, patch: Sequence[Tensor]) -> Tensor:
@@ -116,16 +106,30 @@ class _Above:
         return torch.zeros(len(self.lengths), dtype=own.dtype).index_add(0, self.row, own) / self.lengths
 
 
-def _above(lm: LanguageModel, rows: Sequence[Row], states: Sequence[Sequence[Tensor]]) -> _Above | None:
-    """The quick way, where it gives what the whole model gives at a layer in the middle; else None."""
+def _checked(lm: LanguageModel, rows: Sequence[Row], states: Sequence[Sequence[Tensor]]) -> Score:
+    """The quick way, where it gives what the whole model gives at a layer in the middle; else the whole model."""
+    whole = partial(_whole, lm, rows)
+    readout = find_readout(lm)
+    if readout is None:
+        return _instead(lm, "its logits are not those of a plain head over a final norm", whole)
     middle = (lm.num_layers - 1) // 2
-    wanted = _whole(lm, rows, middle, states[middle])
+    wanted = whole(middle, states[middle])
     try:
-        above = _Above(lm, rows)
-        gap = (above.score(middle, states[middle]) - wanted).abs() / (1 + wanted.abs())
-    except UNFIT:
-        return None
-    return above if bool((gap <= AGREES.get(lm.dtype, HALF_AGREES)).all()) else None
+        quick = _Above(lm, rows, readout).score
+        gap = (quick(middle, states[middle]) - wanted).abs() / (1 + wanted.abs())
+    except Exception as cause:  # the model's own code, called in a way that it may not have been made for
+        return _instead(lm, f"{type(cause).__name__}: {cause}", whole)
+    if not bool((gap <= AGREES.get(lm.dtype, HALF_AGREES)).all()):
+        return _instead(lm, f"the layers above differ from the whole model by {float(gap.max()):.1e}", whole)
+    return quick
+
+
+def _instead(lm: LanguageModel, why: str, whole: Score) -> Score:
+    warnings.warn(
+        f"depth of model type {lm.model_type!r}: {why}; the whole model runs instead, which is slower",
+        stacklevel=2,
+    )
+    return whole
 
 
 def _places(rows: Sequence[Row]) -> list[tuple[int, int]]:
