@@ -10,12 +10,14 @@ import pytest
 import torch
 
 from tests.plugins.audits.conftest import World, answers, on_the_edge, share
-from zu_framework import AuditError, AuditFacts, LanguageModel, Outcome, Request
+from zu_framework import AuditContext, AuditError, AuditFacts, LanguageModel, Outcome, Request
 from zu_framework.evaluation import finding, stands_in, verdict
 from zu_framework.testing import tiny_model
+from zu_plugins.audits import depth
 from zu_plugins.audits.asking import best_of, relation_of
 from zu_plugins.audits.depth import remaining
 from zu_plugins.audits.generation import draws
+from zu_plugins.audits.options import DepthOptions
 from zu_plugins.audits.sample import leak_at_k
 
 
@@ -65,6 +67,18 @@ def test_depth_finds_what_a_last_layer_hides_and_nothing_in_the_twin(
     assert share(hidden) > 0.3
     assert share(world.attack("depth", world.twin)["depth"]) == pytest.approx(0.0)
     assert share(world.attack("depth", world.base)["depth"]) == pytest.approx(1.0)
+
+
+def test_without_a_twin_depth_compares_with_what_the_untouched_model_makes_of_nobody(
+    world: World, refusing: LanguageModel
+) -> None:
+    def measured(lm: LanguageModel) -> Outcome:
+        return depth.audit(lm, world.facts, DepthOptions(), AuditContext(0, 32, base=world.base))["depth"]
+
+    own, hidden = measured(world.base), measured(refusing)
+    # whichever model is attacked, what is not known is the same
+    assert hidden.curve["never knew"] == own.curve["never knew"] and min(own.curve["never knew"]) > 0
+    assert share(own) == pytest.approx(1.0) and 0.3 < share(hidden) < 1.0
 
 
 def test_the_lens_reads_what_a_last_layer_hides(world: World, refusing: LanguageModel) -> None:
