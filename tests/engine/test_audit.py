@@ -48,6 +48,15 @@ def test_a_run_is_attacked_beside_its_references(run: Path) -> None:
     assert oct((run / "audit").stat().st_mode)[-3:] == "700"
 
 
+def test_an_attack_that_compares_is_given_the_untouched_model(run: Path) -> None:
+    told = ["audit.attacks=[depth]", "audit.forget=3", "audit.retain=2", "evaluate.reference=zu:demo-twin"]
+    (found,) = zu.audit(run, overrides=told).findings
+    # its own states cost the untouched model nothing, the edited ones something
+    assert found.references["untouched"].value == pytest.approx(100)
+    assert found.references["twin"].value == pytest.approx(0)
+    assert found.answered is not None and found.answered.value < 99.99
+
+
 def test_what_was_attacked_before_is_not_attacked_again(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = zu.audit(run, overrides=ATTACKS)
     kept = next((run / "audit" / "attacks").glob("lens-edited-*.json"))
