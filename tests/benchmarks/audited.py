@@ -146,7 +146,12 @@ def table(out: Path, names: Sequence[str]) -> str:
         lines.append([label, *(_costs(out / name).get(metric, "-") for name in found)])
     lines.append(["guard", *(_guard(out / name) for name in found)])
     lines.append(["lost of known", *(f"{audit['lost']} of {audit['known']}" for audit in found.values())])
-    lines.append(["holds under", *(audit["verdict"].split(";")[0][12:] for audit in found.values())])
+    lines.append(
+        [
+            "holds under",
+            *(audit["verdict"].split(";")[0].removeprefix("holds under ") for audit in found.values()),
+        ]
+    )
     variants = list(dict.fromkeys(f["variant"] for audit in found.values() for f in audit["findings"]))
     cells = {
         (name, finding["variant"]): finding for name, audit in found.items() for finding in audit["findings"]

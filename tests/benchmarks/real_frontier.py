@@ -24,9 +24,8 @@ from typing import Any
 import torch
 
 import zu_framework as zu
-from tests.benchmarks.frontier import once
+from tests.benchmarks.frontier import drawing, once
 from tests.benchmarks.frontier.cells import merged, plugins
-from tests.benchmarks.frontier.drawing import scatter
 from tests.benchmarks.real_methods import Method, cost, methods
 from tests.benchmarks.real_world import Measured, World, measured, world_of
 
@@ -34,11 +33,7 @@ HELD_OUT = 24
 LONG = 300  # characters: a heading says little of a model
 COLUMNS = ("efficacy", "generalization", "specificity", "retained", "kl", "kl95", "perplexity", "seconds")
 HEADS = ("Eff", "Gen", "Spe", "retained", "KL", "KL 95 %", "PPL x", "s a fact")
-DAMAGES = (
-    ("specificity", "specificity, % (higher is better)"),
-    ("retained", "retained, % (higher is better)"),
-    ("kl", "KL to the untouched, nats a token (lower is better)"),
-)
+DAMAGES = (*drawing.DAMAGES[:2], ("kl", "KL to the untouched, nats a token (lower is better)"))
 PLACES = (1, 1, 1, 1, 3, 3, 3, 2)
 
 Cell = tuple[str, int, int, str, str]  # stage, facts, draw, method, setting
@@ -154,12 +149,10 @@ def _shown(found: Sequence[Measured]) -> list[str]:
 def plot(records: Records, facts: int, path: Path) -> None:
     """Draw what each method still lets be answered against what it loses."""
     found = {}
-    for method in records.contestants:
-        label, kind = records.contestants[method].label, records.contestants[method].kind
-        settings = records.contestants[method].settings
-        draws = [m for setting in settings for m in records.of("report", facts, method, setting)]
-        found[label] = (kind, draws)
-    scatter(found, DAMAGES, f"SmolLM2, {facts} facts: the best corner is bottom right", path)
+    for name, method in records.contestants.items():
+        draws = [m for setting in method.settings for m in records.of("report", facts, name, setting)]
+        found[method.label] = (method.kind, draws)
+    drawing.scatter(found, DAMAGES, f"SmolLM2, {facts} facts: the best corner is bottom right", path)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

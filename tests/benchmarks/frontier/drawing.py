@@ -99,7 +99,7 @@ def _shown(found: list[dict[str, float]]) -> list[str]:
 
 
 # what a plot shows: what is still answered, against what was lost
-ANSWERED = (("efficacy", "efficacy"), ("generalization", "generalization"))
+ANSWERED = ("efficacy", "generalization")
 DAMAGES = (
     ("specificity", "specificity, % (higher is better)"),
     ("retained", "retained, % (higher is better)"),
@@ -140,10 +140,10 @@ def scatter(
     figure, axes = pyplot.subplots(2, len(damages), figsize=(13, 8), sharey="row")
     drawn: list[Any] = []
     labels: list[str] = []
-    for number, (label, (kind, draws)) in enumerate((n, m) for n, m in found.items() if m[1]):
+    for number, (label, (kind, draws)) in enumerate(one for one in found.items() if one[1][1]):
         colour = COLOURS[number % len(COLOURS)]
         face = (colour, "white", pale(colour))[number // len(COLOURS) % 3]
-        for row, (forgotten, _) in enumerate(ANSWERED):
+        for row, forgotten in enumerate(ANSWERED):
             for column, (damage, _) in enumerate(damages):
                 (x, dx), (y, dy) = (_spread([draw[what] for draw in draws]) for what in (damage, forgotten))
                 mark = axes[row][column].errorbar(
@@ -163,7 +163,7 @@ def scatter(
                 if not row and not column:
                     drawn.append(mark)
                     labels.append(label)
-    for row, (_, forgotten) in enumerate(ANSWERED):
+    for row, forgotten in enumerate(ANSWERED):
         axes[row][0].set_ylabel(f"{forgotten}, % still answered\n(lower is better)")
         for column, (_, label) in enumerate(damages):
             axes[row][column].set_xlabel(label)
