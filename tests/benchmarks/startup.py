@@ -1,7 +1,8 @@
 """How long the command line takes, and what a whole run holds in memory: `python -m tests.benchmarks.startup`.
 
 Start-up: medians of seven, each in a process of its own, beside the interpreter's own start; `--beside ZU` takes turns
-with the `zu` of another version. Memory: peak resident memory of `zu run demo` beside the model's size and what
+with the `zu` of another version. Seconds of processor time hardly depend on what else the machine does; those of the
+wall clock do. Memory: peak resident memory of `zu run demo` beside the model's size and what
 importing torch and transformers holds. Prints two tables.
 """
 
@@ -34,10 +35,11 @@ def main() -> None:
             [command, *words] for command in (asked.beside, zu) if command is not None
         ]
     rows = [
-        (name, *(f"{one:.2f}" for one in seconds(versions, asked.repeats)))
+        (name, *(f"{one:.3f}" for took in seconds(versions, asked.repeats) for one in took))
         for name, versions in commands.items()
     ]
-    heads = ("beside", "here") if asked.beside else ("here",)
+    sides = ("beside", "here") if asked.beside else ("here",)
+    heads = [f"{clock}, {side}" for side in sides for clock in ("processor", "wall")]
     print(table(("command", *heads), [(*row, *[""] * (len(heads) + 1 - len(row))) for row in rows]))
     weights = (demo.model_path() / "model.safetensors").stat().st_size / MIB
     bare = peak(
@@ -54,15 +56,21 @@ def main() -> None:
     print(f"\n{table(('what', 'peak memory, MiB'), shown)}")
 
 
-def seconds(commands: list[list[str]], repeats: int) -> list[float]:
-    """The medians of commands that take turns, after one start of each that is not counted."""
-    took: list[list[float]] = [[] for _ in commands]
+def seconds(commands: list[list[str]], repeats: int) -> list[tuple[float, float]]:
+    """The median processor and wall time of commands that take turns, after one start of each that is not counted."""
+    took: list[list[tuple[float, float]]] = [[] for _ in commands]
     for _ in range(repeats + 1):
         for command, times in zip(commands, took, strict=True):
-            begin = time.perf_counter()
+            begin, used = time.perf_counter(), processor_seconds()
             subprocess.run(command, check=True, capture_output=True)
-            times.append(time.perf_counter() - begin)
-    return [median(times[1:]) for times in took]
+            times.append((processor_seconds() - used, time.perf_counter() - begin))
+    return [(median(used for used, _ in times[1:]), median(wall for _, wall in times[1:])) for times in took]
+
+
+def processor_seconds() -> float:
+    """What all finished child processes have used so far."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return children.ru_utime + children.ru_stime
 
 
 def peak(command: list[str]) -> float:
