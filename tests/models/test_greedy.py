@@ -62,7 +62,6 @@ def test_an_end_that_is_foretold_inside_a_row_ends_nothing() -> None:
     lm.model.generation_config.eos_token_id = end
     first = [3, 8, 6, 12]
     follow = {token: greedy_tokens(lm, [[*first, token]], 6)[0] for token in range(3, 20) if token != end}
-    token, alone = next(
-        (token, rest) for token, rest in follow.items() if rest
-    )  # it goes on with something else
+    # a token after which it goes on with something else
+    token, alone = next((token, rest) for token, rest in follow.items() if rest)
     assert greedy_tokens(lm, [first, [*first, token]], 6) == [[], alone]
