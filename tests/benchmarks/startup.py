@@ -1,8 +1,9 @@
 """How long the command line takes, and what a whole run holds in memory: `python -m tests.benchmarks.startup`.
 
-Start-up: medians of seven, on the clock and of the processor, each in a process of its own, beside the interpreter's
-own start; `--beside ZU` takes turns with the `zu` of another version. Memory: peak resident memory of `zu run demo`
-beside the model's size and what importing torch and transformers holds. Prints two tables.
+Start-up: medians of seven, each in a process of its own, beside the interpreter's own start; `--beside ZU` takes turns
+with the `zu` of another version. Seconds of processor time hardly depend on what else the machine does; those of the
+wall clock do. Memory: peak resident memory of `zu run demo` beside the model's size and what
+importing torch and transformers holds. Prints two tables.
 """
 
 from __future__ import annotations
@@ -34,16 +35,12 @@ def main() -> None:
             [command, *words] for command in (asked.beside, zu) if command is not None
         ]
     rows = [
-        (name, *(f"{wall:.2f} ({processor:.2f})" for wall, processor in seconds(versions, asked.repeats)))
+        (name, *(f"{one:.3f}" for took in seconds(versions, asked.repeats) for one in took))
         for name, versions in commands.items()
     ]
-    heads = ("beside", "here") if asked.beside else ("here",)
-    print(
-        table(
-            ("seconds (of the processor)", *heads),
-            [(*row, *[""] * (len(heads) + 1 - len(row))) for row in rows],
-        )
-    )
+    sides = ("beside", "here") if asked.beside else ("here",)
+    heads = [f"{clock}, {side}" for side in sides for clock in ("processor", "wall")]
+    print(table(("command", *heads), [(*row, *[""] * (len(heads) + 1 - len(row))) for row in rows]))
     weights = (demo.model_path() / "model.safetensors").stat().st_size / MIB
     bare = peak(
         [sys.executable, "-c", "import torch, transformers; from transformers import AutoModelForCausalLM"]
@@ -60,23 +57,20 @@ def main() -> None:
 
 
 def seconds(commands: list[list[str]], repeats: int) -> list[tuple[float, float]]:
-    """The medians, on the clock and of the processor, of commands that take turns; a first start is not counted."""
+    """The median processor and wall time of commands that take turns, after one start of each that is not counted."""
     took: list[list[tuple[float, float]]] = [[] for _ in commands]
     for _ in range(repeats + 1):
         for command, times in zip(commands, took, strict=True):
-            begin, busy = time.perf_counter(), _processor()
+            begin, used = time.perf_counter(), processor_seconds()
             subprocess.run(command, check=True, capture_output=True)
-            times.append((time.perf_counter() - begin, _processor() - busy))
-    return [
-        (median(wall for wall, _ in times[1:]), median(processor for _, processor in times[1:]))
-        for times in took
-    ]
+            times.append((processor_seconds() - used, time.perf_counter() - begin))
+    return [(median(used for used, _ in times[1:]), median(wall for _, wall in times[1:])) for times in took]
 
 
-def _processor() -> float:
-    """Seconds of the processor that ended children took."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+def processor_seconds() -> float:
+    """What all finished child processes have used so far."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return children.ru_utime + children.ru_stime
 
 
 def peak(command: list[str]) -> float:

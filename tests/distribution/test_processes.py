@@ -86,20 +86,29 @@ def named(config: Path, name: str, **groups: Any) -> Path:
     return path
 
 
+def assert_same_weights(config: Path, rtol: float, atol: float) -> None:
+    """Run a config in one process and in two, beside it: all hold the edited weights that one process makes."""
+    held = []
+    for count, name in ((1, "alone"), (2, "together")):
+        folder = config.with_name(name)
+        folder.mkdir()
+        cache = config.with_name(f"cache{count}")
+        done = started(PROBE, str(named(config, name)), str(folder), count=count, cache=cache)
+        assert done.returncode == 0, done.stderr[-3000:]
+        held += [load_file(folder / f"rank{rank}.safetensors") for rank in range(count)]
+    alone, first, second = held
+    for name, tensor in alone.items():
+        assert torch.equal(first[name], second[name]), name
+        assert torch.allclose(first[name], tensor, rtol=rtol, atol=atol), name
+
+
 @pytest.mark.slow
 def test_two_processes_give_what_one_gives(config: Path, tmp_path: Path) -> None:
     """Moments, targets and the edited weights to 1e-10; both processes hold the same model, one wrote a folder."""
-    for count, name in ((1, "alone"), (2, "together")):
-        (tmp_path / name).mkdir()
-        solver = {"name": "zerounlearn-local", "space": "key", "ridge": 1.0}
-        path = named(config, name, output={"intermediates": True}, solver=solver)
-        done = started(PROBE, str(path), str(tmp_path / name), count=count, cache=tmp_path / f"cache{count}")
-        assert done.returncode == 0, done.stderr[-3000:]
-    alone = load_file(tmp_path / "alone" / "rank0.safetensors")
-    both = [load_file(tmp_path / "together" / f"rank{rank}.safetensors") for rank in (0, 1)]
-    for name, tensor in alone.items():
-        assert torch.equal(both[0][name], both[1][name]), name
-        assert torch.allclose(both[0][name], tensor, rtol=1e-10, atol=1e-12), name
+    solver = {"name": "zerounlearn-local", "space": "key", "ridge": 1.0}
+    assert_same_weights(
+        named(config, "both", output={"intermediates": True}, solver=solver), rtol=1e-10, atol=1e-12
+    )
     runs = tmp_path / "runs"
     assert sorted(p.name for p in runs.iterdir()) == ["alone", "together"]
     for site in (runs / "alone" / "sites").iterdir():
@@ -117,7 +126,7 @@ def test_two_processes_give_what_one_gives(config: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_two_processes_go_through_stages_as_one_does(config: Path, tmp_path: Path) -> None:
+def test_two_processes_go_through_stages_as_one_does(config: Path) -> None:
     """A trained stage and a retaining one after a closed form: the edited weights to 1e-8."""
     tree = yaml.safe_load(config.read_text())
     retaining = {"name": "zerounlearn-local", "space": "key", "zero_weight": 0, "retain_weight": 10}
@@ -129,18 +138,8 @@ def test_two_processes_go_through_stages_as_one_does(config: Path, tmp_path: Pat
             "solver": retaining,
         },
     ]
-    for count, name in ((1, "alone"), (2, "together")):
-        (tmp_path / name).mkdir()
-        tree["output"]["name"] = name
-        path = config.with_name(f"{name}.yaml")
-        path.write_text(yaml.safe_dump(tree))
-        done = started(PROBE, str(path), str(tmp_path / name), count=count, cache=tmp_path / f"cache{count}")
-        assert done.returncode == 0, done.stderr[-3000:]
-    alone = load_file(tmp_path / "alone" / "rank0.safetensors")
-    both = [load_file(tmp_path / "together" / f"rank{rank}.safetensors") for rank in (0, 1)]
-    for name, tensor in alone.items():
-        assert torch.equal(both[0][name], both[1][name]), name
-        assert torch.allclose(both[0][name], tensor, rtol=1e-8, atol=1e-10), name
+    config.write_text(yaml.safe_dump(tree))
+    assert_same_weights(config, rtol=1e-8, atol=1e-10)
 
 
 @pytest.mark.slow

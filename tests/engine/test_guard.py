@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import Tensor
 
 import zu_framework as zu
 from zu_framework import ExitCode, GuardError, LanguageModel, Request, UnknownName
@@ -63,6 +64,27 @@ def test_above_a_limit_nothing_stays_written(
         zu.unlearn(lm, None, FORGET, settings(text, guard, **groups))
     assert caught.value.exit_code == ExitCode.DAMAGED
     assert lm.fingerprint() == before
+
+
+def test_a_stage_after_a_trained_one_is_judged_by_what_the_model_reads_then(
+    lm: LanguageModel, text: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from zu_framework.engine import guard
+
+    seen: list[Tensor] = []
+    change = guard.change_on_keys
+
+    def watched(weight: Tensor, update: zu.Update, keys: Tensor) -> Any:
+        seen.append(keys.clone())
+        return change(weight, update, keys)
+
+    monkeypatch.setattr(guard, "change_on_keys", watched)
+    closed = {"solver": {"name": "zerounlearn-local", "space": "key", "zero_weight": 0}}
+    config = settings(text, {"text": None, "facts": 1e9}, solver=FT, then=[closed])
+    with zu.unlearn(lm, None, FORGET, config):
+        [trained_0, trained_1, keys_0, keys_1] = seen
+    assert trained_0.equal(keys_0) and trained_1.shape == keys_1.shape
+    assert not trained_1.equal(keys_1), "layer 1 reads what layer 0, trained, gives"
 
 
 def test_a_run_stopped_by_the_guard_leaves_no_folder(

@@ -67,9 +67,13 @@ def wrong_value(*given: Any, **named: Any) -> None:
 def test_parts_that_cannot_be_saved_cost_nothing_else(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, fails: Any
 ) -> None:
+    def half_written(source: Any, folder: Path, gone: Any) -> list[str]:
+        (folder / "config.json").write_text("{}")
+        return list(fails())
+
     settings["output"] |= {"model": True, "adapter": True, "intermediates": True}
-    monkeypatch.setattr(saving, "apply", fails)
-    monkeypatch.setattr(saving, "write_adapter", fails)
+    monkeypatch.setattr("zu_framework.store.checkpoints.copy_checkpoint", half_written)
+    monkeypatch.setattr("zu_framework.store.adapter.save_file", fails)  # its config is written then
     monkeypatch.setattr(intermediates, "save_tensors", full_disk)
     monkeypatch.setattr("zu_framework.reporting.run_page.write_run_page", fails)
     result = zu.run(settings)

@@ -15,6 +15,7 @@ from tests.evaluation.bigram import WORDS, bigram, probability
 from tests.evaluation.random_probes import SENTENCE, language_model, many_probes
 from zu_framework import DataError, Probe
 from zu_framework.evaluation import Scorer, scorer, token_scores
+from zu_framework.testing import tiny_model
 
 
 def test_scores_are_those_computed_by_hand() -> None:
@@ -237,3 +238,11 @@ def test_a_pass_holds_no_more_tokens_than_allowed_and_scores_do_not_depend_on_th
     assert (len(widths) == 1) is (tokens == 10_000)
     for ours, theirs in zip(found, expected, strict=True):
         assert ours.log_probability == pytest.approx(theirs.log_probability, rel=1e-5)
+
+
+def test_a_prompt_near_the_last_position_takes_no_tokens_from_a_shorter_one() -> None:
+    lm = tiny_model("gpt2")  # 128 learned positions: 121 and 124 tokens leave room for 7 and 4
+    short, long = " ".join(["word"] * 40), " ".join(["word"] * 41)
+    alone = [Scorer(lm).completions([prompt], 6)[0] for prompt in (short, long)]
+    assert Scorer(lm).completions([short, long], 6) == alone
+    assert Scorer(lm).completions([short], 4)[0] != alone[0], "six tokens say more than four"

@@ -54,3 +54,14 @@ def test_a_row_that_holds_an_end_goes_on_behind_it() -> None:
     together = greedy_tokens(lm, rows, 6)
     assert together == [greedy_tokens(lm, [row], 6)[0] for row in rows]
     assert all(len(row) > 1 for row in together), "an end inside the prompt ends nothing"
+
+
+def test_an_end_that_is_foretold_inside_a_row_ends_nothing() -> None:
+    lm = tiny_model()
+    ((end, *_),) = greedy_tokens(lm, [[3, 8, 6, 12]], 1)
+    lm.model.generation_config.eos_token_id = end
+    first = [3, 8, 6, 12]
+    follow = {token: greedy_tokens(lm, [[*first, token]], 6)[0] for token in range(3, 20) if token != end}
+    # a token after which it goes on with something else
+    token, alone = next((token, rest) for token, rest in follow.items() if rest)
+    assert greedy_tokens(lm, [first, [*first, token]], 6) == [[], alone]

@@ -187,6 +187,14 @@ def test_a_damaged_run_is_not_sealed(run: Path) -> None:
     assert contents(run) == before
 
 
+def test_a_log_that_cannot_be_read_is_told_since_it_names_what_is_to_go(run: Path) -> None:
+    (run / "audit" / "log.jsonl").mkdir(parents=True)
+    before = contents(run)
+    with pytest.raises(RunFolderError, match=r"audit/log.jsonl cannot be read"):
+        zu.seal(run, deliver=print)
+    assert contents(run) == before
+
+
 def test_a_run_whose_numbers_were_changed_is_not_sealed(run: Path) -> None:
     path = run / "metrics.json"
     metrics = json.loads(path.read_text("utf-8"))

@@ -100,7 +100,7 @@ def _check(cell: Cell, plugins: Plugins, sessions: dict[str, Session]) -> None:
     """Check one cell against the facts and the model that it shares with cells before it, or read them."""
     session = resolve(cell.config, plugins)
     shared = {group: cell.config.tree.get(group) for group in ("model", "data", "background", "evaluate")}
-    key = _key({**shared, "reads": any(stage.reads_text for stage in session.stages)})
+    key = _key({**shared, "reads": session.reads_text})
     if key not in sessions:
         sessions[key] = open_session(cell.config, plugins=plugins)
         return

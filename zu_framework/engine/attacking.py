@@ -83,15 +83,18 @@ def _outcomes(
         return found
 
     def depends_on() -> dict[str, Any]:
-        known = {name: digest for name, digest in store.identity.items() if name != "edited"}
+        known = {part: digest for part, digest in store.identity.items() if part != "edited"}
         return {"of": name, **known, **json.loads(json.dumps(how, default=str))}
 
+    def attacked() -> tuple[dict[str, Outcome], float]:
+        return _attacked(chosen, session, models, name, facts, store.identity[name])
+
     def compute() -> Remembered:
-        outcomes, seconds = _attacked(chosen, session, models, name, facts, store.identity[name])
+        outcomes, seconds = attacked()
         return Remembered({}, {"outcomes": plain_outcomes(outcomes, texts=False), "seconds": seconds})
 
     if name == "edited" or not session.config.output.share_targets:
-        outcomes, seconds = _attacked(chosen, session, models, name, facts, store.identity[name])
+        outcomes, seconds = attacked()
     else:
         known = shared_results(session.journal)("audits", depends_on, compute).facts
         outcomes, seconds = read_outcomes(known["outcomes"]), float(known["seconds"])

@@ -80,9 +80,12 @@ class Guard:
             if share is not None:
                 predicted["text"] = share
         if self.limits.facts is not None:
-            read = self._keys if site.module in self._keys else self._read([site])
-            if site.module in read:
-                ratios = change_on_keys(weight, update, read[site.module])
+            # read for this update alone: a later stage's are those of the model as it is then
+            keys = self._keys.pop(site.module, None)
+            if keys is None:
+                keys = self._read([site]).get(site.module)
+            if keys is not None:
+                ratios = change_on_keys(weight, update, keys)
                 predicted["facts"] = fsum(ratios) / len(ratios)
         for name, value in predicted.items():
             limit = getattr(self.limits, name)

@@ -19,7 +19,7 @@ from zu_framework.evaluation import read_texts
 from zu_framework.evaluation.texts import Documents, held_out
 from zu_framework.models import CheckpointInfo
 from zu_framework.problem import DataSplit
-from zu_framework.registry import Plugins, installed_plugins
+from zu_framework.registry import Chosen, Plugins, installed_plugins
 from zu_framework.specs import BackgroundSpec, LocatorSpec
 from zu_framework.store.chosen_model import check_checkpoint
 
@@ -39,9 +39,9 @@ def open_session(
     plugins = plugins or installed_plugins()
     session = resolve(load_config(config, overrides, plugins=plugins), plugins, progress=progress)
     session = read_inputs(session)
-    session = replace(session, checkpoint=check_checkpoint(session.config))
-    _check_locators(session)
-    return session
+    checkpoint = check_checkpoint(session.config)
+    _check_locators(session, checkpoint)
+    return replace(session, checkpoint=checkpoint)
 
 
 def open_beside(session: Session, known: Session) -> None:
@@ -54,7 +54,8 @@ def open_beside(session: Session, known: Session) -> None:
     _check_outputs(session)
     for stage in session.stages:
         check_facts(stage, known.split)
-    _check_locators(replace(session, checkpoint=known.checkpoint))
+    assert known.checkpoint is not None, "the other session was not opened"
+    _check_locators(session, known.checkpoint)
 
 
 def read_inputs(session: Session) -> Session:
@@ -144,13 +145,12 @@ def open_text(session: Session) -> Session:
         split = replace(split, heldout_texts=texts)
     background = session.background
     if background is not None and "model" not in background.needs:
-        documents = _documents(session)
+        documents = _documents(session, background)
         if documents is not None:
             documents, split = held_out(documents, split, evaluate.documents, wanted=session.measures_texts)
             return replace(session, documents=documents, split=split)
         background = None
-    read = any(stage.reads_text for stage in session.stages)
-    if background is None and (read or (session.measures_texts and not split.heldout_texts)):
+    if background is None and (session.reads_text or (session.measures_texts and not split.heldout_texts)):
         background = default_background(session.plugins) if session.stages else None
         if background is not None:
             serves = cast(BackgroundSpec, background.spec).serves_by_default
@@ -158,16 +158,13 @@ def open_text(session: Session) -> Session:
     return replace(session, background=background, split=split)
 
 
-def _documents(session: Session) -> Documents | None:
+def _documents(session: Session, background: Chosen) -> Documents | None:
     """The background's documents; None where it names no source, and none is read or something else serves."""
-    background = session.background
-    assert background is not None
     source, options = background.load(), background.options
     try:
         first = next(iter(source(options)), None)
     except NoSource:
-        read = any(stage.reads_text for stage in session.stages)
-        if read and default_background(session.plugins) is None:
+        if session.reads_text and default_background(session.plugins) is None:
             raise
         return None
     if first is None:
@@ -175,10 +172,9 @@ def _documents(session: Session) -> Documents | None:
     return partial(source, options)
 
 
-def _check_locators(session: Session) -> None:
-    if session.checkpoint is not None:
-        for stage in session.stages:
-            check_locator(stage, session.checkpoint)
+def _check_locators(session: Session, checkpoint: CheckpointInfo) -> None:
+    for stage in session.stages:
+        check_locator(stage, checkpoint)
 
 
 def _import_all(session: Session) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -98,7 +97,6 @@ def save_run(session: Session, measured: MeasuredEdit) -> RunResult:
                 notes += write()
             # whatever a library of one part raises, the edit is made and saved: it is told, and the run stands
             except Exception as cause:
-                shutil.rmtree(folder / name, ignore_errors=True)
                 journal.part_failed(name, described(cause))
     if session.intermediates.failure:
         journal.part_failed(SITES, session.intermediates.failure)
@@ -152,7 +150,7 @@ def _write(folder: Path, result: RunResult) -> None:
 
 
 def _optional_parts(folder: Path, result: RunResult) -> list[tuple[str, Callable[[], list[str]]]]:
-    """Return the parts that were asked for, each with what writes it and returns notes."""
+    """Return the parts that were asked for, each with what writes it, whole or not at all, and returns notes."""
 
     def model() -> list[str]:
         return apply(folder, result.config.model.path, folder / "model")

@@ -146,6 +146,11 @@ class Session:
         return Division(self.processes, self.lm.device)
 
     @property
+    def reads_text(self) -> bool:
+        """Whether a stage reads general text."""
+        return any(stage.reads_text for stage in self.stages)
+
+    @property
     def measures_texts(self) -> bool:
         """Whether a metric reads held-out texts."""
         return any("texts" in metric.needs for metric in self.metrics)

@@ -101,9 +101,8 @@ def problem_at(
         retain_keys: Keys (i, r) of facts to retain.
     """
 
-    def there(tensor: Tensor | None, need: str = "") -> Tensor | None:
-        wanted = tensor is not None and (not need or need in needs)
-        return tensor.to(weight.device) if tensor is not None and wanted else None
+    def needed(name: str, tensor: Tensor | None) -> Tensor | None:
+        return tensor.to(weight.device) if tensor is not None and name in needs else None
 
     # of a spread model, sites lie on several devices
     return EditProblem(
@@ -111,11 +110,11 @@ def problem_at(
         keys=read.keys.to(weight.device),
         values=read.values.to(weight.device),
         targets=states.targets.to(weight.device),
-        sensitive=there(states.sensitive, "sensitive"),
+        sensitive=needed("sensitive", states.sensitive),
         background=background,
         earlier_keys=None if earlier_keys is None else earlier_keys.to(weight.device, read.keys.dtype),
-        bare_keys=there(read.bare_keys, "bare_keys"),
-        retain_keys=there(retain_keys),
+        bare_keys=needed("bare_keys", read.bare_keys),
+        retain_keys=needed("retain_keys", retain_keys),
     )
 
 

@@ -44,30 +44,13 @@ def load_checkpoint(
             which must therefore be in memory.
     """
     source = find_source(path, key=key, revision=revision)
-    gguf_options(source)  # says which package is missing
+    spread = {} if device_map is None else {"device_map": _device_map(device_map)}
+    asked: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
+    options = {"dtype": dtype_of(dtype, key), **asked, **gguf_options(source), **spread}
     with read_once(source.gguf is not None):
-        check_folder(path, trust_remote_code=trust_remote_code, revision=revision, dtype=dtype, key=key)
-        tokenizer = load_tokenizer(path, trust_remote_code=trust_remote_code, revision=revision)
-        loader: Any = AutoModelForCausalLM
-        spread = {} if device_map is None else {"device_map": _device_map(device_map)}
-        try:
-            with _without_bars():
-                model, report = loader.from_pretrained(
-                    source.path,
-                    dtype=dtype_of(dtype, key),
-                    revision=revision,
-                    trust_remote_code=trust_remote_code,
-                    use_safetensors=True,
-                    output_loading_info=True,
-                    # reported below, by name
-                    ignore_mismatched_sizes=True,
-                    **gguf_options(source),
-                    **spread,
-                )
-        except ModelError:
-            raise
-        except Exception as cause:  # as above: a checkpoint that transformers refuses is the user's to mend
-            raise ModelError(f"{path}: its weights cannot be loaded: {brief(cause)}") from cause
+        check_folder(path, dtype=dtype, key=key, **asked)
+        tokenizer = load_tokenizer(path, **asked)
+        model, report = _weights(path, source.path, options)
     _check_report(path, report)
     if source.gguf is not None:
         _dequantised(model)
@@ -80,6 +63,21 @@ def load_checkpoint(
             "offloaded, where they cannot be edited: give more devices, or load half precision (model.dtype=bfloat16)"
         )
     return model, tokenizer
+
+
+def _weights(given: str, path: str, options: Mapping[str, Any]) -> tuple[Any, Mapping[str, Any]]:
+    """The model and what transformers says of the loading, which `_check_report` reads by name."""
+    loader: Any = AutoModelForCausalLM
+    fixed = {"use_safetensors": True, "output_loading_info": True, "ignore_mismatched_sizes": True}
+    try:
+        with _without_bars():
+            model, report = loader.from_pretrained(path, **fixed, **options)
+    except ModelError:
+        raise
+    # transformers raises many kinds: a checkpoint that it refuses is the user's to mend
+    except Exception as cause:
+        raise ModelError(f"{given}: its weights cannot be loaded: {brief(cause)}") from cause
+    return model, report
 
 
 def _check_report(path: str, report: Mapping[str, Any]) -> None:

@@ -89,25 +89,26 @@ def load_plugins(
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     plugins = Plugins(manager, Registry())
-    installed = entry_points(group=hookspecs.ENTRY_POINTS) if found is None else found
-    points = sorted(installed, key=lambda point: (point.name, not _shipped(point)))
+    installed = list(entry_points(group=hookspecs.ENTRY_POINTS) if found is None else found)
+    stated = {dist: _stated(dist) for dist in {point.dist for point in installed}}
+    points = sorted(installed, key=lambda point: (point.name, not _shipped(stated[point.dist][0])))
     skip = _disabled(disabled, [point.name for point in points])
     for point in points:
         if point.name in skip:
             continue
         if manager.has_plugin(point.name):
-            plugins.registry.failures[point.name] = Failure(point.name, _twice(point))
+            plugins.registry.failures[point.name] = Failure(point.name, _twice(stated[point.dist][0]))
             continue
         try:
             with redirect_stdout(sys.stderr):  # what a plugin prints must not mix with a command's answer
-                _load(plugins, point.name, point.load(), point)
+                _load(plugins, point.name, point.load(), point.value, *stated[point.dist])
         # whatever one plugin does, the others go on
         except (Exception, SystemExit) as cause:
             plugins.disable(point.name, cause)
     for given in extra:
         name = str(getattr(given, "__name__", type(given).__name__))
         try:
-            _load(plugins, name, given, None)
+            _load(plugins, name, given, name)
         except Exception as cause:
             plugins.registry.drop(name)
             raise PluginError(f"plugin {name!r} cannot be used: {described(cause)}") from cause
@@ -182,26 +183,25 @@ def _disabled(names: str | None, known: list[str]) -> set[str]:
     return wanted
 
 
-@cache
 def _stated(distribution: Distribution | None) -> tuple[str, str]:
-    """A distribution's name and version; each is a reading of all that it states, so once for all its components."""
+    """A distribution's name and version; each is a reading of all that it states."""
     return ("", "") if distribution is None else (distribution.name, distribution.version)
 
 
-def _shipped(point: EntryPoint) -> bool:
-    return _stated(point.dist)[0].replace("_", "-").lower() == SHIPPED
+def _shipped(distribution: str) -> bool:
+    return distribution.replace("_", "-").lower() == SHIPPED
 
 
-def _twice(point: EntryPoint) -> str:
-    name, _ = _stated(point.dist)
-    source = f" (the one of {name} is left out)" if name else ""
+def _twice(distribution: str) -> str:
+    source = f" (the one of {distribution} is left out)" if distribution else ""
     return f"two distributions install a plugin of this name{source}"
 
 
-def _load(plugins: Plugins, name: str, plugin: Any, point: EntryPoint | None) -> None:
+def _load(
+    plugins: Plugins, name: str, plugin: Any, where: str, distribution: str = "", version: str = ""
+) -> None:
     """Register a plugin, and let it offer its components."""
     manager = plugins.manager
-    distribution, version = _stated(None if point is None else point.dist)
     unmarked = [
         hook
         for hook, value in vars(plugin).items()
@@ -210,7 +210,6 @@ def _load(plugins: Plugins, name: str, plugin: Any, point: EntryPoint | None) ->
         and not hasattr(value, f"{hookspecs.PROJECT}_impl")
     ]
     if unmarked:
-        where = name if point is None else point.value
         raise PluginError(f"{where}: {unmarked[0]} is not marked with @hookimpl, so it would never be called")
     manager.register(plugin, name=name)
     manager.check_pending()  # a misspelt hook: pluggy names it

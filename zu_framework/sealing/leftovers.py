@@ -8,7 +8,10 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
+from zu_framework.errors import RunFolderError
+from zu_framework.store.audits import LOG as AUDIT_LOG
 from zu_framework.store.cache import cache_folder
+from zu_framework.store.journal import LOG
 from zu_framework.store.sharing import EVENTS
 
 BLOCK = 1 << 20
@@ -61,11 +64,20 @@ def cached_targets(run: Path) -> list[Path]:
 
     Returns:
         Their files, which may be gone, or lie in another cache.
+
+    Raises:
+        RunFolderError: A log is there and cannot be read: what it names would be left behind.
     """
     lines: list[str] = []
-    for log in ("log.jsonl", "audit/log.jsonl"):
-        with suppress(OSError):
-            lines += (run / log).read_text(encoding="utf-8", errors="replace").splitlines()
+    for log in (run / LOG, run / "audit" / AUDIT_LOG):
+        try:
+            lines += log.read_text(encoding="utf-8", errors="replace").splitlines()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as cause:
+            raise RunFolderError(
+                f"{log} cannot be read ({cause.strerror}): mend that, and seal again"
+            ) from cause
     found = []
     for line in lines:
         with suppress(ValueError, AttributeError, TypeError, RecursionError):

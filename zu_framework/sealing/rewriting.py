@@ -18,9 +18,10 @@ from zu_framework.reporting.run_page import REPORT_FILE, write_run_page
 from zu_framework.reporting.run_report import read_run
 from zu_framework.sealing.redaction import Redaction, facts_of
 from zu_framework.store.fields import Fields
+from zu_framework.store.journal import LOG
 from zu_framework.store.tensor_files import with_digest
 
-METRICS, CONFIG, LOG, AUDIT = "metrics.json", "config.yaml", "log.jsonl", "audit/metrics.json"
+METRICS, CONFIG, AUDIT = "metrics.json", "config.yaml", "audit/metrics.json"
 HEADER = "# sealed: texts that follow from the data are left out\n"
 
 Rewritten = tuple[dict[str, str], Mapping[str, Any], list[dict[str, str]]]

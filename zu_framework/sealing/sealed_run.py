@@ -77,7 +77,7 @@ def seal(
     if (run / STAGED / SEAL_FILE).is_file():
         return _carried_out(run, ("an earlier seal was finished; its key was delivered then",))
     record = load_edit(run)
-    going = sorted(_private(run))
+    going, targets = sorted(_private(run)), cached_targets(run)
     mac = secrets.token_bytes(32)
     texts, metrics, facts = rewritten(run, mac, plugins)
     key = None if encrypt_to is None else key_from(_outside(run, Path(encrypt_to)))
@@ -88,7 +88,6 @@ def seal(
         with writing(run):
             (run / STAGED / name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_text(run / STAGED / name, text, private=True)
-    targets = cached_targets(run)
     manifest = manifest_json(
         record,
         run,

@@ -180,9 +180,10 @@ class PromptLast(SubjectLast):
 
 def _in_case(request: Request, case: str) -> Request:
     """Return a request with its subject in small (lower) or capital letters (upper), where it has a subject."""
-    if request.subject is None or request.subject_start is None or request.subject_end is None:
+    if request.subject is None:
         return request
     subject = request.subject.lower() if case == "lower" else request.subject.upper()
+    assert request.subject_start is not None
     before, after = request.prompt[: request.subject_start], request.prompt[request.subject_end :]
     return replace(request, prompt=before + subject + after, subject=subject)
 
