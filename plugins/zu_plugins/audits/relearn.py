@@ -55,6 +55,7 @@ def audit(
         AuditError: None of the texts can be had: no general text, no facts to retain, fewer than two facts to forget.
     """
     lm = _in_full_precision(lm)
+    base = None if context.base is None else _in_full_precision(context.base)
     lessons = {kind: _lesson(lm, kind, facts, options, context) for kind in options.texts}
     taught = {kind: lesson for kind, lesson in lessons.items() if lesson is not None}
     if not taught:
@@ -63,7 +64,9 @@ def audit(
             "or at least two facts to forget"
         )
     return {
-        f"relearn {kind}": _after(lm, lesson, facts, options, context, _rate(lesson, facts, options, context))
+        f"relearn {kind}": _after(
+            lm, lesson, facts, options, context, _rate(base, lesson, facts, options, context)
+        )
         for kind, lesson in taught.items()
     }
 
@@ -110,12 +113,17 @@ def _share(lm: LanguageModel, wanted: Sequence[Request], context: AuditContext) 
     return sum(hits) / len(hits)
 
 
-def _rate(lesson: Lesson, facts: AuditFacts, options: RelearnOptions, context: AuditContext) -> float:
+def _rate(
+    base: LanguageModel | None,
+    lesson: Lesson,
+    facts: AuditFacts,
+    options: RelearnOptions,
+    context: AuditContext,
+) -> float:
     """The step size: the only one, or the largest that the untouched model stands (see `RelearnOptions.lr`)."""
     rates = sorted(options.lr, reverse=True)
-    if len(rates) == 1 or context.base is None or not facts.retain:
+    if len(rates) == 1 or base is None or not facts.retain:
         return rates[-1]
-    base = _in_full_precision(context.base)
     before = _share(base, facts.retain, context)
     for rate in rates[:-1]:
         with trained(base, lesson.rows, options, rate, context.seed) as losses:

@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 import torch
 
-from tests.plugins.audits.conftest import World, answers, on_the_edge, share
+from tests.plugins.audits.conftest import World, answers, copied, on_the_edge, share
 from zu_framework import AuditContext, AuditError, AuditFacts, LanguageModel, Outcome, Request
 from zu_framework.evaluation import finding, stands_in, verdict
 from zu_framework.testing import tiny_model
@@ -97,6 +97,20 @@ def test_relearning_finds_what_a_last_layer_hides(world: World, refusing: Langua
     twin = world.attack("relearn", world.twin, texts=["half"], steps=40, lr=[5e-4])["relearn half"]
     assert share(twin) <= 0.34
     assert refusing.fingerprint() == before
+
+
+def test_relearning_takes_the_largest_step_that_the_untouched_model_stands(world: World) -> None:
+    broken = copied(world.base)  # answers nothing, so that no step could make it worse
+    with torch.no_grad():
+        broken.model.get_output_embeddings().weight.zero_()
+    assert answers(broken, world.facts.retain) == 0
+
+    def chosen(*rates: float) -> float:
+        found = world.attack("relearn", broken, texts=["half"], steps=3, lr=list(rates))
+        return float(found["relearn half"].report["lr"])
+
+    assert chosen(1.0, 1e-6) == 1e-6, "a step of 1 would leave the untouched model nothing"
+    assert chosen(1e-7, 1e-6) == 1e-6, "where both are stood, the larger"
 
 
 def test_relearning_by_lora_leaves_no_hook_behind(world: World, refusing: LanguageModel) -> None:
