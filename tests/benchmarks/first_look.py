@@ -26,7 +26,7 @@ EDIT: Mapping[str, Any] = {
     "guard": {"text": None, "facts": None},
     "locator": {"name": "fixed", "layers": [4, 5, 6]},
     "collector": CONTEXTS,
-    "target": {"name": "neutral", "text": ".", "lr": 0.5, "clamp": 1.0},
+    "target": {"name": "neutral", "text": ".", "lr": 0.5, "lr_unit": "absolute", "steps": 25, "clamp": 1.0},
     "solver": {"name": "zerounlearn-local", "space": "key", "zero_weight": 0.0, "background_weight": 1000},
 }
 ATTACKS: Mapping[str, Mapping[str, Any]] = {
