@@ -29,7 +29,7 @@ BOS_LIMIT = 50.0
 DOCUMENTS = 24
 TOKENS = 32  # of a document
 ROWS = 8  # a pass
-SAMPLE = 1024  # tokens of general text at which keys are read: seconds on a small model, and twice as many price layers alike
+SAMPLE = 1024  # tokens of general text at which keys are read; twice as many price layers alike
 SAMPLE_TOKENS = 64  # of a document
 
 # general text where a run has none
