@@ -160,8 +160,8 @@ class DescentOptions:
     lr_unit: str = field(
         default="absolute",
         metadata={
-            "help": "absolute (the published rule: lr moves each coordinate) or radius (the same however large a model's "
-            "states are: a first step of lr 1 is as long as `clamp` allows the whole way to be)"
+            "help": "absolute (the published rule: lr moves each coordinate) or radius (the same however large a "
+            "model's states are: a first step of lr 1 is as long as `clamp` allows the whole way to be)"
         },
     )
     steps: int = field(default=25, metadata={"help": "evaluations at most; the last takes no step"})
