@@ -1,7 +1,7 @@
 """Who contends on the real model, with which settings, and the rule that chooses one.
 
 Editors share a window of layers that write no attention sink and lie below it, fixed contexts, and two neutral texts;
-gradient methods train the same weights or the whole model. At most four settings each.
+gradient methods train the same weights or the whole model. At most four settings each, five of ours.
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ LETTERS: Config = {
     "target": {"clamp": 0.5},
     "solver": {"background_weight": 4000.0, "retain_weight": 10000.0},
 }
+TWELVE_STEPS: Config = {"target": {"lr": 0.4, "lr_unit": "radius", "steps": 12, "clamp": 0.55}}
 RATES = (("located", 1e-3), ("located", 2e-4), ("all", 3e-5), ("all", 1e-5))
 
 GRADIENT: tuple[tuple[str, str, Config], ...] = (
@@ -153,6 +154,7 @@ def methods(layers: Sequence[int] = (4, 5, 6)) -> dict[str, Method]:
             ),
             "other letters, retained": merged(ours, LETTERS),
             "other letters, retained, a layer lower": merged(merged(ours, LETTERS), lower),
+            "other letters, retained, twelve steps": merged(merged(ours, LETTERS), TWELVE_STEPS),
         },
         "ours",
     )
