@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import zu_framework as zu
-from tests.benchmarks.audited.methods import METRICS, Config, World, demo, smollm2
+from tests.benchmarks.audited.methods import LABELS, METRICS, Config, World, demo, smollm2
 from tests.benchmarks.audited.table import costs, table
 
 # targets and what references answer are computed once for all methods
@@ -82,7 +82,7 @@ def main() -> None:
     asked = parser.parse_args()
     out = asked.out / "demo" if asked.demo else asked.out
     world = demo() if asked.demo else smollm2(asked.model)
-    columns = [*world.runs, "twin"] if world.twin else list(world.runs)
+    columns = [name for name in LABELS if name in world.runs or (name == "twin" and world.twin)]
     for name in asked.candidates:
         tried(out, name, world)
     if asked.candidates:
