@@ -157,6 +157,13 @@ class DescentOptions:
     """
 
     lr: float = field(default=0.1, metadata={"help": "Adam's learning rate"})
+    lr_unit: str = field(
+        default="absolute",
+        metadata={
+            "help": "absolute (the published rule: lr moves each coordinate) or radius (the same however large a "
+            "model's states are: a first step of lr 1 is as long as `clamp` allows the whole way to be)"
+        },
+    )
     steps: int = field(default=25, metadata={"help": "evaluations at most; the last takes no step"})
     loss_threshold: float = field(default=0.05, metadata={"help": "a request stops when its loss is below"})
     weight_decay: float = field(default=0.5, metadata={"help": "weight of ||delta|| / ||init||^2"})
@@ -186,6 +193,7 @@ class DescentOptions:
     def __post_init__(self) -> None:
         not_negative(self, "lr", "loss_threshold", "weight_decay", "kl_weight")
         positive(self, "clamp")
+        one_of(self, "lr_unit", ("absolute", "radius"))
         one_of(self, "replay", ("auto", "none"))
         for name in ("memory", "rows_per_pass"):
             if getattr(self, name) is not None:

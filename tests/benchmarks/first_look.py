@@ -28,7 +28,7 @@ EDIT: Mapping[str, Any] = {
     "guard": {"text": None, "facts": None},
     "locator": {"name": "fixed", "layers": [4, 5, 6]},
     "collector": CONTEXTS,
-    "target": {"name": "neutral", "text": ".", "lr": 0.5, "clamp": 1.0},
+    "target": {"name": "neutral", "text": ".", "lr": 0.5, "lr_unit": "absolute", "steps": 25, "clamp": 1.0},
     "solver": {"name": "zerounlearn-local", "space": "key", "zero_weight": 0.0, "background_weight": 1000},
 }
 STEPS: Mapping[str, Any] = {"steps": 40, "lr": [2e-5], "rows_per_step": 4, "points": 1}

@@ -109,6 +109,8 @@ def _real(chosen: Any) -> list[str]:
         "guard.text=null",  # a comparison shows damage, it does not prevent it
         "guard.facts=null",
         "target.lr=0.5",
+        "target.lr_unit=absolute",
+        "target.steps=25",
         "collector.contexts=generated",
         "collector.bare_weight=0.09",
         'collector.starts=[The, A, He, There, At, In, It, They, She, "On"]',

@@ -26,6 +26,7 @@ CONTEXTS = {
 TARGET = {
     "name": "neutral-once",
     "lr": 0.5,
+    "lr_unit": "absolute",
     "steps": 25,
     "clamp": 0.75,
     "weight_decay": 0.5,

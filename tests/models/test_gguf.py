@@ -77,6 +77,12 @@ def test_a_files_header_is_parsed_once_and_no_bar_is_drawn(
     assert parsed == [str(file)]
     assert gguf.GGUFReader is Counted, "what the package offers is left as it was"
     assert "GGUF tensors" not in capfd.readouterr().err
+    check_folder(str(file))
+    LanguageModel.from_pretrained(str(file))
+    assert len(parsed) == 2, "a check and the loading that follows share what was parsed"
+    file.touch()
+    check_folder(str(file))
+    assert len(parsed) == 3
 
 
 def test_what_is_saved_is_an_ordinary_checkpoint_with_the_same_logits(file: Path, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from zu_framework.engine.opening import read_inputs
 from zu_framework.engine.session import Session, resolve
 from zu_framework.errors import AuditError, ConfigError, DataError, ExitCode
 from zu_framework.evaluation import Finding, Scorer, control_facts, verdict
-from zu_framework.models import LanguageModel
+from zu_framework.models import LanguageModel, quick_products
 from zu_framework.problem import AuditFacts, DataSplit, Probe, Request
 from zu_framework.problem.reports import finite, plain_measurements
 from zu_framework.registry import Chosen
@@ -77,6 +77,7 @@ def audits() -> dict[str, Path]:
     return ready_made("audits")
 
 
+@quick_products()
 def audit(
     target: str | Path,
     preset: str | Mapping[str, Any] = "quick",

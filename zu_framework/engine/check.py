@@ -11,7 +11,7 @@ from zu_framework.contracts import Progress, no_progress
 from zu_framework.engine.locating import located
 from zu_framework.engine.opening import open_session
 from zu_framework.engine.session import ConfigSource, Session
-from zu_framework.models import Sinks
+from zu_framework.models import Sinks, quick_products
 from zu_framework.models.places import find_source
 from zu_framework.models.weight_files import check_values, read_headers
 from zu_framework.problem import Site
@@ -50,6 +50,7 @@ class Checked:
     sites: Sequence[Site] = ()
 
 
+@quick_products()
 def check(
     config: ConfigSource,
     overrides: Sequence[str] = (),

@@ -17,7 +17,7 @@ from zu_framework.engine.opening import read_inputs
 from zu_framework.engine.session import Session, resolve
 from zu_framework.errors import ConfigError, DataError, ExitCode, unknown_name
 from zu_framework.files import write_json
-from zu_framework.models import AnswerSpace, check_folder
+from zu_framework.models import AnswerSpace, check_folder, quick_products
 from zu_framework.problem import Measurement
 from zu_framework.problem.reports import finite, plain_measurements
 from zu_framework.registry.manager import Plugins, installed_plugins
@@ -74,6 +74,7 @@ def suites() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
+@quick_products()
 def evaluate(
     model: str,
     suite: str | Path,

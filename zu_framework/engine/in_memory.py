@@ -22,11 +22,12 @@ from zu_framework.engine.measuring import settled
 from zu_framework.engine.opening import check_facts, check_locator, open_text
 from zu_framework.engine.session import Session, resolve
 from zu_framework.errors import ConfigError, ModelError
-from zu_framework.models import CheckpointInfo, LanguageModel, borrowed
+from zu_framework.models import CheckpointInfo, LanguageModel, borrowed, quick_products
 from zu_framework.registry import Plugins, architecture_finder, installed_plugins
 from zu_framework.store.ledger import Ledger
 
 
+@quick_products()
 def unlearn(
     model: PreTrainedModel | LanguageModel,
     tokenizer: Any,

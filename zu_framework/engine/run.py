@@ -17,6 +17,7 @@ from zu_framework.engine.measuring import measured_edit
 from zu_framework.engine.opening import open_session
 from zu_framework.engine.saving import RunResult, save_run
 from zu_framework.engine.session import Session
+from zu_framework.models import quick_products
 from zu_framework.registry import Plugins
 from zu_framework.registry.observers import Observers
 from zu_framework.store.chosen_model import carried_edits, load_model
@@ -27,6 +28,7 @@ from zu_framework.store.run_folder import RunPlace, run_folder
 __all__ = ["RunResult", "run"]
 
 
+@quick_products()
 def run(
     config: str | Path | Mapping[str, Any] | Config,
     overrides: Sequence[str] = (),

@@ -10,6 +10,7 @@ from zu_framework.models.language_model import LanguageModel
 from zu_framework.models.lending import altered, lent
 from zu_framework.models.modules import is_linear
 from zu_framework.models.positions import beginnings, check_length, check_tokens, longest_input
+from zu_framework.models.products import quick_products
 from zu_framework.models.readout import Readout, find_readout
 from zu_framework.models.replay import Replay, capture
 from zu_framework.models.replay_plan import entry_of, replay_bytes
@@ -77,6 +78,7 @@ __all__ = [
     "longest_input",
     "measure_sinks",
     "puts_space",
+    "quick_products",
     "read_states",
     "read_tokens",
     "replaced",

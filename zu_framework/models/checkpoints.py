@@ -19,6 +19,7 @@ from transformers.models.auto.modeling_auto import (
 
 from zu_framework.errors import ModelError
 from zu_framework.models.borrowing import check_tokenizer, check_vocabulary
+from zu_framework.models.gguf_reading import read_once
 from zu_framework.models.places import Source, find_source
 from zu_framework.models.weight_files import UNQUANTISED, TensorInfo, check_shapes, read_headers
 
@@ -187,9 +188,10 @@ def read_config(source: Source, key: str, *, trust_remote_code: bool, revision: 
     if source.is_local and source.gguf is None:
         _check_raw(Path(source.path) / "config.json", trust_remote_code)
     try:
-        config = AutoConfig.from_pretrained(
-            source.path, revision=revision, trust_remote_code=trust_remote_code, **gguf_options(source)
-        )
+        with read_once(source.gguf is not None):
+            config = AutoConfig.from_pretrained(
+                source.path, revision=revision, trust_remote_code=trust_remote_code, **gguf_options(source)
+            )
     except ModelError:
         raise
     # transformers raises many kinds here; each means that the config cannot be used

@@ -1,16 +1,20 @@
-"""Reads a GGUF file's header once, however often transformers asks for it while it loads, and draws no bar."""
+"""Reads a GGUF file's header once, however often transformers asks for it, and draws no bar."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from copy import deepcopy
+from functools import cache, lru_cache
+from pathlib import Path
 from typing import Any
+
+_Identity = tuple[str, int, int]  # path, size and time of the last change
 
 
 @contextmanager
 def read_once(wanted: bool) -> Iterator[None]:
-    """Let readers of one GGUF file, and tables of tensor names, be made once in this block.
+    """Let a GGUF file's header, and tables of tensor names, be read once: in this block, and by the next on that file.
 
     transformers parses the whole header, the vocabulary with it, for the config, the tokenizer and the weights anew,
     makes gguf's table of names for every submodule (together more than half the seconds that a small model takes to
@@ -28,9 +32,11 @@ def read_once(wanted: bool) -> Iterator[None]:
     import gguf
     from transformers import modeling_gguf_pytorch_utils as loading
 
+    reader = gguf.GGUFReader
     replaced: list[tuple[Any, str, Any]] = [
-        (gguf, "GGUFReader", cache(gguf.GGUFReader)),
+        (gguf, "GGUFReader", lambda path: _read(reader, _identity(path))),
         (gguf, "get_tensor_name_map", cache(gguf.get_tensor_name_map)),
+        (loading, "load_gguf_checkpoint", _parsing_once(loading.load_gguf_checkpoint)),
         (loading, "tqdm", _without_bar),
     ]
     before = [getattr(module, name) for module, name, _ in replaced]
@@ -41,6 +47,41 @@ def read_once(wanted: bool) -> Iterator[None]:
     finally:
         for (module, name, _), theirs in zip(replaced, before, strict=True):
             setattr(module, name, theirs)
+
+
+def let_go() -> None:
+    """Forget the header that was read last, and close its file."""
+    _read.cache_clear()
+    _parsed.clear()
+
+
+# what the header of the last file says, so that the check of a model and its loading parse it once
+_parsed: dict[_Identity, Any] = {}
+
+
+def _parsing_once(load: Callable[..., Any]) -> Callable[..., Any]:
+    """transformers' reader of a whole file, which parses a header without tensors once."""
+
+    def load_once(path: Any, return_tensors: bool = False, *others: Any, **more: Any) -> Any:
+        if return_tensors:
+            return load(path, return_tensors, *others, **more)
+        identity = _identity(path)
+        if identity not in _parsed:
+            _parsed.clear()
+            _parsed[identity] = load(path, return_tensors, *others, **more)
+        return deepcopy(_parsed[identity])  # whoever asks writes to it
+
+    return load_once
+
+
+@lru_cache(maxsize=1)
+def _read(reader: Callable[[str], Any], identity: _Identity) -> Any:
+    return reader(identity[0])
+
+
+def _identity(path: Any) -> _Identity:
+    found = Path(path).stat()
+    return str(path), found.st_size, found.st_mtime_ns
 
 
 def _without_bar(items: Iterable[Any], **_: Any) -> Iterable[Any]:

@@ -14,7 +14,7 @@ from transformers.utils import logging as transformers_logging
 from zu_framework.errors import ModelError
 from zu_framework.files import whole_folder
 from zu_framework.models.checkpoints import brief, check_folder, dtype_of, gguf_options, load_tokenizer
-from zu_framework.models.gguf_reading import read_once
+from zu_framework.models.gguf_reading import let_go, read_once
 from zu_framework.models.places import find_source
 
 
@@ -47,10 +47,13 @@ def load_checkpoint(
     spread = {} if device_map is None else {"device_map": _device_map(device_map)}
     asked: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     options = {"dtype": dtype_of(dtype, key), **asked, **gguf_options(source), **spread}
-    with read_once(source.gguf is not None):
-        check_folder(path, dtype=dtype, key=key, **asked)
-        tokenizer = load_tokenizer(path, **asked)
-        model, report = _weights(path, source.path, options)
+    check_folder(path, dtype=dtype, key=key, **asked)
+    try:
+        with read_once(source.gguf is not None):
+            tokenizer = load_tokenizer(path, **asked)
+            model, report = _weights(path, source.path, options)
+    finally:
+        let_go()
     _check_report(path, report)
     if source.gguf is not None:
         _dequantised(model)

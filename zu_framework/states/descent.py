@@ -57,6 +57,7 @@ def descend(
     init = evaluator.init
     n = init.shape[1]
     size = init.norm(dim=0)  # (n,)
+    allowed = options.clamp * size  # (n,)
     delta = torch.zeros(n, init.shape[0], dtype=init.dtype, device=init.device, requires_grad=True)
     optimiser = torch.optim.Adam([delta], lr=options.lr)
     active = list(range(n))
@@ -82,7 +83,9 @@ def descend(
         with torch.no_grad():
             moving = torch.zeros(n, dtype=torch.bool, device=delta.device)
             moving[torch.tensor(going, device=delta.device)] = True
-            allowed = options.clamp * size  # (n,)
+            if options.lr_unit == "radius":  # Adam's first step moves each of the o coordinates by lr
+                unit = allowed / init.shape[0] ** 0.5
+                delta.copy_(before_step + unit[:, None] * (delta - before_step))
             norm = delta.norm(dim=1)
             shrunk = torch.where(
                 (norm > allowed)[:, None], delta * (allowed / norm.clamp_min(1e-30))[:, None], delta

@@ -65,7 +65,7 @@ def priced(
     found = {}
     for done, site in enumerate(sites):
         context.progress("pricing layers", done, len(sites))
-        sample = text[site.module].double()
+        sample = text[site.module]
         moment = sample @ sample.T / sample.shape[1]
         found[site.layer] = price(keys[site.module], beside[site.module], moment, weights)
     context.progress("pricing layers", len(sites), len(sites))

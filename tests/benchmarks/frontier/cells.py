@@ -41,6 +41,8 @@ def measured(world: World, drawn: Drawn) -> dict[str, float]:
 
 # every method reads a key a fact, the mean over contexts, as those that are compared have it
 AVERAGED = {"name": "subject-last", "cases": [], "average": True}
+# and finds states by steps of the published kind
+STEPS = {"name": "neutral", "lr": 0.5, "lr_unit": "absolute", "steps": 25}
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,7 +62,7 @@ def run_cell(world: World, drawn: Drawn, config: Mapping[str, Any], seed: int) -
     """What is measured after forgetting under `config` (over the world's own); the model is as it was afterwards."""
     # a comparison shows damage, it does not prevent it
     unguarded = {"guard": {"text": None, "facts": None}}
-    averaged = {"base": "zerounlearn-local", "collector": AVERAGED, **unguarded}
+    averaged = {"base": "zerounlearn-local", "collector": AVERAGED, "target": STEPS, **unguarded}
     whole = merged(merged(averaged, world.config), config) | {"seed": seed}
     start = time.perf_counter()
     edit = zu.unlearn(
