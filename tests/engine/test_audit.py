@@ -10,8 +10,10 @@ import pytest
 
 import zu_framework as zu
 from zu_framework.cli import main
+from zu_framework.config import read_layer
 from zu_framework.engine import audit as audit_module
 from zu_framework.sealing.leftovers import cached_targets
+from zu_plugins.audits.plugin import AUDITS
 
 ATTACKS = [
     "audit.attacks=[quantize,lens,relearn]",
@@ -172,5 +174,20 @@ def test_the_page_of_the_run_shows_its_audit(run: Path) -> None:
     assert "Under attack" in (run / "report.html").read_text("utf-8")
 
 
-def test_presets_are_whole(run: Path) -> None:
+def test_presets_name_attacks_that_there_are_and_full_names_all() -> None:
     assert set(audit_module.audits()) == {"quick", "full"}
+    shipped = {spec.name for spec in AUDITS}
+    quick, full = (read_layer(name, audit_module.audits())[1].tree["audit"] for name in ("quick", "full"))
+    assert (
+        set(full["attacks"]) == shipped > set(quick["attacks"]) == set(quick["options"]) | {"lens", "depth"}
+    )
+
+
+@pytest.mark.slow
+def test_the_full_preset_makes_every_attack(run: Path) -> None:
+    report = zu.audit(run, "full", ["audit.forget=3", "audit.retain=4"])
+    full = read_layer("full", audit_module.audits())[1].tree["audit"]["attacks"]
+    assert list(dict.fromkeys(one.attack for one in report.findings)) == full and report.known == 3
+    relearnt = [one for one in report.findings if one.attack == "relearn"]
+    assert all(one.curve["step"] == [0, 10, 20, 30, 40] for one in relearnt)
+    assert all(one.references["untouched"].value > 0 for one in report.findings if one.attack == "prune")

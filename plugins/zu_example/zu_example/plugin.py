@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from zu_framework import (
+    AuditSpec,
     CollectorSpec,
     ConfigError,
     DatasetSpec,
@@ -154,3 +155,30 @@ def zu_register_collectors(register: Register[CollectorSpec]) -> None:
 
 
 # --8<-- [end:collector]
+# --8<-- [start:audit]
+@dataclass
+class InsistOptions:
+    """How often the question is asked before it counts."""
+
+    times: int = field(
+        default=2, metadata={"help": "how often the question stands before the one that counts"}
+    )
+
+    def __post_init__(self) -> None:
+        positive(self, "times")
+
+
+@hookimpl
+def zu_register_audits(register: Register[AuditSpec]) -> None:
+    """Offer one attack."""
+    register(
+        AuditSpec(
+            "insist",
+            target="zu_example.insist:attack",
+            summary="asks again and again",
+            options=InsistOptions,
+        )
+    )
+
+
+# --8<-- [end:audit]

@@ -49,6 +49,10 @@ class RelearnOptions:
             "the forgotten facts; the other half is asked)"
         },
     )
+    loss: str = field(
+        default="answer",
+        metadata={"help": "of a fact: answer (its answer's tokens) or text (all); of general text it is all"},
+    )
     train: str = field(default="full", metadata={"help": "full (every weight) or lora (rank `rank`)"})
     rank: int = field(default=8, metadata={"help": "rank of the LoRA factors"})
     steps: int = field(default=40, metadata={"help": "steps of the optimiser"})
@@ -66,6 +70,7 @@ class RelearnOptions:
 
     def __post_init__(self) -> None:
         _among("texts", self.texts, TEXTS)
+        one_of(self, "loss", ("answer", "text"))
         one_of(self, "train", ("full", "lora"))
         positive(self, "rank", "steps", "rows_per_step", "max_tokens", "points")
         if not self.lr or any(not rate > 0 for rate in self.lr):

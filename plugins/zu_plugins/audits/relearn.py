@@ -224,17 +224,18 @@ def _lesson(
         near = {relation_of(request) for request in facts.forget}
         ordered = sorted(facts.others, key=lambda request: relation_of(request) not in near)
         most = options.steps * options.rows_per_step
-        rows = tuple(_told(lm, request, options.max_tokens) for request in ordered[:most])
+        rows = tuple(_told(lm, request, options) for request in ordered[:most])
     else:
         if len(facts.forget) < 2:
             return None
         everyone = everyone[1::2]
-        rows = tuple(_told(lm, request, options.max_tokens) for request in facts.forget[::2])
+        rows = tuple(_told(lm, request, options) for request in facts.forget[::2])
     return Lesson(rows, everyone) if rows else None
 
 
-def _told(lm: LanguageModel, request: Request, limit: int) -> Row:
-    """A fact as a text to learn: its prompt and its answer."""
-    ids = [*encode_prompt(lm, request.prompt).ids, *encode_answer(lm, request.answer, request.prompt)]
-    ids = ids[-min(limit, longest_input(lm)) :]
-    return Row(ids[:1], 0, ids[1:])
+def _told(lm: LanguageModel, request: Request, options: RelearnOptions) -> Row:
+    """A fact as a text to learn: its prompt and its answer, or the answer after its prompt."""
+    answer = encode_answer(lm, request.answer, request.prompt)
+    ids = [*encode_prompt(lm, request.prompt).ids, *answer][-min(options.max_tokens, longest_input(lm)) :]
+    learnt = len(ids) - 1 if options.loss == "text" else min(len(answer), len(ids) - 1)
+    return Row(ids[:-learnt], 0, ids[-learnt:])

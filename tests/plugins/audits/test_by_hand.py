@@ -9,8 +9,17 @@ import pytest
 import torch
 
 from tests.plugins.audits.conftest import World, copied
-from zu_framework import AuditContext, AuditFacts, LanguageModel, Outcome, Probe, Request, Scorer
-from zu_framework.models import Row, continuations
+from zu_framework import (
+    AuditContext,
+    AuditFacts,
+    ConfigError,
+    LanguageModel,
+    Outcome,
+    Probe,
+    Request,
+    Scorer,
+)
+from zu_framework.models import Row, continuations, encode_answer, encode_prompt
 from zu_framework.registry import installed_plugins
 from zu_framework.testing import tiny_model
 from zu_plugins.audits import incontext, lens, prune, relearn, sample, wording
@@ -102,7 +111,7 @@ def test_small_steps_are_not_rounded_away(dtype: torch.dtype) -> None:
     options = {"texts": ["related"], "steps": 8, "lr": [1e-5], "rows_per_step": 1}
     before = lm.state_digest()
     half, whole = (attack("relearn", model, facts, **options)["relearn related"] for model in (lm, full))
-    assert half.report["last_loss"] == pytest.approx(whole.report["last_loss"], rel=1e-6)
+    assert half.report["last_loss"] == pytest.approx(whole.report["last_loss"], rel=1e-5)
     assert half.report["last_loss"] > 0 and lm.state_digest() == before
 
 
@@ -113,6 +122,21 @@ def test_half_of_the_facts_are_taught_and_the_other_half_asked() -> None:
     assert lesson is not None and lesson.asked == (1,)
     told = [lm.tokenizer.decode([*row.ids, *row.continuation]) for row in lesson.rows]
     assert [("France" in text, "Italy" in text) for text in told] == [(True, False), (False, True)]
+
+
+def test_the_answer_alone_is_learnt_or_the_whole_text() -> None:
+    lm = tiny_model("llama")
+    prompt = list(encode_prompt(lm, PARIS.prompt).ids)
+    answer = list(encode_answer(lm, PARIS.answer, PARIS.prompt))
+    alone, whole, short = (
+        relearn._told(lm, PARIS, RelearnOptions(**options))
+        for options in ({}, {"loss": "text"}, {"max_tokens": len(answer) + 2})
+    )
+    assert (list(alone.ids), list(alone.continuation)) == (prompt, answer)
+    assert (list(whole.ids), list(whole.continuation)) == (prompt[:1], [*prompt[1:], *answer])
+    assert (list(short.ids), list(short.continuation)) == (prompt[-2:], answer)
+    with pytest.raises(ConfigError, match="loss"):
+        RelearnOptions(loss="prompt")
 
 
 def test_related_facts_are_those_of_the_relation_first_asked_or_not() -> None:

@@ -51,6 +51,7 @@ COMPONENTS = {
     "target": "muffled",
     "locator": "middle",
     "collector": "bare-end",
+    "audit": "insist",
 }
 
 
