@@ -1,7 +1,7 @@
 """Who contends on the real model, with which settings, and the rule that chooses one.
 
 Editors share a window of layers that write no attention sink and lie below it, fixed contexts, and two neutral texts;
-gradient methods train the same weights or the whole model. At most four settings each, five of ours.
+gradient methods train the same weights or the whole model. At most four settings each.
 """
 
 from __future__ import annotations
@@ -144,7 +144,6 @@ def methods(layers: Sequence[int] = (4, 5, 6)) -> dict[str, Method]:
         }
         found[name] = Method(label, settings, "gradient")
     ours = merged(here, {"solver": {"name": "zerounlearn-local", "space": "key", "zero_weight": 0.0}})
-    lower = {"locator": {"layers": [layer - 1 for layer in layers]}}
     found["ours"] = Method(
         "ours",
         {
@@ -153,7 +152,6 @@ def methods(layers: Sequence[int] = (4, 5, 6)) -> dict[str, Method]:
                 ours, {"target": {"clamp": 0.4}, "solver": {"background_weight": 15000.0}}
             ),
             "other letters, retained": merged(ours, LETTERS),
-            "other letters, retained, a layer lower": merged(merged(ours, LETTERS), lower),
             "other letters, retained, twelve steps": merged(merged(ours, LETTERS), TWELVE_STEPS),
         },
         "ours",
