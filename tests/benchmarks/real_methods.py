@@ -66,7 +66,7 @@ LETTERS: Config = {
     "target": {"clamp": 0.5},
     "solver": {"background_weight": 4000.0, "retain_weight": 10000.0},
 }
-TWELVE_STEPS: Config = {"target": {"lr": 0.4, "lr_unit": "radius", "steps": 12, "clamp": 0.55}}
+TEN_STEPS: Config = {"target": {"lr": 0.6, "lr_unit": "radius", "steps": 10, "clamp": 0.55}}
 RATES = (("located", 1e-3), ("located", 2e-4), ("all", 3e-5), ("all", 1e-5))
 
 GRADIENT: tuple[tuple[str, str, Config], ...] = (
@@ -152,7 +152,7 @@ def methods(layers: Sequence[int] = (4, 5, 6)) -> dict[str, Method]:
                 ours, {"target": {"clamp": 0.4}, "solver": {"background_weight": 15000.0}}
             ),
             "other letters, retained": merged(ours, LETTERS),
-            "other letters, retained, twelve steps": merged(merged(ours, LETTERS), TWELVE_STEPS),
+            "other letters, retained, ten steps": merged(merged(ours, LETTERS), TEN_STEPS),
         },
         "ours",
     )
