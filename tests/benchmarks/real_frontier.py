@@ -96,6 +96,12 @@ class Records:
         settings, costs = list(self.contestants[method].settings), self.costs(method)
         return min(costs, key=lambda s: (costs[s], settings.index(s))) if costs else None
 
+    def reported(self, method: str) -> list[str]:
+        """The setting that is reported: the chosen one, or the only one; none where nothing was tried."""
+        settings = list(self.contestants[method].settings)
+        chosen = self.chosen(method) if len(settings) > 1 else settings[0]
+        return [chosen] if chosen else []
+
 
 def cells(asked: argparse.Namespace, records: Records) -> list[Cell]:
     """What is asked for and not there yet, this shard's share of it."""
@@ -104,8 +110,7 @@ def cells(asked: argparse.Namespace, records: Records) -> list[Cell]:
         for name in asked.methods or records.contestants:
             settings: Sequence[str] = list(records.contestants[name].settings)
             if asked.stage == "report":
-                chosen = records.chosen(name) if len(settings) > 1 else settings[0]
-                settings = [chosen] if chosen else []
+                settings = records.reported(name)
             elif len(settings) == 1:
                 continue
             settings = [s for s in settings if not asked.settings or s in asked.settings]
@@ -120,7 +125,7 @@ def tables(records: Records) -> str:
     for size in sorted({cell[1] for cell in records.found if cell[0] == "report"}):
         rows = [f"| method | setting | {' | '.join(HEADS)} |", "| --- " * (len(HEADS) + 2) + "|"]
         for name, method in records.contestants.items():
-            for setting in method.settings:
+            for setting in records.reported(name):
                 if found := records.of("report", size, name, setting):
                     rows.append(f"| {method.label} | {setting} | {' | '.join(map(str, _shown(found)))} |")
         parts.append(f"{size} facts, mean ± standard deviation over draws\n\n" + "\n".join(rows))
@@ -151,7 +156,7 @@ def plot(records: Records, facts: int, path: Path) -> None:
     """Draw what each method still lets be answered against what it loses."""
     found = {}
     for name, method in records.contestants.items():
-        draws = [m for setting in method.settings for m in records.of("report", facts, name, setting)]
+        draws = [m for setting in records.reported(name) for m in records.of("report", facts, name, setting)]
         found[method.label] = (method.kind, draws)
     drawing.scatter(found, DAMAGES, f"SmolLM2, {facts} facts: the best corner is bottom right", path)
 
