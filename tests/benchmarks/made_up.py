@@ -12,6 +12,7 @@ import zu_framework as zu
 from zu_plugins.collectors.collectors import SubjectLast
 from zu_plugins.collectors.options import ContextOptions
 
+REAL = "smollm2"
 VOCABULARY = 128_256
 # hidden and intermediate size, layers, heads, key-value heads, vocabulary
 SIZES = {
@@ -39,7 +40,11 @@ CONTEXTS = [
 
 
 def language_model(size: str, device: str, dtype: torch.dtype) -> zu.LanguageModel:
-    """A model of one of SIZES, no parameter of which asks for a gradient."""
+    """A model of one of SIZES, no parameter of which asks for a gradient; or the real one, from its package."""
+    if size == REAL:
+        return zu.LanguageModel.from_pretrained(
+            "zu:smollm2", dtype=str(dtype).removeprefix("torch."), device=device
+        )
     hidden, inner, layers, heads, key_values, vocabulary = SIZES[size]
     torch.manual_seed(0)
     config = LlamaConfig(
@@ -83,3 +88,13 @@ def plan_of(lm: zu.LanguageModel, facts: int) -> zu.ReadPlan:
         requests.append(zu.Request(PROMPTS[number % len(PROMPTS)].format(subject), "unknown", subject))
     options = ContextOptions(contexts="fixed", templates=CONTEXTS)
     return SubjectLast(options, zu.RunContext()).plan(lm, requests)
+
+
+def world_plan(lm: zu.LanguageModel, facts: int) -> zu.ReadPlan:
+    """Packaged facts, read at the subject's last token in three contexts and alone."""
+    dataset = zu.plugins().registry.get("dataset", "world")
+    split = dataset.load()(dataset.spec.options(), 0)
+    options = ContextOptions(
+        contexts="fixed", templates=["It is known that {}", "People say: {}", "As we know, {}"]
+    )
+    return SubjectLast(options, zu.RunContext()).plan(lm, [*split.forget, *split.retain][:facts])

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from torch.nn.functional import scaled_dot_product_attention
 
 import zu_framework as zu
 from zu_framework.models import products, quick_products
@@ -59,6 +60,24 @@ def test_the_setting_is_what_it_was_after_the_last_block_also_after_an_error() -
         assert precision() == "medium"
         raise ValueError("stop")
     assert precision() == "highest"
+
+
+@pytest.mark.usefixtures("exact")
+@pytest.mark.parametrize(("keys", "plain"), [(20, True), (products.SHORT, True), (products.SHORT + 1, False)])
+def test_short_attention_is_computed_plainly_and_gives_the_same(keys: int, plain: bool) -> None:
+    draw = torch.Generator().manual_seed(3)
+    query, key, value = (torch.randn(2, 3, length, 16, generator=draw) for length in (5, keys, keys))
+    query.requires_grad_()
+    outside = scaled_dot_product_attention(query, key, value)
+    with quick_products():
+        inside = scaled_dot_product_attention(query, key, value)
+    assert torch.allclose(inside, outside, atol=1e-5)
+    assert fused(outside)
+    assert fused(inside) != plain
+
+
+def fused(found: torch.Tensor) -> bool:
+    return "FlashAttention" in str(found.grad_fn)
 
 
 @pytest.mark.usefixtures("exact")

@@ -1,18 +1,26 @@
-"""float32 products on a CPU, by the quicker of torch's two libraries where it is as exact."""
+"""float32 products on a CPU, by the quicker of torch's two libraries where it is as exact; and attention to suit it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from threading import Lock
+from typing import Any
 
 import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.functional import scaled_dot_product_attention
+from torch.overrides import TorchFunctionMode
 
 # Relative to float64: rounding in float32 leaves 3e-7 to 6e-7, bfloat16 2e-3.
 AS_EXACT = 2e-6
 # (m, k, n) of the trial: few rows, many, and long sums
 TRIALS = ((7, 96, 64), (300, 576, 1536), (48, 1536, 1024))
+# keys up to which the plain formula is the quicker attention: the fused one asks for many small products, each of which
+# costs oneDNN more to set up than to compute (measured: ten times the time at 20 keys, even at 128, less from 512 on)
+SHORT = 256
 _LOCK = Lock()
 _inside = 0  # blocks that are open, of any thread
 
@@ -28,12 +36,33 @@ def quick_products() -> Iterator[None]:
     Returns:
         A context manager and a decorator; when the last open block ends, torch's setting is what it was.
     """
-    quicker = _enter()
-    try:
+    if not _enter():
         yield
+        return
+    try:
+        with _ShortAttention():
+            yield
     finally:
-        if quicker:
-            _leave()
+        _leave()
+
+
+class _ShortAttention(TorchFunctionMode):
+    """Computes attention to a few keys by its plain formula."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        given = kwargs or {}
+        if func is not scaled_dot_product_attention or not _short(*args[:2]):
+            return func(*args, **given)
+        with sdpa_kernel(SDPBackend.MATH):
+            return func(*args, **given)
+
+
+def _short(query: Tensor | None = None, key: Tensor | None = None) -> bool:
+    if query is None or key is None:  # given by name
+        return False
+    return query.dtype == torch.float32 and not query.is_cuda and key.shape[-2] <= SHORT
 
 
 def _enter() -> bool:
