@@ -82,6 +82,8 @@ def test_a_column_is_edited_once_and_attacked_each_time(
     def audit(target: Any, preset: str, overrides: list[str], **more: Any) -> Report:
         done.append(f"attacked {Path(target).name}")
         assert "audit.forget=10" in overrides and preset == "quick"
+        # the twin is no reference of its own: it would hold whatever came out
+        assert ("evaluate.reference=zu:demo-twin" in overrides) == (Path(target).name == "ft")
         return Report()
 
     monkeypatch.setattr(command, "edited", edited)

@@ -57,13 +57,13 @@ class RelearnOptions:
     rank: int = field(default=8, metadata={"help": "rank of the LoRA factors"})
     steps: int = field(default=40, metadata={"help": "steps of the optimiser"})
     lr: list[float] = field(
-        default_factory=lambda: [2e-5],
+        default_factory=lambda: [1e-4, 2e-5],
         metadata={
             "help": "step size of AdamW; of several, the largest after which the untouched model still answers `keeps` "
-            "of its retained facts"
+            "of the facts that are asked; without an untouched model the smallest"
         },
     )
-    keeps: float = field(default=0.9, metadata={"help": "with several step sizes: the share, see `lr`"})
+    keeps: float = field(default=0.9, metadata={"help": "see `lr`: a share of what it answered before"})
     rows_per_step: int = field(default=4, metadata={"help": "texts of one step"})
     max_tokens: int = field(default=64, metadata={"help": "tokens of a text that are trained on"})
     points: int = field(default=4, metadata={"help": "places of the curve where the facts are asked"})

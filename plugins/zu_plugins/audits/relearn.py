@@ -54,8 +54,9 @@ def audit(
     Raises:
         AuditError: None of the texts can be had: no general text, no facts to retain, fewer than two facts to forget.
     """
+    untouched = context.base is lm
     lm = _in_full_precision(lm)
-    base = None if context.base is None else _in_full_precision(context.base)
+    base = lm if untouched else context.base and _in_full_precision(context.base)
     lessons = {kind: _lesson(lm, kind, facts, options, context) for kind in options.texts}
     taught = {kind: lesson for kind, lesson in lessons.items() if lesson is not None}
     if not taught:
@@ -64,9 +65,7 @@ def audit(
             "or at least two facts to forget"
         )
     return {
-        f"relearn {kind}": _after(
-            lm, lesson, facts, options, context, _rate(base, lesson, facts, options, context)
-        )
+        f"relearn {kind}": _attacked(lm, base, lesson, facts, options, context)
         for kind, lesson in taught.items()
     }
 
@@ -76,6 +75,26 @@ def _in_full_precision(lm: LanguageModel) -> LanguageModel:
     if torch.finfo(lm.dtype).bits >= 32:
         return lm
     return replace(lm, model=copy.deepcopy(lm.model).float())
+
+
+def _attacked(
+    lm: LanguageModel,
+    base: LanguageModel | None,
+    lesson: Lesson,
+    facts: AuditFacts,
+    options: RelearnOptions,
+    context: AuditContext,
+) -> Outcome:
+    """Train with the largest step size that the untouched model stands; of that model the trial is the outcome."""
+    *larger, least = sorted(options.lr, reverse=True)
+    if base is None:
+        return _after(lm, lesson, facts, options, context, least)
+    for rate in larger:
+        trial = _after(base, lesson, facts, options, context, rate)
+        before, *_, after = trial.curve["answered"]
+        if after >= options.keeps * before:
+            return trial if base is lm else _after(lm, lesson, facts, options, context, rate)
+    return _after(lm, lesson, facts, options, context, least)
 
 
 def _after(
@@ -111,28 +130,6 @@ def _after(
 def _share(lm: LanguageModel, wanted: Sequence[Request], context: AuditContext) -> float:
     hits = exact(lm, wanted, context.batch_size)
     return sum(hits) / len(hits)
-
-
-def _rate(
-    base: LanguageModel | None,
-    lesson: Lesson,
-    facts: AuditFacts,
-    options: RelearnOptions,
-    context: AuditContext,
-) -> float:
-    """The step size: the only one, or the largest that the untouched model stands (see `RelearnOptions.lr`)."""
-    rates = sorted(options.lr, reverse=True)
-    if len(rates) == 1 or base is None or not facts.retain:
-        return rates[-1]
-    before = _share(base, facts.retain, context)
-    for rate in rates[:-1]:
-        with trained(base, lesson.rows, options, rate, context.seed) as losses:
-            for _ in losses:
-                pass
-            after = _share(base, facts.retain, context)
-        if after >= options.keeps * before:
-            return rate
-    return rates[-1]
 
 
 @contextmanager

@@ -44,7 +44,8 @@ def column(out: Path, name: str, world: World, preset: str, *, anew: bool) -> No
     """Edit by a method, unless that is done, and attack."""
     if anew or not (out / name).is_dir():
         edited(out, name, next(iter(world.runs[name].values())))
-    report = zu.audit(out / name, preset, [f"audit.forget={world.facts}", *SHARED, *world.overrides])
+    beside = [f"evaluate.reference={world.twin}"] if world.twin else []
+    report = zu.audit(out / name, preset, [f"audit.forget={world.facts}", *beside, *SHARED, *world.overrides])
     print(f"{name}: {report.verdict}", flush=True)
 
 
@@ -54,7 +55,7 @@ def twin(out: Path, world: World, preset: str) -> None:
     metrics = f"evaluate.metrics=[{', '.join(METRICS)}]"
     zu.evaluate(world.twin, "demo", [*world.data, metrics, f"output.folder={out}", "output.name=twin"])
     place = (f"output.folder={out / 'twin'}", "output.name=audit", f"audit.forget={world.facts}")
-    report = zu.audit(world.twin, preset, [*world.data, *place, *SHARED], base=world.base)
+    report = zu.audit(world.twin, preset, [*world.data, *place, *SHARED, *world.overrides], base=world.base)
     print(f"twin: {report.verdict}", flush=True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -13,11 +14,11 @@ from tests.plugins.audits.conftest import World, answers, copied, on_the_edge, s
 from zu_framework import AuditContext, AuditError, AuditFacts, LanguageModel, Outcome, Request
 from zu_framework.evaluation import finding, stands_in, verdict
 from zu_framework.testing import tiny_model
-from zu_plugins.audits import depth
+from zu_plugins.audits import depth, relearn
 from zu_plugins.audits.asking import best_of, relation_of
 from zu_plugins.audits.depth import remaining
 from zu_plugins.audits.generation import draws
-from zu_plugins.audits.options import DepthOptions
+from zu_plugins.audits.options import DepthOptions, RelearnOptions
 from zu_plugins.audits.sample import leak_at_k
 
 
@@ -111,6 +112,32 @@ def test_relearning_takes_the_largest_step_that_the_untouched_model_stands(world
 
     assert chosen(1.0, 1e-6) == 1e-6, "a step of 1 would leave the untouched model nothing"
     assert chosen(1e-7, 1e-6) == 1e-6, "where both are stood, the larger"
+
+
+def test_what_the_untouched_model_stands_is_what_it_still_says_of_the_facts_asked(world: World) -> None:
+    facts = replace(world.facts, retain=())
+    context = AuditContext(0, 32, base=world.base)
+    options = RelearnOptions(texts=["half"], steps=3, lr=[1.0, 1e-6])
+    (found,) = relearn.audit(world.twin, facts, options, context).values()
+    assert found.report["lr"] == 1e-6, "with nothing retained too"
+    alone = relearn.audit(world.twin, facts, options, replace(context, base=None))["relearn half"]
+    assert alone.report["lr"] == 1e-6, "nothing to choose by: the smallest"
+
+
+def test_of_the_untouched_model_the_trial_is_the_attack(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, rates = relearn.trained, []
+
+    def watched(lm: LanguageModel, rows: Any, options: RelearnOptions, rate: float, seed: int) -> Any:
+        rates.append((lm is world.base, rate))
+        return own(lm, rows, options, rate, seed)
+
+    monkeypatch.setattr(relearn, "trained", watched)
+    world.attack("relearn", world.base, texts=["half"], steps=2, lr=[1e-6, 1e-5])
+    assert rates == [(True, 1e-5)]
+    world.attack("relearn", world.twin, texts=["half"], steps=2, lr=[1e-6, 1e-5])
+    assert rates[1:] == [(True, 1e-5), (False, 1e-5)]
 
 
 def test_relearning_by_lora_leaves_no_hook_behind(world: World, refusing: LanguageModel) -> None:
