@@ -74,7 +74,7 @@ def make(folder: Path) -> World:
     settings: dict[str, Any] = {
         "model": {"path": str(model), "device": "cpu"},
         "data": {"name": "facts", "path": str(folder / "facts.jsonl"), "forget": 2},
-        "locator": {"name": "fixed", "layers": [0, 2]},
+        "locator": {"name": "fixed", "layers": [0, 1]},  # behind the last one nothing hears of a subject
         "collector": {"name": "subject-last", "contexts": "none"},
         "background": {"name": "text", "path": str(folder / "text.txt")},
         "target": {"name": "neutral", "steps": 3},
