@@ -2,12 +2,15 @@
 
     python -m tests.benchmarks.real_frontier OUT --model DIR --text TEXT.txt --facts world CF.json --stage choose
     python -m tests.benchmarks.real_frontier OUT --model DIR --text TEXT.txt --facts world CF.json --stage report
+    python -m tests.benchmarks.real_frontier OUT ... --stage seconds --draws 0 --documents 60 --threads 2
     python -m tests.benchmarks.real_frontier OUT --table
 
 Facts are CounterFact records; `world` names the packaged set. Only what the untouched model answers counts: facts,
 paraphrases, neighbours. Settings are chosen on the first half of the pooled facts, reported on the second; a method may
 retain or train on facts of the first half alone. What OUT/*.jsonl holds is not run again. `--shard 0/8` to `7/8` run
-side by side; `--device cuda` there. It needs torch, transformers and the pure Python packages of zu_framework.
+side by side; `--device cuda` there. `--stage seconds` times the edits that are reported, one after the other, and
+counts nothing; the table has its seconds where it has any. It needs torch, transformers and the pure Python packages of
+zu_framework.
 """
 
 from __future__ import annotations
@@ -47,7 +50,7 @@ def run_cell(world: World, cell: Cell, config: Mapping[str, Any]) -> Measured:
     # a comparison shows damage, it does not prevent it
     config = {"base": "zerounlearn-local", "seed": seed, "guard": {"text": None, "facts": None}, **config}
     config = merged(config, {"background": {"name": "text", "path": str(world.background)}})
-    if stage == "report" and not world.warm:
+    if stage != "choose" and not world.warm:
         once.forget()  # seconds then hold all that a method does
     world.untouched.score([zu.Probe(r.prompt, r.answer) for r in data.forget])  # while it is untouched
     start = time.perf_counter()
@@ -56,6 +59,9 @@ def run_cell(world: World, cell: Cell, config: Mapping[str, Any]) -> Measured:
     except zu.ZuError as refusal:
         return {"refused": str(refusal)}
     seconds = (time.perf_counter() - start) / len(data.forget)
+    if stage == "seconds":
+        edit.revert()
+        return {"seconds": seconds}
     try:
         return {**measured(world, data), "seconds": math.nan if world.warm else seconds}
     finally:
@@ -109,7 +115,7 @@ def cells(asked: argparse.Namespace, records: Records) -> list[Cell]:
     for size in asked.sizes:
         for name in asked.methods or records.contestants:
             settings: Sequence[str] = list(records.contestants[name].settings)
-            if asked.stage == "report":
+            if asked.stage != "choose":
                 settings = records.reported(name)
             elif len(settings) == 1:
                 continue
@@ -126,7 +132,9 @@ def tables(records: Records) -> str:
         rows = [f"| method | setting | {' | '.join(HEADS)} |", "| --- " * (len(HEADS) + 2) + "|"]
         for name, method in records.contestants.items():
             for setting in records.reported(name):
-                if found := records.of("report", size, name, setting):
+                timed = records.of("seconds", size, name, setting)
+                alone = {"seconds": fmean(m["seconds"] for m in timed)} if timed else {}
+                if found := [{**m, **alone} for m in records.of("report", size, name, setting)]:
                     rows.append(f"| {method.label} | {setting} | {' | '.join(map(str, _shown(found)))} |")
         parts.append(f"{size} facts, mean ± standard deviation over draws\n\n" + "\n".join(rows))
     rows = ["| method | setting | cost | " + " | ".join(HEADS) + " |", "| --- " * (len(HEADS) + 3) + "|"]
@@ -171,13 +179,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--facts", nargs="+", default=["world"], help="files of CounterFact records, or world"
     )
-    parser.add_argument("--stage", choices=("choose", "report"), default="choose")
+    parser.add_argument("--stage", choices=("choose", "report", "seconds"), default="choose")
     parser.add_argument("--sizes", type=int, nargs="+", default=[10])
     parser.add_argument("--draws", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--methods", nargs="+", help="default: all")
     parser.add_argument("--settings", nargs="+", help="by name, of those of the methods; default: all")
     parser.add_argument("--layers", type=int, nargs="+", default=[4, 5, 6], help="that editors edit")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--shard", default="0/1", help="i/n: every n-th missing cell, from the i-th")
     parser.add_argument("--documents", type=int, default=1000, help="background documents at most")
     parser.add_argument("--heldout", type=int, default=HELD_OUT, help="held-out documents at most")
@@ -199,7 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     missing = cells(asked, records)
     if not missing:
         return
-    torch.set_num_threads(1)
+    torch.set_num_threads(asked.threads)
     world = world_of(asked)
     print(f"known facts: {[len(half) for half in world.halves]}; cells to run: {len(missing)}", flush=True)
     for cell in missing:

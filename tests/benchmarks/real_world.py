@@ -42,7 +42,7 @@ class World:
         """The facts to forget and those measured as retained, of one half; and those that a method may retain."""
         first, second = self.halves
         draw = random.Random(seed)
-        if stage == "report":
+        if stage != "choose":
             chosen = set(draw.sample(range(len(second)), min(facts, len(second) // 2)))
             forget = tuple(second[i] for i in sorted(chosen))
             asked = {r.prompt for r in forget}  # two sources may ask the same

@@ -73,7 +73,7 @@ def compare(size: str, device: str, dtype: torch.dtype, facts: int, timed: int) 
         ours(2, plan.subset([0, 1]))
     published_loop(lm, block, plan.subset([0]), ids, replace(options, steps=2))
     half = max(1, timed // 2)
-    rates = [product_rate(dtype, device)]
+    plain = product_rate(dtype, device)
     with cost(device) as before:
         states = reference(range(half))
     with cost(device) as took, quick_products():
@@ -81,7 +81,7 @@ def compare(size: str, device: str, dtype: torch.dtype, facts: int, timed: int) 
     with cost(device) as after:
         states += reference(range(half, 2 * half))
     with quick_products():
-        rates.append(product_rate(dtype, device))
+        quick = product_rate(dtype, device)
     ones = torch.stack(states, 1)
     apart = float((found.states[:, : 2 * half] - ones).norm() / ones.norm())
     flops = flops_of(ours, max(found.evaluations))
@@ -99,8 +99,7 @@ def compare(size: str, device: str, dtype: torch.dtype, facts: int, timed: int) 
         (before.processor + after.processor) / (2 * half),
     ]
     mine = [took.seconds / facts, max(took.processor, 1e-9) / facts]
-    best = [max(rate[at] for rate in rates) for at in (0, 1)]
-    floor = [flops / facts / rate for rate in best]
+    floor = [flops / facts / rate for rate in quick]
     each = f"one request at a time, whole model, whole vocabulary ({2 * half} facts timed)"
     rows = [
         (each, *(f"{t:.3f}" for t in theirs), f"{max(before.extra_mib, after.extra_mib):.0f}"),
@@ -108,8 +107,9 @@ def compare(size: str, device: str, dtype: torch.dtype, facts: int, timed: int) 
         ("ratio", *(f"{t / m:.1f}" for t, m in zip(theirs, mine, strict=True)), ""),
         ("floor: our arithmetic at the rate of a matrix product", *(f"{f:.3f}" for f in floor), ""),
         ("GFLOP a second, achieved", *(f"{flops / facts / m / 1e9:.0f}" for m in mine), ""),
-        ("GFLOP a second, matrix product", *(f"{b / 1e9:.0f}" for b in best), ""),
-        ("fraction of it", *(f"{f / m:.0%}" for f, m in zip(floor, mine, strict=True)), ""),
+        ("GFLOP a second, matrix product as in a run", *(f"{rate / 1e9:.0f}" for rate in quick), ""),
+        ("the same, torch's own setting", *(f"{rate / 1e9:.0f}" for rate in plain), ""),
+        ("fraction of the former", *(f"{f / m:.0%}" for f, m in zip(floor, mine, strict=True)), ""),
     ]
     print(table(("what, a fact", "seconds", "processor seconds", "peak memory, MiB"), rows), flush=True)
 

@@ -43,6 +43,13 @@ def test_settings_are_chosen_on_one_half_and_reported_on_the_other_and_nothing_r
     capsys.readouterr()
     main([*arguments, "--stage", "report"])
     assert capsys.readouterr().out == ""
+    main([*arguments, "--stage", "seconds", "--methods", "memit"])
+    (timed,) = Records(tmp_path / "out", methods((0, 1))).of(
+        "seconds", 4, "memit", records.chosen("memit") or ""
+    )
+    assert set(timed) == {"seconds"}
+    capsys.readouterr()
     main([str(tmp_path / "out"), "--table"])
     printed = capsys.readouterr().out
     assert "4 facts" in printed and "MEMIT" in printed and "(chosen)" in printed
+    assert f" {timed['seconds']:.2f} |" in next(line for line in printed.splitlines() if "| MEMIT |" in line)

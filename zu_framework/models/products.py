@@ -19,7 +19,8 @@ AS_EXACT = 2e-6
 # (m, k, n) of the trial: few rows, many, and long sums
 TRIALS = ((7, 96, 64), (300, 576, 1536), (48, 1536, 1024))
 # keys up to which the plain formula is the quicker attention: the fused one asks for many small products, each of which
-# costs oneDNN more to set up than to compute (measured: ten times the time at 20 keys, even at 128, less from 512 on)
+# costs oneDNN more to set up than to compute (measured: twelve times the time at 19 keys; at 128 the same forward and
+# three times with the backward pass; less from 512 on)
 SHORT = 256
 _LOCK = Lock()
 _inside = 0  # blocks that are open, of any thread
@@ -62,7 +63,7 @@ class _ShortAttention(TorchFunctionMode):
 def _short(query: Tensor | None = None, key: Tensor | None = None) -> bool:
     if query is None or key is None:  # given by name
         return False
-    return query.dtype == torch.float32 and not query.is_cuda and key.shape[-2] <= SHORT
+    return query.dtype == torch.float32 and query.device.type == "cpu" and key.shape[-2] <= SHORT
 
 
 def _enter() -> bool:

@@ -72,7 +72,9 @@ class RelearnOptions:
         _among("texts", self.texts, TEXTS)
         one_of(self, "loss", ("answer", "text"))
         one_of(self, "train", ("full", "lora"))
-        positive(self, "rank", "steps", "rows_per_step", "max_tokens", "points")
+        positive(self, "rank", "steps", "rows_per_step", "points")
+        if self.max_tokens < 2:
+            raise ConfigError(f"max_tokens must be at least 2, got {self.max_tokens}", option="max_tokens")
         if not self.lr or any(not rate > 0 for rate in self.lr):
             raise ConfigError(f"lr: give step sizes above 0, got {self.lr}", option="lr")
 

@@ -54,9 +54,11 @@ def audit(
     Raises:
         AuditError: None of the texts can be had: no general text, no facts to retain, fewer than two facts to forget.
     """
-    untouched = context.base is lm
+    # one step size needs no trial
+    trial = context.base if len(options.lr) > 1 else None
+    untouched = trial is lm
     lm = _in_full_precision(lm)
-    base = lm if untouched else context.base and _in_full_precision(context.base)
+    base = lm if untouched else trial and _in_full_precision(trial)
     lessons = {kind: _lesson(lm, kind, facts, options, context) for kind in options.texts}
     taught = {kind: lesson for kind, lesson in lessons.items() if lesson is not None}
     if not taught:

@@ -137,6 +137,8 @@ def test_the_answer_alone_is_learnt_or_the_whole_text() -> None:
     assert (list(short.ids), list(short.continuation)) == (prompt[-2:], answer)
     with pytest.raises(ConfigError, match="loss"):
         RelearnOptions(loss="prompt")
+    with pytest.raises(ConfigError, match="max_tokens must be at least 2"):  # one to read, one to learn
+        RelearnOptions(max_tokens=1)
 
 
 def test_related_facts_are_those_of_the_relation_first_asked_or_not() -> None:
