@@ -28,6 +28,8 @@ def test_nine_methods_forget_the_same_facts_in_the_same_model(world: World) -> N
             assert (tree["model"]["path"], tree["data"]["forget"]) == (world.base, world.facts)
             solver = "zerounlearn-local" if name in ("ours", "alike") else name
             assert (tree["solver"]["name"], tree["target"]["name"]) == (solver, "neutral")
+            if name in ("memit", "rome", "alphaedit", "zerounlearn"):  # whose states are found as published
+                assert tree["target"].get("lr_unit", "absolute") == "absolute"
 
 
 def test_settings_of_the_demo_were_chosen_on_facts_that_are_not_forgotten() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.benchmarks import real_methods
 from tests.benchmarks.frontier import methods as frontier
-from tests.benchmarks.frontier.cells import AVERAGED, merged
+from tests.benchmarks.frontier.cells import AVERAGED, STEPS, merged
 
 Config = Mapping[str, Any]
 
@@ -128,7 +128,7 @@ def demo() -> World:
         "data": {"name": "demo", "forget": 10},
         "collector": AVERAGED,
         "background": {"name": "demo"},
-        "target": {"name": "neutral", "text": " unknown"},
+        "target": {**STEPS, "text": " unknown"},
     }
     contestants = frontier.methods("demo")
     runs: dict[str, dict[str, Config]] = {
