@@ -140,7 +140,7 @@ def did_you_mean(name: str, known: Iterable[str], also: Iterable[str] = (), most
     """
     folded = {one.casefold(): one for one in sorted(known)}
     near = get_close_matches(name.strip().casefold(), folded, n=most, cutoff=CLOSE)
-    close = [*(folded[one] for one in near), *also][:most]
+    close = list(dict.fromkeys([*(folded[one] for one in near), *also]))[:most]
     return f"did you mean {' or '.join(map(repr, close))}? " if close else ""
 
 
