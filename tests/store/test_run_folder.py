@@ -74,7 +74,7 @@ def test_an_output_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
         (".", "one", "one' exists: choose another output.name"),
         ("file", "two", "file is no folder; choose another with output.folder="),
         ("file/a/b", "two", "file is no folder"),
-        ("link", "two", "it is a link to nowhere, which is not there"),
+        ("link", "two", "a link to nowhere, which is not there"),
     ],
 )
 def test_a_place_is_checked_before_the_run_and_nothing_is_written(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from zu_framework.data.messages import described, escaped
-from zu_framework.errors import ConfigError, DataError
+from zu_framework.errors import ConfigError, DataError, broken_link
 
 LARGEST = 2**30  # bytes of a data file that is read whole
 
@@ -88,7 +88,8 @@ def raw_content(path: str, key: str) -> bytes:
     except IsADirectoryError as cause:
         raise DataError(f"{path}: is a folder; {key} names one file in it") from cause
     except FileNotFoundError as cause:
-        raise DataError(f"{path}: no such file; {key} is relative to {Path.cwd()}") from cause
+        what = broken_link(file) or "no such file"
+        raise DataError(f"{path}: {what}; {key} is relative to {Path.cwd()}") from cause
     except OSError as cause:
         raise DataError(f"{path}: cannot be read: {cause.strerror}") from cause
     if len(raw) > LARGEST:

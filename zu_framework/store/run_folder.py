@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zu_framework.config import Config
-from zu_framework.errors import RunFolderError
+from zu_framework.errors import RunFolderError, broken_link
 from zu_framework.files import (
     FOLDER_NAME,
     PATIENCE_SECONDS,
@@ -92,10 +92,9 @@ def _taken(folder: Path, why: str) -> RunFolderError:
 
 
 def _unwritable(folder: Path, why: str | None) -> RunFolderError:
-    if folder.is_symlink() and not folder.exists():
-        why = f"it is a link to {os.readlink(folder)}, which is not there"
     return RunFolderError(
-        f"output.folder {str(folder)!r} cannot be written: {why}; choose another with output.folder=..."
+        f"output.folder {str(folder)!r} cannot be written: {broken_link(folder) or why}; choose another with "
+        "output.folder=..."
     )
 
 
