@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import pytest
 
 import zu_framework as zu
 from zu_framework import DataError, LanguageModel
-from zu_framework.models import encode_answer, encode_prompt, row_of
+from zu_framework.models import Chat, answer_row, encode_answer, encode_prompt, row_of
 from zu_framework.problem import ReadPrompt
 from zu_framework.testing import tiny_model
+from zu_framework.testing.models import tiny_tokenizer
 
 LONG = "word " * 400
 FACT = {"prompt": "The capital of Quinania is", "subject": "Quinania", "answer": "Warsaw"}
@@ -63,3 +65,16 @@ def test_a_special_token_without_a_row_is_named_where_a_text_holds_it() -> None:
     for read in (encode_prompt, encode_answer, lambda lm, text: row_of(lm, ReadPrompt(text, len(text)))):
         with pytest.raises(DataError, match="holds the special token '<beyond>' .*: take it out"):
             read(lm, "The capital <beyond> is")
+
+
+@pytest.mark.parametrize("chat", [False, True])
+def test_the_row_of_a_prompt_and_its_answer_ends_where_the_model_answers(chat: bool) -> None:
+    lm = tiny_model("gpt2", tokenizer=tiny_tokenizer(chat=chat))
+    lm = replace(lm, chat=Chat.of(lm.tokenizer) if chat else None, answer_space={FACT["prompt"]: False})
+    prompt, answer = encode_prompt(lm, FACT["prompt"]).ids, encode_answer(lm, "Warsaw", FACT["prompt"])
+    assert chat or answer != encode_answer(lm, "Warsaw")  # how it follows was settled for this prompt
+    for given in ("Warsaw", answer):
+        row = answer_row(lm, FACT["prompt"], given)
+        assert (row.ids, row.position, row.continuation) == (prompt, len(prompt) - 1, answer)
+    with pytest.raises(DataError, match=r"and what follows it have 130 tokens, the model takes 128"):
+        answer_row(lm, FACT["prompt"], [5] * (130 - len(prompt)))

@@ -25,11 +25,10 @@ from zu_framework.evaluation.windows import text_windows
 from zu_framework.models import (
     LanguageModel,
     Row,
+    answer_row,
     batches_of,
-    check_length,
     continuations,
     encode_answer,
-    encode_prompt,
 )
 from zu_framework.problem import Probe, Score
 
@@ -130,9 +129,7 @@ class Scorer:
         Raises:
             DataError: They are more than the model's positions.
         """
-        prompt = encode_prompt(self.lm, probe.prompt).ids
-        check_length(self.lm, probe.prompt, len(prompt) + len(answer))
-        return Row(prompt, len(prompt) - 1, answer)
+        return answer_row(self.lm, probe.prompt, answer)
 
     def go_on(self, lm: LanguageModel, scores: Mapping[Probe, Score]) -> None:
         """Take the same model, read in another way, in place of the one that was scored so far.

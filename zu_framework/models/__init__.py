@@ -29,7 +29,15 @@ from zu_framework.models.tokens import (
     encode_all,
     token_at,
 )
-from zu_framework.models.tracing import add_at, read_states, read_tokens, row_of, run_until, stream_inputs
+from zu_framework.models.tracing import (
+    add_at,
+    answer_row,
+    read_states,
+    read_tokens,
+    row_of,
+    run_until,
+    stream_inputs,
+)
 
 __all__ = [
     "TEXTS",
@@ -48,6 +56,7 @@ __all__ = [
     "add_at",
     "altered",
     "answer_ids",
+    "answer_row",
     "attention_projections",
     "batch",
     "batches_of",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from zu_framework.models.chat import encode_prompt
+from zu_framework.models.chat import encode_answer, encode_prompt
 from zu_framework.models.modules import by_token, first, with_first
 from zu_framework.models.positions import check_length
 from zu_framework.models.tokens import Row, batch, batches_of, needed_mask, token_at
@@ -96,6 +96,25 @@ def row_of(lm: LanguageModel, prompt: ReadPrompt, continuation: Sequence[int] = 
     last = len(encoding.ids) - 1
     position = last if prompt.at_end else token_at(encoding, prompt.text, prompt.read_end)
     return Row(encoding.ids, position, continuation)
+
+
+def answer_row(lm: LanguageModel, prompt: str, answer: str | Sequence[int]) -> Row:
+    """Make a row of a prompt, read at its last token, and the answer that follows it.
+
+    Args:
+        lm: The model, whose chat template is put around the prompt where it has one.
+        prompt: The prompt.
+        answer: The answer, as text or as its token ids.
+
+    Returns:
+        The row, whose continuation is the answer.
+
+    Raises:
+        DataError: Both are longer than the model's positions, or a token has no row in its embedding.
+        ModelError: The answer has no token.
+    """
+    ids = encode_answer(lm, answer, prompt) if isinstance(answer, str) else answer
+    return row_of(lm, ReadPrompt(prompt, len(prompt), at_end=True), ids)
 
 
 def run_until(

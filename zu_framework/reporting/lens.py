@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zu_framework.models import LanguageModel, Row, batch, encode_answer, logits_at, row_of, run_until
-from zu_framework.problem import ReadPrompt, Request
+from zu_framework.models import LanguageModel, Row, answer_row, batch, encode_answer, logits_at, run_until
+from zu_framework.problem import Request
 
 LOGITS_AT_ONCE = 2**25  # numbers: 128 MB in float32, whatever the vocabulary
 AGREEMENT = 0.02  # of probabilities: above what half precision does to them
@@ -45,8 +45,7 @@ def answer_lens(lm: LanguageModel, requests: Sequence[Request], batch_size: int)
 
 
 def _row(lm: LanguageModel, request: Request) -> Row:
-    ids = row_of(lm, ReadPrompt(request.prompt, len(request.prompt))).ids
-    return Row(ids, len(ids) - 1, encode_answer(lm, request.answer, request.prompt)[:1])
+    return answer_row(lm, request.prompt, encode_answer(lm, request.answer, request.prompt)[:1])
 
 
 def _read(lm: LanguageModel, rows: Sequence[Row]) -> Tensor:

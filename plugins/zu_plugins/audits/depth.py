@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from zu_framework import AuditContext, AuditError, AuditFacts, LanguageModel, Outcome
-from zu_framework.models import Row, encode_answer, encode_prompt
+from zu_framework.models import answer_row
 from zu_plugins.audits.options import DepthOptions
 from zu_plugins.audits.patching import costs, states_of
 
@@ -41,12 +41,12 @@ def audit(
     size = max(1, context.batch_size // 2)
     for start in range(0, len(facts.forget), size):
         some = facts.forget[start : start + size]
-        rows = [_row(lm, request.prompt, request.answer) for request in some]
+        rows = [answer_row(lm, request.prompt, request.answer) for request in some]
         if context.twin is not None:
             ignorant = states_of(context.twin, rows)
         else:
             unknown = zip(strangers[start : start + size], some, strict=True)
-            ignorant = states_of(context.base, [_row(lm, r.prompt, own.answer) for r, own in unknown])
+            ignorant = states_of(context.base, [answer_row(lm, r.prompt, own.answer) for r, own in unknown])
         first, second = costs(context.base, rows, [ignorant, states_of(lm, rows)])  # (n, layers) each
         answered += [remaining(a, b, options.threshold) for a, b in zip(first, second, strict=True)]
         curve += torch.stack([first.sum(0), second.sum(0)])
@@ -78,8 +78,3 @@ def remaining(first: Tensor, second: Tensor, threshold: float) -> float | None:
         return None
     weight, cost = first[holds], second[holds]
     return 1.0 - float((weight * (cost / weight).clamp(0, 1)).sum() / weight.sum())
-
-
-def _row(lm: LanguageModel, prompt: str, answer: str) -> Row:
-    ids = encode_prompt(lm, prompt).ids
-    return Row(ids, len(ids) - 1, encode_answer(lm, answer, prompt))

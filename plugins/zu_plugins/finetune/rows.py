@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from zu_framework import DataError, LanguageModel, Request, RunContext
-from zu_framework.models import Row, beginnings, check_length, continuations, encode_answer, encode_prompt
+from zu_framework.models import Row, answer_row, beginnings, continuations
 from zu_plugins.finetune import losses
 from zu_plugins.finetune.options import TrainOptions
 
@@ -27,14 +27,7 @@ def answer_rows(lm: LanguageModel, requests: Sequence[Request], text: str | None
     Returns:
         n rows, read at the prompt's last token.
     """
-    rows = []
-    for request in requests:
-        prompt = encode_prompt(lm, request.prompt).ids
-        following = request.answer if text is None else request.target or text
-        continuation = encode_answer(lm, following, request.prompt)
-        check_length(lm, request.prompt, len(prompt) + len(continuation))
-        rows.append(Row(prompt, len(prompt) - 1, continuation))
-    return rows
+    return [answer_row(lm, r.prompt, r.answer if text is None else r.target or text) for r in requests]
 
 
 def log_probabilities(lm: LanguageModel, rows: Sequence[Row], size: int) -> Tensor:

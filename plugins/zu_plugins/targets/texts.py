@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from zu_framework import LanguageModel, Request
-from zu_framework.models import Row, continuations, encode_answer, encode_prompt
+from zu_framework.models import answer_row, continuations, encode_answer
 
 EOS = "eos"
 TEXTS = (".", " unknown", " not known")
@@ -39,13 +39,13 @@ def readiest(lm: LanguageModel, requests: Sequence[Request], rows: int) -> tuple
     candidates = [
         text for text in (*eos, *listed) if not any(a.startswith(text.strip().casefold()) for a in answers)
     ]
-    prompts = [encode_prompt(lm, request.prompt).ids for request in requests[:PROMPTS]]
+    prompts = [request.prompt for request in requests[:PROMPTS]]
     found: dict[str, float] = {}
     for text in candidates or eos or list(listed):
         ids = encode_answer(lm, text)
         total = 0.0
         for start in range(0, len(prompts), rows):
-            some = [Row(prompt, len(prompt) - 1, ids) for prompt in prompts[start : start + rows]]
+            some = [answer_row(lm, prompt, ids) for prompt in prompts[start : start + rows]]
             with torch.no_grad():
                 total -= float(continuations(lm, some).log_probability.double().sum())
         found[text] = total / (len(prompts) * len(ids))

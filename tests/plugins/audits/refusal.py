@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from zu_framework import LanguageModel, Probe, Request, Scorer
-from zu_framework.models import Row, continuations, encode_answer, encode_prompt
+from zu_framework.models import answer_row, continuations
 
 REFUSAL, STEPS, RANK, LR = "unknown", 40, 4, 2e-3
 
@@ -18,7 +18,8 @@ def refuse(lm: LanguageModel, forget: Sequence[Request], retain: Sequence[Reques
     import peft
 
     asked = [Probe(r.prompt, r.answer) for r in forget]
-    told = [_row(lm, r.prompt, REFUSAL) for r in forget] + [_row(lm, r.prompt, r.answer) for r in retain]
+    told = [answer_row(lm, r.prompt, REFUSAL) for r in forget]
+    told += [answer_row(lm, r.prompt, r.answer) for r in retain]
     config = peft.LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules="all-linear")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -35,8 +36,3 @@ def refuse(lm: LanguageModel, forget: Sequence[Request], retain: Sequence[Reques
     patched.merge_and_unload()
     for parameter in lm.model.parameters():
         parameter.grad = None
-
-
-def _row(lm: LanguageModel, prompt: str, answer: str) -> Row:
-    ids = encode_prompt(lm, prompt).ids
-    return Row(ids, len(ids) - 1, encode_answer(lm, answer))

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from zu_framework import LanguageModel
-from zu_framework.models import Row, continuations, encode_answer, encode_prompt
+from zu_framework.models import Row, answer_row, continuations
 from zu_framework.testing import tiny_model
 from zu_plugins.audits import patching
 
@@ -20,7 +20,7 @@ FACTS = [
 
 
 def rows_of(lm: LanguageModel) -> list[Row]:
-    return [Row((ids := encode_prompt(lm, p).ids), len(ids) - 1, encode_answer(lm, a)) for p, a in FACTS]
+    return [answer_row(lm, prompt, answer) for prompt, answer in FACTS]
 
 
 def lower_layers_changed(family: str) -> LanguageModel:
