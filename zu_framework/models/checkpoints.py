@@ -22,6 +22,7 @@ from zu_framework.models.borrowing import check_tokenizer, check_vocabulary
 from zu_framework.models.config_files import check_config_file, check_generation_file, damaged_tokenizer_file
 from zu_framework.models.gguf_reading import read_once
 from zu_framework.models.places import Source, find_source
+from zu_framework.models.positions import UNLIMITED, positions_of
 from zu_framework.models.weight_files import TensorInfo, check_complete, check_shapes, read_headers
 
 DTYPES = {
@@ -42,11 +43,13 @@ class CheckpointInfo:
         model_type: As its config names it.
         num_layers: Decoder layers.
         hidden_size: The width of the residual stream.
+        positions: Tokens that it takes at once.
     """
 
     model_type: str
     num_layers: int
     hidden_size: int
+    positions: int = UNLIMITED
 
     @classmethod
     def of(cls, config: Any) -> CheckpointInfo:
@@ -68,7 +71,7 @@ class CheckpointInfo:
             if not isinstance(value, int) or value < 1:
                 raise ModelError(f"the config of model type {config.model_type!r} has no {name} ({value!r})")
             sizes.append(value)
-        return cls(str(config.model_type), *sizes)
+        return cls(str(config.model_type), *sizes, positions_of(config))
 
 
 def check_folder(
