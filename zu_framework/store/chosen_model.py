@@ -12,7 +12,7 @@ from zu_framework.config import Config
 from zu_framework.errors import ConfigError
 from zu_framework.models import Chat, CheckpointInfo, LanguageModel, check_folder, load_tokenizer
 from zu_framework.models.devices import device_named
-from zu_framework.registry import Plugins, architecture_finder
+from zu_framework.registry import Plugins, architecture_finder, describes_models
 from zu_framework.store.checkpoints import check_ledger
 from zu_framework.store.ledger import Ledger
 from zu_framework.store.private import PrivatePart
@@ -30,8 +30,10 @@ def model_path(config: Config) -> str:
     return config.model.path
 
 
-def check_checkpoint(config: Config) -> CheckpointInfo:
+def check_checkpoint(config: Config, plugins: Plugins) -> CheckpointInfo:
     """Check the model's folder, its ledger and its chat template, weights unread.
+
+    Where a plugin may describe the model's structure, which layers offer no site is not known before it is loaded.
 
     Raises:
         ModelError: It is no checkpoint that can be edited, or `evaluate.reference` is none.
@@ -52,7 +54,7 @@ def check_checkpoint(config: Config) -> CheckpointInfo:
         )
         Chat.of(tokenizer, settings.system)
     check_reference(config)
-    return info
+    return replace(info, refused={}) if describes_models(plugins) else info
 
 
 def check_reference(config: Config) -> None:
