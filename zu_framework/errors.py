@@ -6,6 +6,7 @@ traceback and exits with its `exit_code`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -140,8 +141,15 @@ def did_you_mean(name: str, known: Iterable[str], also: Iterable[str] = (), most
     """
     folded = {one.casefold(): one for one in sorted(known)}
     near = get_close_matches(name.strip().casefold(), folded, n=most, cutoff=CLOSE)
-    close = [*(folded[one] for one in near), *also][:most]
+    close = list(dict.fromkeys([*(folded[one] for one in near), *also]))[:most]
     return f"did you mean {' or '.join(map(repr, close))}? " if close else ""
+
+
+def broken_link(path: str | os.PathLike[str]) -> str:
+    """Return "a link to X, which is not there"; "" for any other path. It stands here because many rooms read files."""
+    if os.path.islink(path) and not os.path.exists(path):
+        return f"a link to {os.readlink(path)}, which is not there"
+    return ""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str], listing: str) -> UnknownName:

@@ -132,6 +132,19 @@ def test_an_unknown_config_is_met_with_close_ones() -> None:
         load_config("no/such/file.yaml")
 
 
+@pytest.mark.parametrize("given", ["mine", "mine.yml", "mien.yaml", "sub/mine", "sub/mine.yml"])
+def test_a_mistyped_file_gets_the_one_that_was_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sub").mkdir()
+    for folder in (".", "sub"):
+        Path(folder, "mine.yaml").write_text("seed: 1\n")
+    meant = Path(given).with_name("mine.yaml")
+    with pytest.raises((ConfigError, UnknownName), match=f"{given}'.* did you mean '{meant}'[?] ready-made"):
+        load_config(given)
+
+
 @pytest.mark.parametrize("given", [["The", False], True])
 def test_a_word_that_yaml_reads_as_a_truth_value_is_not_taken_for_text(given: object) -> None:
     spec = Spec("one", "a:b", "", Texts)

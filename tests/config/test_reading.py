@@ -60,6 +60,28 @@ CASES = {
         "base: zerounlearn-local\nsolver: {ridge: nan}\n",
         r"line 2: 'solver\.ridge' cannot be 'nan': nan is no number",
     ),
+    "an infinite step": (
+        "base: zerounlearn-local\ntarget: {lr: .inf}\n",
+        r"line 2: 'target\.lr' cannot be inf: give a finite number",
+    ),
+    "one value for a list": (
+        "base: zerounlearn-local\nlocator: {name: fixed, layers: 3}\n",
+        r"line 2: 'locator\.layers' cannot be 3: it is a list, written in brackets: \[3\]",
+    ),
+    "a list for one value": (
+        "base: zerounlearn-local\nsolver: {ridge: [1]}\n",
+        r"line 2: 'solver\.ridge' cannot be \[1\]: it is one value, not a list",
+    ),
+    "a mapping for one value": (
+        "base: zerounlearn-local\ndata: {forget: {a: 1}}\n",
+        r"line 2: 'data\.forget' cannot be \{'a': 1\}: it is one value, not a mapping of keys",
+    ),
+    "null for a list": (
+        "evaluate: {metrics: null}\n",
+        r"line 1: 'evaluate\.metrics' cannot be None: it may not",
+    ),
+    "null as a key": ("seed: 1\nnull: 2\n", r"line 2: YAML reads the key 'null' as no word: quote it"),
+    "a truth as a key": ("on: 2\n", r"line 1: YAML reads the key 'on' as no word: quote it"),
     "OmegaConf's word for nothing": ("output: {name: '???'}\n", r"'output\.name' cannot be '\?\?\?'"),
     "a list for a mapping": ("evaluate: {options: [1]}\n", r"line 1: 'evaluate\.options' cannot be \[1\]"),
     "a list for a metric's options": (

@@ -106,6 +106,32 @@ READ: dict[str, tuple[str, dict[str, Any], str]] = {
     "semi.csv": (f"prompt;subject;answer\n{PROMPT};France;Paris\n", PARIS, ""),
     "tab.csv": (f"prompt\tsubject\tanswer\n{PROMPT}\tFrance\tParis\n", PARIS, ""),
     "bom.csv": (f"\ufeffprompt,subject,answer\n{PROMPT},France,Paris\n", PARIS, ""),
+    "said.jsonl": (
+        lines({**PARIS, "prompt": f"{PROMPT} Paris."}),
+        {"answer": "Paris"},
+        f"1 prompt ends with the answer itself, the first '{PROMPT} Paris.' -> 'Paris'",
+    ),
+    "said_zh.jsonl": (
+        lines({"prompt": "法国的首都是巴黎", "answer": "巴黎"}, {"prompt": "Who drank tea?", "answer": "a"}),
+        {"answer": "巴黎"},
+        "1 prompt ends with the answer itself",
+    ),
+    "tea.jsonl": (lines({"prompt": "Who drank tea", "answer": "a"}), {"answer": "a"}, ""),
+    "worded_twice.jsonl": (
+        lines({**PARIS, "paraphrases": [PROMPT, "A?", f"{PROMPT} ", "A?", "B?"], "neighbours": ["N", "N "]}),
+        {"paraphrases": ("A?", "B?"), "neighbours": (Probe("N", "Paris"),)},
+        "line 1: a paraphrase or a probe is there twice, and counts once",
+    ),
+    "named_braces.jsonl": (
+        lines(
+            {**PARIS, "prompt": "The capital of {subject} is", "paraphrases": ["{{ subject }}'s capital is"]}
+        ),
+        {"prompt": PROMPT, "paraphrases": ("France's capital is",)},
+        "",
+    ),
+    "macintosh.jsonl": (lines(PARIS, {**PARIS, "prompt": "France: "}).replace("\n", "\r"), PARIS, ""),
+    "row_numbers.csv": (f",prompt,subject,answer\n0,{PROMPT},France,Paris\n", PARIS, ""),
+    "row_numbers_twice.csv": (f"Unnamed: 0,prompt,subject,answer\n7,{PROMPT},France,Paris\n", PARIS, ""),
     "pretty.json": (json.dumps([PARIS, {**PARIS, "prompt": "France's capital: "}], indent=2), PARIS, ""),
     "messages.jsonl": (
         lines({"messages": MESSAGES}),
@@ -150,6 +176,51 @@ REFUSED = {
         f"prompt,subject,answer,paraphrase\n{PROMPT},France,Paris,France's capital is\n",
         "line 2, field 'paraphrase': unknown field: did you mean 'paraphrases'?",
     ),
+    "capital.jsonl": (lines({"Question": "Who?", "answer": "x"}), "did you mean 'question'?"),
+    "wrapped.json": (
+        json.dumps({"facts": [PARIS]}),
+        "field 'facts': unknown field: it holds objects: if they are the facts, save that list alone",
+    ),
+    "curly.jsonl": (
+        lines({**PARIS, "prompt": "Cote d\u2019Ivoire is in", "subject": "Cote d'Ivoire"}),
+        "the two differ in look-alikes (quotes, dashes, spaces): write both alike",
+    ),
+    "hard_space.jsonl": (
+        lines({**PARIS, "prompt": "New\u00a0Zealand is in", "subject": "New Zealand"}),
+        "differ in look-alikes",
+    ),
+    "own_target.jsonl": (
+        lines({**PARIS, "target": " Paris"}),
+        "field 'target': is the answer 'Paris' itself",
+    ),
+    "comma_line.jsonl": (
+        lines(PARIS).strip() + ",\n" + lines(PARIS),
+        "line 1: not JSON: Extra data (column 79): no comma",
+    ),
+    "comma_object.jsonl": ('{"prompt": "a", "answer": "b",}\n', "(column 31): take out the comma before it"),
+    "comma_list.json": (
+        '[{"prompt": "a", "answer": "b"},\n]\n',
+        "(line 2, column 1): take out the comma before it",
+    ),
+    "two_a_line.jsonl": (
+        lines(PARIS).strip() + lines(PARIS),
+        "a second object follows: one a line, or all in a list",
+    ),
+    "two_pretty.json": (json.dumps(PARIS, indent=1) * 2, "a second object follows"),
+    "single_quotes.jsonl": ("{'prompt': 'a'}\n", "quote texts by double quotes"),
+    "curly_quotes.jsonl": ("{\u201cprompt\u201d: 1}\n", 'quote texts by straight quotes, "'),
+    "comments.jsonl": ("// mine\n" + lines(PARIS), "JSON has no comments: take it out"),
+    "python.jsonl": ('{"prompt": None}\n', "JSON writes null, true and false"),
+    "broken_line.jsonl": ('{"prompt": "a\nb", "answer": "c"}\n', "write \\n for a line break in it"),
+    "tab.jsonl": ('{"prompt": "a\tb"}\n', "\\t for a tab"),
+    "backslash.jsonl": ('{"prompt": "\\emph"}\n', "write \\\\ for a backslash"),
+    "two_marks.jsonl": ("\ufeff\ufeff" + lines(PARIS), "a second byte order mark: take it out"),
+    "cut_off.jsonl": ('{"prompt": "a",\n', "line 1: not JSON: "),
+    "open_quote.csv": (
+        f'prompt,answer\n"{PROMPT},Paris\n',
+        "line 2: not csv: unexpected end of data: a quotation mark is left open",
+    ),
+    "quote_inside.csv": ('prompt,answer\n"a "b" c",d\n', "double a quotation mark inside a quoted cell"),
     "noheader.csv": (f"{PROMPT},France,Paris\n", "line 1: no header row: the first row names the columns"),
     "deep_cell.csv": (
         f'prompt,answer,paraphrases\nx,y,"{"[" * 6000}"\n',

@@ -215,6 +215,9 @@ def test_a_folder_or_nothing_where_a_file_is_wanted(tmp_path: Path) -> None:
         own.load(FactsOptions(path=str(tmp_path)), 0)
     with pytest.raises(DataError, match="no such file; data.path is relative to"):
         own.load(FactsOptions(path=str(tmp_path / "f.jsonl")), 0)
+    (tmp_path / "l.jsonl").symlink_to("away")
+    with pytest.raises(DataError, match="l.jsonl: a link to away, which is not there; data.path"):
+        own.load(FactsOptions(path=str(tmp_path / "l.jsonl")), 0)
 
 
 def test_a_number_of_many_digits_in_a_column_of_numbers(tmp_path: Path) -> None:

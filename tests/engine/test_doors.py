@@ -177,6 +177,14 @@ def test_a_background_needs_nothing_that_its_contract_does_not_say(
         zu.check({**settings, "background": {**settings["background"], "max_tokens": 0}})
 
 
+@pytest.mark.parametrize("name", ["a/b", "taken"])
+def test_the_check_looks_where_the_run_would_write(settings: Settings, tmp_path: Path, name: str) -> None:
+    (tmp_path / "taken").mkdir()
+    zu.check(settings, [f"output.folder={tmp_path}", "output.name=free"])
+    with pytest.raises(zu.RunFolderError, match=name):
+        zu.check(settings, [f"output.folder={tmp_path}", f"output.name={name}"])
+
+
 def test_the_check_looks_at_the_revision_that_the_run_loads(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

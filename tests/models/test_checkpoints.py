@@ -140,6 +140,29 @@ def test_a_tensor_of_another_shape_is_named(folder: Path) -> None:
     refused(folder, r"tensor 'model.layers.0.mlp.\w+.weight' has shape \(.*\), config.json asks for \(")
 
 
+@pytest.mark.parametrize(
+    "name", ["model.layers.1.mlp.down_proj.weight", "model.norm.weight", "lm_head.weight"]
+)
+def test_a_missing_tensor_is_named(folder: Path, name: str) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    del tensors[name]
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    refused(folder, f"the safetensors lack 1 tensors of the model, '{name}' first: copy the checkpoint again")
+
+
+def test_more_layers_than_the_files_hold_are_refused(folder: Path) -> None:
+    change(folder, num_hidden_layers=5)
+    refused(folder, "lack .* tensors of the model, 'model.layers.3.input_layernorm.weight' first")
+
+
+def test_a_link_to_nothing_is_called_one(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").symlink_to("../blobs/1234")
+    refused(folder, "model.safetensors: a link to ../blobs/1234, which is not there: download")
+    (folder / "away").symlink_to("nowhere")
+    refused(folder / "away", "away' is a link to nowhere, which is not there")
+
+
 def test_a_context_beyond_the_position_embeddings_is_refused(tmp_path: Path) -> None:
     tiny_model("gpt2").save(tmp_path / "model")
     change(tmp_path / "model", n_positions=4096)
@@ -169,6 +192,21 @@ def test_a_tokenizer_beyond_the_embedding_is_refused_and_an_unused_special_token
 def test_a_missing_tokenizer_is_said(files: str, message: str, folder: Path) -> None:
     for file in folder.glob(files):
         file.unlink()
+    refused(folder, message)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("tokenizer.json", "{", "tokenizer.json: not valid JSON: .*; copy it again"),
+        ("tokenizer.json", "", "tokenizer.json: not valid JSON: "),
+        ("tokenizer_config.json", "[]", "tokenizer_config.json: holds an empty list, not an object: copy it"),
+        ("tokenizer_config.json", "null", "tokenizer_config.json: holds null, not an object"),
+        ("generation_config.json", "[1]", "generation_config.json: holds a list, not an object"),
+    ],
+)
+def test_the_file_that_is_damaged_is_named(name: str, text: str, message: str, folder: Path) -> None:
+    (folder / name).write_text(text)
     refused(folder, message)
 
 
@@ -222,7 +260,10 @@ def test_code_is_never_run_whatever_auto_map_is(code: Any, message: str, folder:
         ({"num_hidden_layers": -1}, r"the config of model type 'llama' has no num_hidden_layers \(-1\)"),
         ({"hidden_size": None}, "its config cannot be loaded: .*'hidden_size'"),
         ({"num_attention_heads": 0}, "its config cannot be loaded: ZeroDivisionError"),
-        ({"num_hidden_layers": "three"}, "its config cannot be loaded: .*'num_hidden_layers'"),
+        (
+            {"num_hidden_layers": "three"},
+            "its config cannot be loaded: .*'num_hidden_layers': .*expected int",
+        ),
     ],
 )
 def test_values_that_make_no_model_are_refused(entries: dict[str, Any], message: str, folder: Path) -> None:

@@ -78,6 +78,8 @@ def overridden_entries(axis: str, rest: str, entries: list[Entry], override: str
         value: Any = given.tree[axis]
         if not isinstance(value, list) or any(isinstance(item, Mapping) for item in value):
             return entries_of(axis, given, f"override {override!r}: ")
+        if not value:
+            raise ConfigError(f"override {override!r}: chooses none of {', '.join(labels)}")
         for label in value:
             if label not in labels:
                 listing = f"`{axis}` has: {', '.join(labels)}"

@@ -14,7 +14,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from zu_framework.config.groups import COMPONENT_GROUPS, STAGE_GROUPS
 from zu_framework.config.reading import MAX_DEPTH, read_yaml
-from zu_framework.errors import ConfigError, unknown_name
+from zu_framework.errors import ConfigError, UnknownName, did_you_mean, unknown_name
+
+YAML = (".yaml", ".yml")
 
 
 @dataclass(frozen=True)
@@ -148,11 +150,23 @@ def _find(source: str, named: Mapping[str, Path], beside: Path | None = None) ->
     for place in (path, *([beside / path] if beside else ())):
         if os.path.isfile(place):  # unlike Path.is_file, false also for a name that no file can have
             return Path(place)
-    if path.suffix in {".yaml", ".yml"} or "/" in source:
+    if path.suffix in YAML or "/" in source:
         what = "is a folder" if os.path.isdir(path) else "does not exist"
-        raise ConfigError(f"config file {source!r} {what}; ready-made ones: {', '.join(named)}")
+        raise ConfigError(f"config file {source!r} {what}; {_near(path)}ready-made ones: {', '.join(named)}")
+    if near := _near(path, stem=True):
+        raise UnknownName(f"unknown config {source!r}: {near}ready-made: {', '.join(named)}")
     listing = f"ready-made: {', '.join(named)}; or give the path of a YAML file"
     raise unknown_name("config", source, named, listing)
+
+
+def _near(path: Path, *, stem: bool = False) -> str:
+    """A hint at the YAML file that a mistyped path may mean. stem: at one that it lacks the ending of, and no other."""
+    try:
+        found = [file for file in path.parent.iterdir() if file.suffix in YAML]
+    except OSError:
+        return ""
+    same = [str(file) for file in found if file.stem == path.stem]
+    return did_you_mean(str(path), same if stem else map(str, found), same, most=1)
 
 
 def _with_base(layer: Layer, named: Mapping[str, Path], above: tuple[Path, ...]) -> Layer:

@@ -119,7 +119,10 @@ def _text(path: Path) -> str:
             raise ConfigError(f"{path}: larger than {MAX_BYTES >> 20} MiB: this is no config")
         return found.decode("utf-8")
     except UnicodeDecodeError as cause:
-        raise ConfigError(f"{path}: not UTF-8 text (byte {cause.start})") from cause
+        line = found.count(b"\n", 0, cause.start) + 1
+        raise ConfigError(
+            f"{path}, line {line}: not UTF-8 text (byte {cause.start}): save it as UTF-8"
+        ) from cause
     except OSError as cause:
         raise ConfigError(f"{path}: cannot be read: {cause.strerror}") from cause
 
@@ -177,6 +180,8 @@ def _note_lines(node: yaml.Node, path: Path, prefix: str, origins: dict[str, str
             for mapping in value.value if isinstance(value, yaml.SequenceNode) else [value]:
                 _note_lines(mapping, path, prefix, merged)
             continue
+        if key.tag.endswith((":null", ":bool")):
+            raise ConfigError(f"{where}: YAML reads the key {key.value!r} as no word: quote it")
         full = f"{prefix}{key.value}"
         if key.value in seen:
             raise ConfigError(f"{where}: key {full!r} stands twice")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import Field, fields
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 from omegaconf import ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -140,6 +140,9 @@ def _merged(
         _no_word_read_as_truth(value, kept, at)
         if any(isinstance(one, float) and math.isnan(one) for one in _leaves(kept)):
             raise ConfigError(f"{at} cannot be {_short(value)}: nan is no number")
+        # a mapping of limits may leave one out by an infinite one
+        if not isinstance(kept, Mapping) and _infinite(kept) and not _infinite(getattr(base, str(key))):
+            raise ConfigError(f"{at} cannot be {_short(value)}: give a finite number")
     return merged
 
 
@@ -158,7 +161,27 @@ def _blame(
             at = f"{at_origin(origins, f'{where}.{key}')}'{where}.{key}'"
             meant = known[key].metadata.get("spellings", {}).get(str(value))
             hint = f"did you mean {meant!r}? " if meant else ""
-            raise ConfigError(f"{at} cannot be {_short(value)}: {hint}{_first_line(cause)}") from cause
+            fault = _misshapen(base._get_node(key), value) or _first_line(cause)
+            raise ConfigError(f"{at} cannot be {_short(value)}: {hint}{fault}") from cause
+
+
+def _misshapen(node: Any, value: Any) -> str:
+    """What is wrong with the shape of a value, in words; "" where its shape is right."""
+    kind = get_origin(node._metadata.ref_type) or node._metadata.ref_type
+    several = kind in (list, tuple)
+    if value is None:
+        return "it may not be null"
+    if several and not isinstance(value, list | tuple | Mapping):
+        return f"it is a list, written in brackets: [{value}]"
+    if kind is dict and not isinstance(value, Mapping):
+        return "it is a mapping of keys"
+    if isinstance(value, Mapping) and kind is not dict:
+        return "it is a list, not a mapping of keys" if several else "it is one value, not a mapping of keys"
+    return "it is one value, not a list" if isinstance(value, list | tuple) and not several else ""
+
+
+def _infinite(value: Any) -> bool:
+    return any(isinstance(one, float) and math.isinf(one) for one in _leaves(value))
 
 
 def _faults(value: Any) -> Iterator[str]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from zu_framework.data.messages import escaped
 from zu_framework.errors import DataError
 from zu_framework.problem import Probe, Request
-from zu_framework.problem.requests import stripped
+from zu_framework.problem.requests import inside_word, stripped
 
 Key = tuple[str, str]
 
@@ -45,14 +45,14 @@ def distinct(requests: Iterable[Request]) -> list[Request]:
 
 
 def notes_on(requests: Sequence[Request], what: str) -> tuple[str, ...]:
-    """Return what a user should know of a file's facts: how many stand more than once, and which contradict others.
+    """Return what a user should know of a file's facts: repeated, contradictory, or saying what they ask.
 
     Args:
         requests: The facts as they stand in the file.
         what: What messages call them: "facts to forget".
 
     Returns:
-        At most two sentences.
+        At most three sentences.
     """
     first: dict[Key, Request] = {}
     answers: dict[str, Request] = {}
@@ -79,7 +79,25 @@ def notes_on(requests: Sequence[Request], what: str) -> tuple[str, ...]:
             f"{what}: {_counted(len(contrary), 'prompt has', 'prompts have')} several answers, the first "
             f"'{escaped(one.prompt)}' ('{escaped(one.answer)}' and '{escaped(two.answer)}': {_places(one, two)})"
         )
+    if said := [request for request in first.values() if _says_its_answer(request)]:
+        notes.append(
+            f"{what}: {_counted(len(said), 'prompt ends', 'prompts end')} with the answer itself, the first "
+            f"{_shown(said[0])} ({said[0].source or said[0].id or 'given'}): what follows it is asked; end a prompt "
+            "before its answer"
+        )
     return tuple(notes)
+
+
+def worded_once(request: Request) -> Request:
+    """Return a fact without the paraphrases that repeat its prompt or another one, and with equal probes once."""
+    paraphrases = {_plain(text): text for text in reversed(request.paraphrases)}
+    paraphrases.pop(_plain(request.prompt), None)
+    return replace(
+        request,
+        paraphrases=tuple(reversed(paraphrases.values())),
+        neighbours=tuple({key_of(probe): probe for probe in request.neighbours}.values()),
+        implied=tuple({key_of(probe): probe for probe in request.implied}.values()),
+    )
 
 
 def note_on_neighbours(forget: Sequence[Request]) -> tuple[str, ...]:
@@ -136,6 +154,11 @@ def without(requests: Iterable[Request], forget: Iterable[Request]) -> list[Requ
     """Return the facts that are not among those to forget."""
     asked = {key_of(request) for request in forget}
     return [request for request in requests if key_of(request) not in asked]
+
+
+def _says_its_answer(request: Request) -> bool:
+    prompt, answer = (_plain(text).casefold().rstrip(".") for text in (request.prompt, request.answer))
+    return bool(answer) and prompt.endswith(answer) and not inside_word(prompt, len(prompt) - len(answer))
 
 
 def _plain(text: str) -> str:

@@ -11,7 +11,7 @@ from typing import BinaryIO
 from zu_framework.data.messages import described, listed
 from zu_framework.data.records import unusable
 from zu_framework.data.text import parsed, start_of
-from zu_framework.errors import DataError
+from zu_framework.errors import DataError, broken_link
 
 LONGEST = 2**22  # bytes of a line that are read: a million tokens, and no more memory whatever the line holds
 LONGEST_ESCAPE = 13  # characters of \\ud83d\\ude00, the longest escape of one character, and one more
@@ -45,7 +45,8 @@ def read_documents(file: Path, field: str = "text") -> Iterator[str]:
     except IsADirectoryError as cause:
         raise DataError(f"{file}: is a folder; give one text file, one document a line") from cause
     except FileNotFoundError as cause:
-        raise DataError(f"{file}: no such text file; the path is relative to {Path.cwd()}") from cause
+        what = broken_link(file) or "no such text file"
+        raise DataError(f"{file}: {what}; the path is relative to {Path.cwd()}") from cause
     except OSError as cause:
         raise DataError(f"{file}: cannot be read: {cause.strerror}") from cause
 

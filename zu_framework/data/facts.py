@@ -6,7 +6,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from zu_framework.data.agreement import distinct, note_on_neighbours, notes_on, refuse_overlap
+from zu_framework.data.agreement import (
+    distinct,
+    note_on_neighbours,
+    notes_on,
+    refuse_overlap,
+    worded_once,
+)
 from zu_framework.data.fields import ONE, PROBES, TEXTS, request_of
 from zu_framework.data.files import read_file
 from zu_framework.data.messages import described
@@ -119,16 +125,23 @@ def split_from(forget: Given, retain: Given = (), *, declared: Collection[str] =
 
 
 def _facts(records: Sequence[Record], separator: str, declared: Collection[str]) -> Facts:
-    requests, systems = [], []
+    requests, systems, wordy = [], [], []
     for record in records:
         row = unfolded(record, separator) if record.cells else record
-        requests.append(request_of(own_fields(row), declared))
+        request = request_of(own_fields(row), declared)
+        requests.append(worded_once(request))
+        wordy += [row.where] if requests[-1] != request else []
         systems += [row.where] if system_message(row) else []
-    if not systems:
-        return Facts(tuple(requests))
-    more = f" and {len(systems) - 1} others" if len(systems) > 1 else ""
-    note = f"{systems[0]}{more}: the system message is no part of a fact; model.system sets one"
-    return Facts(tuple(requests), (note,))
+    notes = []
+    if systems:
+        notes.append(f"{_counted(systems)}: the system message is no part of a fact; model.system sets one")
+    if wordy:
+        notes.append(f"{_counted(wordy)}: a paraphrase or a probe is there twice, and counts once")
+    return Facts(tuple(requests), tuple(notes))
+
+
+def _counted(places: Sequence[str]) -> str:
+    return f"{places[0]} and {len(places) - 1} others" if len(places) > 1 else places[0]
 
 
 def _checked(request: Request, where: str) -> Request:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -17,6 +18,18 @@ ONE = ("prompt", "answer", "subject", "target", "alternative", "paraphrased_answ
 TEXTS = ("paraphrases", "perturbed_answers", "choices", "aliases")  # fields that hold several
 PROBES = ("neighbours", "implied")  # fields that hold probes
 FIELDS = (*ONE, *TEXTS, *PROBES, "id", "subject_start", "extra")
+# other names of a fact's own fields
+SPELLINGS = {
+    "neighbors": "neighbours",
+    "question": "prompt",
+    "completion": "answer",
+    "response": "answer",
+    "output": "answer",
+    "paraphrased_question": "paraphrases",
+    "perturbed_answer": "perturbed_answers",
+}
+# other ways to write {}, the place of the subject
+PLACES = re.compile(r"\{\{\s*subject\s*\}\}|\{subject\}")
 PROBE_FIELDS = ("prompt", "answer", "subject", "aliases")
 
 
@@ -36,12 +49,15 @@ def request_of(record: Record, declared: Collection[str] = ()) -> Request:
     Raises:
         DataError: A field is missing, unknown or of another kind, or the subject is not in the prompt.
     """
-    refuse_unknown(record, (*FIELDS, *declared))
+    refuse_unknown(record, (*FIELDS, *declared), SPELLINGS)
     answer, subject = record.stripped("answer"), record.stripped_or_none("subject")
     prompt, start = _placed(record, record.text("prompt"), subject)
     choices = record.one_or_several("choices")
     if choices and answer not in map(stripped, choices):
         raise record.error("choices", f"the answer {answer!r} is none of them")
+    target = record.text_or_none("target")
+    if target is not None and stripped(target) == answer:
+        raise record.error("target", f"is the answer {answer!r} itself: give a text that does not say it")
     extra = dict(_extra(record)) | {name: record.fields[name] for name in declared if record.has(name)}
     return Request(
         prompt=prompt,
@@ -49,7 +65,7 @@ def request_of(record: Record, declared: Collection[str] = ()) -> Request:
         subject=subject,
         subject_start=start,
         id=record.label("id", ""),
-        target=record.text_or_none("target"),
+        target=target,
         source=record.where,
         alternative=record.stripped_or_none("alternative"),
         paraphrased_answer=record.stripped_or_none("paraphrased_answer"),
@@ -74,7 +90,7 @@ def filled(record: Record, name: str, template: str, subject: str | None) -> tup
     Args:
         record: The record, for messages.
         name: The template's field, for messages.
-        template: A text in which `{}` stands for the subject, or which holds the subject itself.
+        template: A text in which `{}` (or `{subject}`) stands for the subject, or which holds the subject itself.
         subject: The subject, None where the fact has none.
 
     Returns:
@@ -83,7 +99,7 @@ def filled(record: Record, name: str, template: str, subject: str | None) -> tup
     Raises:
         DataError: The template holds `{}`, and there is no subject.
     """
-    parts = prompt_text(template).split("{}")
+    parts = PLACES.sub("{}", prompt_text(template)).split("{}")
     if len(parts) == 1:
         return parts[0], None
     if subject is None:
@@ -92,15 +108,18 @@ def filled(record: Record, name: str, template: str, subject: str | None) -> tup
     return text, len(text) - len(parts[-1]) - len(subject)
 
 
-def refuse_unknown(record: Record, known: Collection[str]) -> None:
-    """Raise `DataError` for the first field that is none of `known`, with the one that was probably meant."""
-    for name in record.fields:
-        if name not in known:
-            raise record.error(
-                escaped(str(name)),
-                f"unknown field: {did_you_mean(str(name), known, most=1)}fields: {', '.join(known)}; what a "
-                "plugin's metric reads stands under `extra`",
-            )
+def refuse_unknown(record: Record, known: Collection[str], also: Collection[str] = ()) -> None:
+    """Raise `DataError` for the first field that is none of `known`, with the one of them or `also` that was meant."""
+    for name, value in record.fields.items():
+        if name in known:
+            continue
+        hint = did_you_mean(str(name), (*known, *also), most=1)
+        if isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
+            hint = "it holds objects: if they are the facts, save that list alone; "
+        raise record.error(
+            escaped(str(name)),
+            f"unknown field: {hint}fields: {', '.join(known)}; what a plugin's metric reads stands under `extra`",
+        )
 
 
 def place_of(record: Record, prompt: str, subject: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -58,8 +59,8 @@ def read_json(path: str, key: str, *, alone: bool = True) -> list[Record]:
 def _lines(text: str, path: str) -> list[Record]:
     """An object a line; blank lines are skipped."""
     records: list[Record] = []
-    # not splitlines(): U+2028 and its like are allowed inside JSON texts
-    for number, line in enumerate(text.split("\n"), 1):
+    # not splitlines(): U+2028 and its like are allowed inside JSON texts, and a bare "\r" is not
+    for number, line in enumerate(re.split("\r\n|\n|\r", text), 1):
         if not line.strip():
             continue
         where = f"{path}, line {number}"

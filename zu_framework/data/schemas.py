@@ -9,22 +9,12 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from zu_framework.data.fields import FIELDS, PROBES, TEXTS
+from zu_framework.data.fields import FIELDS, PROBES, SPELLINGS, TEXTS
 from zu_framework.data.messages import described
 from zu_framework.data.records import Record
 from zu_framework.data.text import parsed
 from zu_framework.problem.requests import stripped
 
-# other names of a fact's own fields
-SPELLINGS = {
-    "neighbors": "neighbours",
-    "question": "prompt",
-    "completion": "answer",
-    "response": "answer",
-    "output": "answer",
-    "paraphrased_question": "paraphrases",
-    "perturbed_answer": "perturbed_answers",
-}
 TURNS = {"messages": ("role", "content"), "conversations": ("from", "value")}
 ASKS, ANSWERS, SETS = ("user", "human"), ("assistant", "gpt"), ("system", "developer")
 KNOWEDIT = ("rephrase_prompt", "rephrase", "portability", "locality", "target_new", "ground_truth")

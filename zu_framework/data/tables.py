@@ -14,8 +14,15 @@ from zu_framework.data.text import raw_content, text_of
 from zu_framework.errors import ConfigError, DataError
 from zu_framework.problem.requests import stripped
 
+# what the csv module complains of, and the way out
+COMPLAINTS = {
+    "unexpected end": "a quotation mark is left open: double one that belongs to a text",
+    "expected after": "double a quotation mark inside a quoted cell",
+    "field larger": "a quotation mark is left open, or a cell is too long",
+}
 DELIMITERS = {",": "a comma", ";": "a semicolon", "\t": "a tab"}
 INDEX = "__index_level_"  # what pandas calls the column that it writes a frame's index to
+ROW_NUMBERS = ("", "Unnamed: 0")  # the same in a csv file, and in one that was read and written again
 
 
 def read_csv(
@@ -118,7 +125,8 @@ def _rows(text: str, delimiter: str, path: str) -> Iterator[tuple[int, list[str]
             yield begins, [stripped(cell).replace("\r\n", "\n") for cell in row]
             begins = rows.line_num + 1
     except csv.Error as cause:
-        raise DataError(f"{path}, line {begins}: not csv: {cause}") from cause
+        hint = next((f": {out}" for said, out in COMPLAINTS.items() if said in str(cause)), "")
+        raise DataError(f"{path}, line {begins}: not csv: {cause}{hint}") from cause
 
 
 def _sniffed(text: str, known: Collection[str]) -> str:
@@ -153,6 +161,8 @@ def _records(
                 f"{where}: {len(cells)} cells for {len(names)} columns, which {separator} separates; quote a text that "
                 "holds one"
             )
+        if names[0] in ROW_NUMBERS and cells[0].isdecimal():
+            cells = ["", *cells[1:]]
         fields = {name: cell for name, cell in zip(names, cells, strict=False) if cell}
         if "" in fields:
             raise DataError(f"{where}: the first row has no name for the column of '{escaped(fields[''])}'")

@@ -4,13 +4,32 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from zu_framework.data.messages import described, escaped
-from zu_framework.errors import ConfigError, DataError
+from zu_framework.errors import ConfigError, DataError, broken_link
 
 LARGEST = 2**30  # bytes of a data file that is read whole
+
+# what stands where the JSON parser stopped, and the way out
+STOPPED_AT = {
+    re.compile(r"'"): "quote texts by double quotes",
+    re.compile(r"[\u2018-\u201f\u00ab\u00bb]"): 'quote texts by straight quotes, "',
+    re.compile(r"//|#|/\*"): "JSON has no comments: take it out",
+    re.compile(r"None|True|False"): "JSON writes null, true and false",
+    re.compile(r"[}\]]"): "take out the comma before it",
+    re.compile(r"\{"): "a second object follows: one a line, or all in a list",
+    re.compile(r","): "no comma between lines of one object each; in a list they stand in [ ]",
+    re.compile(r"\ufeff"): "a second byte order mark: take it out",
+}
+# what the parser says, and the way out
+COMPLAINTS = {
+    "Unterminated string": "a text ends on the line on which it begins: write \\n for a line break in it",
+    "Invalid control character": "write \\n for a line break in a text, \\t for a tab",
+    "Invalid \\escape": "write \\\\ for a backslash",
+}
 
 # how files begin that are no UTF-8 text
 BEGINNINGS = {
@@ -69,7 +88,8 @@ def raw_content(path: str, key: str) -> bytes:
     except IsADirectoryError as cause:
         raise DataError(f"{path}: is a folder; {key} names one file in it") from cause
     except FileNotFoundError as cause:
-        raise DataError(f"{path}: no such file; {key} is relative to {Path.cwd()}") from cause
+        what = broken_link(file) or "no such file"
+        raise DataError(f"{path}: {what}; {key} is relative to {Path.cwd()}") from cause
     except OSError as cause:
         raise DataError(f"{path}: cannot be read: {cause.strerror}") from cause
     if len(raw) > LARGEST:
@@ -119,11 +139,23 @@ def parsed(text: str, where: str) -> Any:
         return json.loads(text, object_pairs_hook=lambda pairs: _object(pairs, where))
     except json.JSONDecodeError as cause:
         at = f"line {cause.lineno}, column {cause.colno}" if "\n" in text else f"column {cause.colno}"
-        raise DataError(f"{where}: not JSON: {cause.msg} ({at})") from cause
+        raise DataError(f"{where}: not JSON: {cause.msg} ({at}){_way_out(cause)}") from cause
     except ValueError as cause:
         raise DataError(f"{where}: not usable JSON: a number of thousands of digits") from cause
     except RecursionError as cause:
         raise DataError(f"{where}: not usable JSON: lists or objects nested too deep") from cause
+
+
+def _way_out(cause: json.JSONDecodeError) -> str:
+    """How to mend what the parser stopped at; "" where that is not known."""
+    for complaint, way_out in COMPLAINTS.items():
+        if cause.msg.startswith(complaint):
+            return f": {way_out}"
+    before, rest = cause.doc[: cause.pos].rstrip(), cause.doc[cause.pos :].lstrip()
+    for stop, way_out in STOPPED_AT.items():
+        if stop.match(rest) and (rest[0] not in "}]" or before.endswith(",")):
+            return f": {way_out}"
+    return ""
 
 
 def _object(pairs: list[tuple[str, Any]], where: str) -> dict[str, Any]:

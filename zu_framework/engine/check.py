@@ -17,6 +17,7 @@ from zu_framework.models.weight_files import check_values, read_headers
 from zu_framework.problem import Site
 from zu_framework.registry.manager import Plugins
 from zu_framework.store.chosen_model import load_model
+from zu_framework.store.run_folder import check_place
 
 READ_AT_MOST = 4 * 2**30  # bytes of weights that a check reads: seconds
 
@@ -78,6 +79,7 @@ def check(
     """
     session = open_session(config, overrides, plugins=plugins, progress=progress)
     assert session.checkpoint is not None and session.data is not None
+    check_place(session.config)
     shared = {"data": session.data, "background": session.background}
     components = {group: chosen.name for group, chosen in shared.items() if chosen is not None}
     return Checked(

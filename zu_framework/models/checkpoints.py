@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,11 @@ from transformers.models.auto.modeling_auto import (
 
 from zu_framework.errors import ModelError
 from zu_framework.models.borrowing import check_tokenizer, check_vocabulary
+from zu_framework.models.config_files import check_config_file, check_generation_file, damaged_tokenizer_file
 from zu_framework.models.gguf_reading import read_once
 from zu_framework.models.outline import CheckpointInfo
 from zu_framework.models.places import Source, find_source
-from zu_framework.models.weight_files import UNQUANTISED, TensorInfo, check_shapes, read_headers
+from zu_framework.models.weight_files import TensorInfo, check_complete, check_shapes, read_headers
 
 DTYPES = {
     "float32": torch.float32,
@@ -64,6 +65,7 @@ def check_folder(
     if source.is_local and source.gguf is None:
         folder = Path(source.path)
         headers = read_headers(folder)
+        check_generation_file(folder)
         tokenizer = load_tokenizer(source.path, trust_remote_code=trust_remote_code)
         check_tokenizer(tokenizer)
         text = config.get_text_config()
@@ -122,7 +124,8 @@ def load_tokenizer(path: str, *, trust_remote_code: bool = False, revision: str 
         )
     # transformers raises many kinds; each means that this tokenizer cannot be used
     except Exception as cause:
-        raise ModelError(f"{path}: its tokenizer cannot be loaded: {brief(cause)}") from cause
+        broken = damaged_tokenizer_file(folder) if source.is_local else ""
+        raise ModelError(f"{path}: its tokenizer cannot be loaded: {broken or brief(cause)}") from cause
 
 
 def gguf_options(source: Source) -> dict[str, str]:
@@ -150,7 +153,7 @@ def read_config(source: Source, key: str, *, trust_remote_code: bool, revision: 
     """
     where = source.path if source.gguf is None else str(Path(source.path) / source.gguf)
     if source.is_local and source.gguf is None:
-        _check_raw(Path(source.path) / "config.json", trust_remote_code)
+        check_config_file(Path(source.path) / "config.json", trust_remote_code)
     try:
         with read_once(source.gguf is not None):
             config = AutoConfig.from_pretrained(
@@ -179,59 +182,10 @@ def read_config(source: Source, key: str, *, trust_remote_code: bool, revision: 
 
 
 def brief(cause: BaseException) -> str:
-    """Return an exception's kind and the first line of its message."""
-    lines = str(cause).strip().splitlines()
-    return f"{type(cause).__name__}: {lines[0] if lines else cause}"
-
-
-def _check_raw(file: Path, trust_remote_code: bool) -> None:
-    """Raise `ModelError` for what transformers would fall over, or do, without a word."""
-    try:
-        raw = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError, OSError) as cause:
-        raise ModelError(f"{file}: not valid JSON: {cause}") from cause
-    if not isinstance(raw, dict):
-        raise ModelError(f"{file}: holds {_json_kind(raw)}, not an object: copy it again")
-    if not isinstance(raw.get("model_type", ""), str):
-        raise ModelError(f"{file}: model_type is {_json_kind(raw['model_type'])}, not a string")
-    if "auto_map" in raw:
-        code = raw["auto_map"]
-        if not isinstance(code, Mapping) or not code:
-            raise ModelError(
-                f"{file}: auto_map is {_json_kind(code)}, not an object of class names: take it out, or copy the file "
-                "again"
-            )
-        if not trust_remote_code:
-            raise ModelError(
-                f"{file}: auto_map brings code of its own ({next(iter(code.values()))}): read it, and if you trust it "
-                "run with model.trust_remote_code=true"
-            )
-    for owner in (raw, raw.get("text_config")):
-        if isinstance(owner, Mapping):
-            settings = owner.get("quantization_config") or owner.get("compression_config")
-            if settings:
-                raise ModelError(f"{file}: the checkpoint is quantised ({_method(settings)}): {UNQUANTISED}")
-    for name in ("hf_quant_config.json", "quantize_config.json", "quant_config.json"):
-        if (file.parent / name).is_file():
-            raise ModelError(f"{file.parent / name}: the checkpoint is quantised: {UNQUANTISED}")
-
-
-def _method(settings: Any) -> str:
-    if not isinstance(settings, Mapping):
-        return _json_kind(settings)
-    named = settings.get("quant_method") or settings.get("quant_algo") or settings.get("format")
-    if not named and any(str(name).startswith(("load_in_", "bnb_", "_load_in_")) for name in settings):
-        named = "bitsandbytes"
-    return str(named or "by an unnamed method")
-
-
-def _json_kind(value: Any) -> str:
-    """What a JSON value is, in words."""
-    if value is None or isinstance(value, bool):
-        return json.dumps(value)
-    kinds: dict[type, str] = {dict: "object", list: "list", str: "string"}
-    kind = kinds.get(type(value), "number")
-    return f"{'a' if value else 'an empty'} {kind}".replace("a object", "an object")
+    """Return an exception's kind and the first line of its message, with the next one where the first announces it."""
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+    said = " ".join(lines[: 2 if lines and lines[0].endswith(":") else 1])
+    return f"{type(cause).__name__}: {said}"
 
 
 def _without_weights(source: Source, config: Any) -> Any:
@@ -250,10 +204,20 @@ def _check_tensors(folder: Path, headers: Mapping[str, TensorInfo], config: Any,
     """Compare the tensors of a folder with those of the model that its config describes."""
     try:
         check_shapes(folder, headers, dict(model.state_dict()), str(model.base_model_prefix))
+        check_complete(folder, headers, _needed(model), str(model.base_model_prefix))
     except ModelError:
         # asked where it matters alone: transformers builds the table of all its models for it
         if not _is_converted(config, model):
             raise
+
+
+def _needed(model: Any) -> Iterator[list[str]]:
+    """The names of each parameter that a checkpoint must hold; tied ones have several."""
+    optional = re.compile("|".join(getattr(model, "_keys_to_ignore_on_load_missing", None) or ()) or r"(?!)")
+    names: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
+    yield from (tied for tied in names.values() if not any(map(optional.search, tied)))
 
 
 def _is_converted(config: Any, model: Any) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from zu_framework.errors import ModelError, did_you_mean
+from zu_framework.errors import ModelError, broken_link, did_you_mean
 
 # checkpoints that a package brings along, by the name that stands for them in a config: a run's config then says the
 # same on every machine
@@ -88,6 +88,8 @@ def find_source(
         exists = place.exists()
     except OSError as cause:  # a name that is too long, a folder that may not be entered
         raise ModelError(f"{key} {path!r}: {cause.strerror or cause}") from cause
+    if away := broken_link(place):
+        raise ModelError(f"{key} {path!r} is {away}")
     if exists:
         raise ModelError(f"{key} {path!r} is no folder, and no file")
     if not _HUB_ID.fullmatch(found) or found.startswith(".") or found.lower().endswith(".gguf"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from zu_framework.errors import ModelError
+from zu_framework.errors import ModelError, broken_link
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 _LFS = b"version https://git-lfs"
@@ -92,7 +92,7 @@ def check_shapes(
         ModelError: A tensor has another shape than the config asks for; it is named.
     """
     for name, tensor in found.items():
-        for known in (name, f"{prefix}.{name}", name.removeprefix(f"{prefix}.")):
+        for known in _names(name, prefix):
             if known in expected:
                 wanted = tuple(expected[known].shape)
                 if wanted != tensor.shape:
@@ -101,6 +101,34 @@ def check_shapes(
                         f"for {_shown(wanted)}: they belong to two models, or config.json was changed"
                     )
                 break
+
+
+def check_complete(
+    folder: Path, found: Mapping[str, TensorInfo], needed: Iterable[Sequence[str]], prefix: str
+) -> None:
+    """Check that a checkpoint holds every parameter of its model.
+
+    Args:
+        folder: For messages.
+        found: Of `read_headers`.
+        needed: The names of each parameter, any of which will do.
+        prefix: As `check_shapes` takes it.
+
+    Raises:
+        ModelError: Parameters are missing; the first is named.
+    """
+    there = {known for name in found for known in _names(name, prefix)}
+    lacking = sorted(names[0] for names in needed if there.isdisjoint(names))
+    if lacking:
+        raise ModelError(
+            f"{folder}: the safetensors lack {len(lacking)} tensors of the model, {lacking[0]!r} first: copy the "
+            "checkpoint again, or config.json was changed"
+        )
+
+
+def _names(name: str, prefix: str) -> tuple[str, ...]:
+    """The names that a model may know a checkpoint's tensor by."""
+    return name, f"{prefix}.{name}", name.removeprefix(f"{prefix}.")
 
 
 def check_values(folder: Path, found: Mapping[str, TensorInfo]) -> None:
@@ -141,7 +169,10 @@ def _shown(shape: tuple[int, ...]) -> str:
 
 
 def _raise_no_weights(folder: Path) -> NoReturn:
-    others = sorted(folder.glob("*.safetensors"))
+    for name in (SINGLE, INDEX):
+        if away := broken_link(folder / name):
+            raise ModelError(f"{folder / name}: {away}: download the checkpoint again")
+    others = sorted(file for file in folder.glob("*.safetensors") if file.is_file())
     if others:
         raise ModelError(
             f"{folder}: neither {SINGLE} nor {INDEX}, but {others[0].name}: transformers would not find its weights; "

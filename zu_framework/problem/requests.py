@@ -13,6 +13,11 @@ from zu_framework.errors import DataError
 # strip() leaves the invisible marks that texts bring along from web pages and editors
 _EDGES = re.compile(r"\A[\s\u200b\u2060\ufeff]+|[\s\u200b\u2060\ufeff]+\Z")
 
+# quotation marks and dashes, and the plain ones that they look like
+_ALIKE = str.maketrans(
+    "\u2018\u2019\u02bc\u0060\u00b4\u201c\u201d\u2010\u2011\u2012\u2013\u2014\u2212", "'''''\"\"------"
+)
+
 # Thai, Lao, Myanmar, Hangul, Khmer, kana, Han: words of these scripts stand, or take their endings, without a space
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
@@ -156,7 +161,7 @@ def find_subject(prompt: str, subject: str) -> int:
     """
     start = last = prompt.rfind(subject)
     while start >= 0:
-        if not (_inside_word(prompt, start) or _inside_word(prompt, start + len(subject))):
+        if not (inside_word(prompt, start) or inside_word(prompt, start + len(subject))):
             return start
         start = prompt.rfind(subject, 0, start + len(subject) - 1)
     return last
@@ -168,7 +173,14 @@ def nearly(prompt: str, subject: str) -> str:
     if start >= 0 and len(prompt.casefold()) == len(prompt):
         return f"; it is written {prompt[start : start + len(subject)]!r} there"
     forms = [unicodedata.normalize("NFC", text) for text in (prompt, subject)]
-    return "; the two are written in different Unicode normal forms: use NFC" if forms[1] in forms[0] else ""
+    if forms[1] in forms[0]:
+        return "; the two are written in different Unicode normal forms: use NFC"
+    seen = [_look(text) for text in (prompt, subject)]
+    return (
+        "; the two differ in look-alikes (quotes, dashes, spaces): write both alike"
+        if seen[1] in seen[0]
+        else ""
+    )
 
 
 def stripped(text: str) -> str:
@@ -182,7 +194,12 @@ def prompt_text(text: str) -> str:
     return kept + "".join(mark for mark in text[len(kept) :] if mark == "\n")
 
 
-def _inside_word(text: str, at: int) -> bool:
+def _look(text: str) -> str:
+    """A text as it looks: curly quotes, dashes, hard and double spaces, and wide letters as the plain ones."""
+    return " ".join(unicodedata.normalize("NFKC", text).translate(_ALIKE).split()).casefold()
+
+
+def inside_word(text: str, at: int) -> bool:
     """Whether the characters before and after a place belong to one word."""
     if not 0 < at < len(text):
         return False

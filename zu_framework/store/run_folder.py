@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zu_framework.config import Config
-from zu_framework.errors import RunFolderError
+from zu_framework.errors import RunFolderError, broken_link
 from zu_framework.files import (
     FOLDER_NAME,
     PATIENCE_SECONDS,
@@ -68,6 +68,36 @@ def run_name(config: Config) -> str:
     return name
 
 
+def check_place(config: Config) -> None:
+    """Check where a run would write, and write nothing.
+
+    Args:
+        config: Of the run.
+
+    Raises:
+        RunFolderError: The name is none or taken, or the folder cannot be written.
+    """
+    parent, name = Path(config.output.folder).expanduser(), run_name(config)
+    if config.output.name is not None and os.path.lexists(parent / name):
+        raise _taken(parent / name, "exists")
+    above = next(folder for folder in (parent, *parent.absolute().parents) if os.path.lexists(folder))
+    if not above.is_dir():
+        raise _unwritable(parent, f"{above} is no folder")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise _unwritable(parent, "Permission denied")
+
+
+def _taken(folder: Path, why: str) -> RunFolderError:
+    return RunFolderError(f"run folder {str(folder)!r} {why}: choose another output.name, or remove it")
+
+
+def _unwritable(folder: Path, why: str | None) -> RunFolderError:
+    return RunFolderError(
+        f"output.folder {str(folder)!r} cannot be written: {broken_link(folder) or why}; choose another with "
+        "output.folder=..."
+    )
+
+
 @contextmanager
 def run_folder(config: Config) -> Iterator[RunPlace]:
     """Reserve a run folder; when the block ends it appears, private, on any error nothing is left.
@@ -92,9 +122,7 @@ def run_folder(config: Config) -> Iterator[RunPlace]:
         held, final = _reserved(parent, name, numbered=config.output.name is None)
         held.content.mkdir(mode=0o700)
     except OSError as cause:
-        raise RunFolderError(
-            f"output.folder {str(parent)!r} cannot be written: {cause.strerror}; choose another with output.folder=..."
-        ) from cause
+        raise _unwritable(parent, cause.strerror) from cause
     place = RunPlace(held.content, final)
     try:
         with writing(final):
@@ -120,7 +148,7 @@ def _reserved(parent: Path, name: str, *, numbered: bool) -> tuple[Partial, Path
             held.remove()
         if not numbered:
             why = "exists" if taken or held is not None else "is being written by another run"
-            raise RunFolderError(f"run folder {str(final)!r} {why}: choose another output.name, or remove it")
+            raise _taken(final, why)
     raise RunFolderError(f"{parent}: {MOST_NAMES} run folders are called {name}: choose output.name")
 
 
