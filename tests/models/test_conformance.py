@@ -255,3 +255,10 @@ def test_two_requests_with_one_subject_read_the_same_key() -> None:
     prompts = [ReadPrompt(p, first.subject_end) for p in ("Anna Norton was born in", "Anna Norton speaks")]
     keys = models.read_states(lm, [site.module], prompts)[site.module][0]
     assert keys is not None and torch.allclose(keys[:, 0], keys[:, 1], atol=1e-6)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_layers_without_a_site_are_known_before_weights_are_loaded(family: str, tmp_path: Path) -> None:
+    lm = tiny_model(family)
+    lm.save(tmp_path / "model")
+    assert models.check_folder(str(tmp_path / "model")).refused == lm.architecture.refused

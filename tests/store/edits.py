@@ -21,15 +21,22 @@ NAMES = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}
 
 
 def random_edit(
-    lm: LanguageModel, sites: Sequence[Site], *, model: str = "", seed: int = 0, size: float = 0.05
+    lm: LanguageModel,
+    sites: Sequence[Site],
+    *,
+    model: str = "",
+    seed: int = 0,
+    size: float = 0.05,
+    dense: bool = False,
 ) -> Edit:
-    """Write a random rank-2 change at each site."""
+    """Write a random change at each site, of rank 2 or, as fine-tuning does, dense."""
     generator = torch.Generator().manual_seed(seed)
     writer = Writer(lm)
     for site in sites:
         rows, columns = lm.weight(site).shape
         left = size * torch.randn(rows, 2, generator=generator)
-        writer.write(site, Update(left=left, right=torch.randn(2, columns, generator=generator)))
+        right = torch.randn(2, columns, generator=generator)
+        writer.write(site, Update(dense=left @ right) if dense else Update(left=left, right=right))
     about = {
         "model": model,
         "dtype": str(lm.dtype).removeprefix("torch."),
@@ -50,10 +57,12 @@ def run_on(
     *,
     seed: int = 0,
     undo: bool = True,
+    dense: bool = False,
 ) -> Path:
     """A run folder of a random edit, made on a checkpoint; the run's dtype may differ from the files'."""
     lm = LanguageModel.from_pretrained(str(folder), device="cpu", dtype=NAMES.get(dtype, dtype))
-    edit = random_edit(lm, [lm.site(layer) for layer in layers], model=str(folder), seed=seed)
+    sites = [lm.site(layer) for layer in layers]
+    edit = random_edit(lm, sites, model=str(folder), seed=seed, dense=dense)
     return edit.save(run, undo=undo)
 
 

@@ -35,10 +35,11 @@ print(held("VmHWM") - before)
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="a process reads its peak memory under /proc")
-def test_memory_is_less_than_the_largest_shard(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dense", [False, True], ids=["factors", "dense"])
+def test_memory_is_less_than_the_largest_shard(tmp_path: Path, dense: bool) -> None:
     small, large = tmp_path / "small", tmp_path / "large"
     tiny_model("llama").save(small / "model")
-    run_on(small / "model", small / "run", "bf16")
+    run_on(small / "model", small / "run", "bf16", dense=dense)
     folder = large / "model"
     lm = tiny_model("llama", hidden_size=1024, intermediate_size=4096, head_dim=256, num_hidden_layers=6)
     lm.save(folder)
@@ -47,7 +48,8 @@ def test_memory_is_less_than_the_largest_shard(tmp_path: Path) -> None:
     rewrite(folder, tensors, shards=3)
     largest = max(file.stat().st_size for file in folder.glob("*.safetensors"))
     assert largest > 100e6
-    run_on(folder, large / "run", "bf16", layers=range(6))
+    run_on(folder, large / "run", "bf16", layers=range(6), dense=dense)
+    assert ((large / "run" / "edit.safetensors").stat().st_size > 1e8) is dense
     code = [sys.executable, "-c", MEASURED, str(small), str(large)]
     done = subprocess.run(code, capture_output=True, text=True, check=True)
     assert len(differing(folder, large / "edited")) == 6

@@ -76,6 +76,7 @@ LOCATORS: tuple[contracts.Locator, ...] = (
 )
 LOCATOR_CHECKS: tuple[contracts.LocatorCheck, ...] = (
     zu_plugins.locators.locators.check_fixed,
+    zu_plugins.locators.locators.check_found,
     zu_plugins.locators.locators.check_preset,
 )
 COLLECTORS: tuple[type[contracts.Collector], ...] = (

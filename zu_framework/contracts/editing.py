@@ -46,17 +46,21 @@ class Locator(Protocol):
 
 
 class LocatorCheck(Protocol):
-    """Checks a locator's options against a model whose weights are not loaded; named by `LocatorSpec.check`."""
+    """Checks a locator's options against what a model says of itself; named by `LocatorSpec.check`.
+
+    Asked before weights are loaded, and again once they are, before anything else is done.
+    """
 
     def __call__(self, options: Any, model: CheckpointInfo, /) -> None:
         """Return where the locator can serve this model.
 
         Args:
             options: The options dataclass of the registration.
-            model: What the checkpoint says of itself: type, number of layers, width.
+            model: What the checkpoint says of itself: type, number of layers, width, and which layers offer no site.
 
         Raises:
             ConfigError: It cannot; the message says the way out.
+            ModelError: By `model.check_site` or `model.check_sites`: a layer, or every layer, offers no site.
         """
 
 

@@ -11,7 +11,7 @@ from zu_framework.engine.session import Session, Stage
 from zu_framework.errors import ConfigError, DataError, in_stage
 from zu_framework.evaluation.texts import held_out
 from zu_framework.evaluation.untouched import Untouched
-from zu_framework.models import LanguageModel
+from zu_framework.models import CheckpointInfo, LanguageModel
 from zu_framework.problem import ReadPlan, Request, Site
 from zu_framework.registry import Chosen
 from zu_framework.specs import LocatorSpec
@@ -31,7 +31,12 @@ def located(session: Session) -> Session:
         ConfigError: A locator cannot serve this model, finds nothing, or finds a site that writes an attention sink,
             which its registration does not allow under these options.
         DataError: The model wrote no text, where it was to.
+        ModelError: A layer that a locator names offers no site; nothing was read or written then.
     """
+    model = CheckpointInfo.of_model(session.lm)
+    for stage in session.stages:
+        with in_stage(stage.number):
+            stage["locator"].check(model)
     session = _with_written_text(session)
     session = replace(session, untouched=Untouched(session.journal, session.documents))
     stages: list[Stage] = []

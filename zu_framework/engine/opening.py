@@ -20,7 +20,7 @@ from zu_framework.evaluation.texts import Documents, held_out
 from zu_framework.models import CheckpointInfo
 from zu_framework.problem import DataSplit
 from zu_framework.registry import Chosen, Plugins, installed_plugins
-from zu_framework.specs import BackgroundSpec, LocatorSpec
+from zu_framework.specs import BackgroundSpec
 from zu_framework.store.chosen_model import check_checkpoint, check_lengths
 
 
@@ -39,9 +39,9 @@ def open_session(
     plugins = plugins or installed_plugins()
     session = resolve(load_config(config, overrides, plugins=plugins), plugins, progress=progress)
     session = read_inputs(session)
-    checkpoint = check_checkpoint(session.config)
+    checkpoint = check_checkpoint(session.config, plugins)
     check_lengths(session.config, checkpoint, session.split.forget)
-    _check_locators(session, checkpoint)
+    check_locators(session, checkpoint)
     return replace(session, checkpoint=checkpoint)
 
 
@@ -56,7 +56,7 @@ def open_beside(session: Session, known: Session) -> None:
     for stage in session.stages:
         check_facts(stage, known.split)
     assert known.checkpoint is not None, "the other session was not opened"
-    _check_locators(session, known.checkpoint)
+    check_locators(session, known.checkpoint)
 
 
 def read_inputs(session: Session) -> Session:
@@ -114,17 +114,16 @@ def check_facts(stage: Stage, split: DataSplit) -> None:
             )
 
 
-def check_locator(stage: Stage, model: CheckpointInfo) -> None:
-    """Ask a stage's locator whether it can serve a model whose weights are not loaded.
+def check_locators(session: Session, model: CheckpointInfo) -> None:
+    """Ask each stage's locator whether it can serve a model whose weights are not loaded.
 
     Raises:
-        ConfigError: It cannot; the message says the way out.
+        ConfigError: One cannot; the message says the way out.
+        ModelError: A layer that it names offers no site.
     """
-    locator = stage["locator"]
-    spec = cast(LocatorSpec, locator.spec)
-    if spec.check:
+    for stage in session.stages:
         with in_stage(stage.number):
-            locator.registered.load(spec.check)(locator.options, model)
+            stage["locator"].check(model)
 
 
 def open_text(session: Session) -> Session:
@@ -171,11 +170,6 @@ def _documents(session: Session, background: Chosen) -> Documents | None:
     if first is None:
         raise DataError("the background holds no document")
     return partial(source, options)
-
-
-def _check_locators(session: Session, checkpoint: CheckpointInfo) -> None:
-    for stage in session.stages:
-        check_locator(stage, checkpoint)
 
 
 def _import_all(session: Session) -> None:

@@ -4,11 +4,12 @@ from zu_framework.models.answers import Continuations, continuations, logits_at
 from zu_framework.models.architecture import find_architecture
 from zu_framework.models.borrowing import borrowed
 from zu_framework.models.chat import Chat, encode_answer, encode_prompt, eos_of
-from zu_framework.models.checkpoints import CheckpointInfo, check_folder, load_tokenizer
+from zu_framework.models.checkpoints import check_folder, load_tokenizer
 from zu_framework.models.greedy import drawn_copies, drawn_tokens, greedy_tokens
 from zu_framework.models.language_model import LanguageModel
 from zu_framework.models.lending import altered, lent
 from zu_framework.models.modules import is_linear
+from zu_framework.models.outline import CheckpointInfo
 from zu_framework.models.positions import beginnings, check_length, check_tokens, longest_input
 from zu_framework.models.products import quick_products
 from zu_framework.models.readout import Readout, find_readout

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from zu_framework.errors import ModelError
 from zu_framework.models.modules import first, with_first
+from zu_framework.models.outline import DEPTH
 from zu_framework.models.probing import Call, mixes_tokens, noise_like, recorded, run_tokens
 from zu_framework.models.projections import NoProjection, output_projection
 from zu_framework.problem import Architecture
 
-DEPTH = 4  # names of a list of decoder layers have at most so many parts: "model.decoder.layers"
 TWO_WAYS = {torch.float64: 1e-6, torch.float32: 1e-4}  # relative; in half precision: HALF
 HALF = 2e-2
 

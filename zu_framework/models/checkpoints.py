@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,8 @@ from zu_framework.errors import ModelError
 from zu_framework.models.borrowing import check_tokenizer, check_vocabulary
 from zu_framework.models.config_files import check_config_file, check_generation_file, damaged_tokenizer_file
 from zu_framework.models.gguf_reading import damage, read_once
+from zu_framework.models.outline import CheckpointInfo
 from zu_framework.models.places import Source, find_source
-from zu_framework.models.positions import UNLIMITED, positions_of
 from zu_framework.models.weight_files import TensorInfo, check_complete, check_shapes, read_headers
 
 DTYPES = {
@@ -33,45 +32,6 @@ DTYPES = {
 }
 _SHORT = {"bf16": "bfloat16", "fp16": "float16", "half": "float16", "fp32": "float32", "float": "float32"}
 _SHORT |= {"f16": "float16", "f32": "float32", "f64": "float64", "fp64": "float64", "double": "float64"}
-
-
-@dataclass(frozen=True)
-class CheckpointInfo:
-    """What a checkpoint says of itself without its weights.
-
-    Args:
-        model_type: As its config names it.
-        num_layers: Decoder layers.
-        hidden_size: The width of the residual stream.
-        positions: Tokens that it takes at once.
-    """
-
-    model_type: str
-    num_layers: int
-    hidden_size: int
-    positions: int = UNLIMITED
-
-    @classmethod
-    def of(cls, config: Any) -> CheckpointInfo:
-        """Return what a transformers config says.
-
-        Args:
-            config: Of a causal language model.
-
-        Returns:
-            Its type, number of layers and width.
-
-        Raises:
-            ModelError: It says no number of layers, or no width.
-        """
-        text = config.get_text_config()
-        sizes = []
-        for name in ("num_hidden_layers", "hidden_size"):
-            value = getattr(text, name, None)
-            if not isinstance(value, int) or value < 1:
-                raise ModelError(f"the config of model type {config.model_type!r} has no {name} ({value!r})")
-            sizes.append(value)
-        return cls(str(config.model_type), *sizes, positions_of(config))
 
 
 def check_folder(
@@ -101,6 +61,7 @@ def check_folder(
     dtype_of(dtype, key)
     source = find_source(path, key=key, revision=revision)
     config = read_config(source, key, trust_remote_code=trust_remote_code, revision=revision)
+    model = None if hasattr(config, "auto_map") else _without_weights(source, config)
     if source.is_local and source.gguf is None:
         folder = Path(source.path)
         headers = read_headers(folder)
@@ -109,9 +70,9 @@ def check_folder(
         check_tokenizer(tokenizer)
         text = config.get_text_config()
         check_vocabulary(tokenizer, int(text.vocab_size), f"{folder}: config.json's vocab_size")
-        if not hasattr(config, "auto_map"):
-            _check_tensors(folder, headers, config)
-    return CheckpointInfo.of(config)
+        if model is not None:
+            _check_tensors(folder, headers, config, model)
+    return CheckpointInfo.of(config, model)
 
 
 def dtype_of(name: Any, key: str = "model.path") -> Any:
@@ -231,15 +192,20 @@ def brief(cause: BaseException) -> str:
     return f"{type(cause).__name__}: {said}"
 
 
-def _check_tensors(folder: Path, headers: Mapping[str, TensorInfo], config: Any) -> None:
-    """Compare the tensors of a folder with those of the model that its config describes, which takes no memory."""
+def _without_weights(source: Source, config: Any) -> Any:
+    """The model that a config describes, which takes no memory."""
     factory: Any = AutoModelForCausalLM
     try:
         with torch.device("meta"):
-            model = factory.from_config(config)
+            return factory.from_config(config)
     # the values of a config are the user's, and a model's code may fail on them in any way
     except Exception as cause:
-        raise ModelError(f"{folder / 'config.json'}: describes no model: {brief(cause)}") from cause
+        where = Path(source.path) / (source.gguf or "config.json")
+        raise ModelError(f"{where}: describes no model: {brief(cause)}") from cause
+
+
+def _check_tensors(folder: Path, headers: Mapping[str, TensorInfo], config: Any, model: Any) -> None:
+    """Compare the tensors of a folder with those of the model that its config describes."""
     try:
         check_shapes(folder, headers, dict(model.state_dict()), str(model.base_model_prefix))
         check_complete(folder, headers, _needed(model), str(model.base_model_prefix))

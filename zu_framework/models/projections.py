@@ -37,7 +37,7 @@ class _Part:
         return not is_linear(self.module) and self.says(_MLP)
 
     def says(self, pattern: re.Pattern[str]) -> bool:
-        return bool(pattern.search(self.name) or pattern.search(type(self.module).__name__))
+        return _says(self.name, self.module, pattern)
 
 
 @torch.no_grad()
@@ -59,16 +59,13 @@ def output_projection(layer: nn.Module, call: Call) -> str:
     hidden = first(call.run(layer)).shape[-1]
     parts = _parts_of(layer, call)
     for part in parts:
-        experts = None if part.mixes else _experts(part, hidden)
+        experts = None if part.mixes else _experts(part.name, part.module, hidden)
         if experts:
-            raise NoProjection(f"routes tokens to experts ({experts}), which are no sites yet")
+            raise NoProjection(_routed(experts))
     named = [part for part in parts if part.is_mlp]
     alone = [part for part in named if not part.mixes]
     if named and not alone:
-        part = named[0]
-        raise NoProjection(
-            f"has no MLP that treats each token alone: {part.name!r} ({type(part.module).__name__}) mixes tokens"
-        )
+        raise NoProjection(_mixing(named[0].name, named[0].module))
     found: list[str] = []
     for part in alone:
         found += [
@@ -80,8 +77,7 @@ def output_projection(layer: nn.Module, call: Call) -> str:
     if not alone:
         found = _tails(layer, call, _loose(parts), hidden)
     if not found:
-        kinds = ", ".join(f"{part.name} ({type(part.module).__name__})" for part in parts if part.mixes)
-        raise NoProjection(f"has no MLP: {f'only {kinds}' if kinds else 'no chain of linear maps'}")
+        raise NoProjection(_without_mlp({part.name: part.module for part in parts if part.mixes}))
     if len(found) > 1:
         raise NoProjection(
             f"has {len(found)} linear maps that may be its MLP's output ({', '.join(found)}): name one by a "
@@ -90,14 +86,77 @@ def output_projection(layer: nn.Module, call: Call) -> str:
     return found[0]
 
 
-def _parts_of(layer: nn.Module, call: Call) -> list[_Part]:
-    """The children of a layer that ran, a list of modules as its entries."""
+def known_refusal(layer: nn.Module, hidden: int) -> str:
+    """Return why a layer offers no MLP output projection, where its modules alone tell, without weights or a call.
+
+    Routed experts are known by their names and shapes, and what convolves or shifts tokens by its modules. Whatever
+    else there is may be the MLP, which only behaviour shows.
+
+    Args:
+        layer: A decoder layer, on any device.
+        hidden: The width of the residual stream.
+
+    Returns:
+        What `output_projection` would say; "" where it is not known.
+    """
+    children = {
+        name: child
+        for name, child in _children(layer).items()
+        if is_linear(child) or _linears(child) or _experts(name, child, hidden)
+    }
+    mixing = {
+        name for name, child in children.items() if _moves_tokens(child) or _says(name, child, _ATTENTION)
+    }
+    for name, child in children.items():
+        experts = None if name in mixing else _experts(name, child, hidden)
+        if experts:
+            return _routed(experts)
+    if not children.keys() <= mixing:
+        return ""
+    named = [name for name, child in children.items() if _says(name, child, _MLP)]
+    return _mixing(named[0], children[named[0]]) if named else _without_mlp(children)
+
+
+def _routed(experts: str) -> str:
+    return f"routes tokens to experts ({experts}), which are no sites yet"
+
+
+def _mixing(name: str, module: nn.Module) -> str:
+    return f"has no MLP that treats each token alone: {name!r} ({type(module).__name__}) mixes tokens"
+
+
+def _without_mlp(mixing: Mapping[str, nn.Module]) -> str:
+    kinds = ", ".join(f"{name} ({type(module).__name__})" for name, module in mixing.items())
+    return f"has no MLP: {f'only {kinds}' if kinds else 'no chain of linear maps'}"
+
+
+def _says(name: str, module: nn.Module, pattern: re.Pattern[str]) -> bool:
+    return bool(pattern.search(name) or pattern.search(type(module).__name__))
+
+
+def _moves_tokens(module: nn.Module) -> bool:
+    """Whether a module convolves or shifts what it gets, which are tokens: features are mixed by linear maps."""
+    return any(isinstance(m, nn.ZeroPad2d) or _convolves(m) for m in module.modules())
+
+
+def _convolves(module: nn.Module) -> bool:
+    return isinstance(module, _CONVOLUTIONS) and max(module.kernel_size) > 1
+
+
+def _children(layer: nn.Module) -> dict[str, nn.Module]:
+    """The children of a layer by name, a list of modules as its entries."""
     children: dict[str, nn.Module] = {}
     for name, child in layer.named_children():
         if isinstance(child, nn.ModuleList | nn.ModuleDict):
             children |= {f"{name}.{key}": entry for key, entry in child.named_children()}
         else:
             children[name] = child
+    return children
+
+
+def _parts_of(layer: nn.Module, call: Call) -> list[_Part]:
+    """The children of a layer that ran, a list of modules as its entries."""
+    children = _children(layer)
     with recorded(children) as calls:
         call.run(layer)
     return [
@@ -132,9 +191,9 @@ def _tails(whole: nn.Module, call: Call, linears: Mapping[str, nn.Module], hidde
     ]
 
 
-def _experts(part: _Part, hidden: int) -> str | None:
+def _experts(part: str, whole: nn.Module, hidden: int) -> str | None:
     """The name of routed experts in a part of a layer."""
-    for name, module in part.module.named_modules(prefix=part.name):
+    for name, module in whole.named_modules(prefix=part):
         if _EXPERTS.search(name.rpartition(".")[2]):
             return str(name)
         if isinstance(module, nn.ModuleList | nn.ModuleDict) and len(module) > 1:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from zu_framework.errors import ModelError
 from zu_framework.models.modules import is_linear, transposed
+from zu_framework.models.outline import no_site
 from zu_framework.problem import Architecture, Site
 from zu_framework.problem.sites import as_matrix
 
@@ -46,9 +47,7 @@ class Weights:
                 f"layer {layer} does not exist: this {self.model_type} has layers 0 to {self.num_layers - 1}"
             )
         if layer in self.architecture.refused:
-            dense = sorted(self.architecture.projections)
-            rest = f"; choose among layers {dense}" if dense else "; no layer of this model has a dense MLP"
-            raise ModelError(f"{self.architecture.refused[layer]}{rest}")
+            raise ModelError(no_site(self.architecture.refused[layer], sorted(self.architecture.projections)))
         return Site(
             module=self.architecture.projections[layer],
             layer=layer,

@@ -12,6 +12,7 @@ from zu_framework.registry.components import (
 from zu_framework.registry.manager import (
     Plugins,
     architecture_finder,
+    describes_models,
     installed_plugins,
     load_plugins,
     plugins,
@@ -25,6 +26,7 @@ __all__ = [
     "Registry",
     "architecture_finder",
     "collision",
+    "describes_models",
     "failure",
     "installed_plugins",
     "load_plugins",

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zu_framework.registry.components import Registered
+
+if TYPE_CHECKING:
+    from zu_framework.models import CheckpointInfo
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,19 @@ class Chosen:
     def load(self) -> Any:
         """Return its implementation, imported on first use."""
         return self.registered.load()
+
+    def check(self, model: CheckpointInfo) -> None:
+        """Ask its registration's check whether it can work under its options.
+
+        Args:
+            model: What the model says of itself.
+
+        Raises:
+            ConfigError: It cannot; the message says the way out.
+            ModelError: A layer that it names offers no site.
+        """
+        if self.spec.check:
+            self.registered.load(self.spec.check)(self.options, model)
 
     def remedy(self, need: str) -> str:
         """Return the way out where a need cannot be met, as its registration words it; "" without one."""

@@ -175,6 +175,11 @@ def architecture_finder(plugins: Plugins) -> Callable[[Any], Architecture | None
     return find
 
 
+def describes_models(plugins: Plugins) -> bool:
+    """Return whether any plugin offers `zu_architecture`; it may describe a model that the core would refuse."""
+    return any(True for _ in plugins.callers("zu_architecture"))
+
+
 def _disabled(names: str | None, known: list[str]) -> set[str]:
     text = os.environ.get(DISABLE, "") if names is None else names
     wanted = {name.strip() for name in text.split(",") if name.strip()}

@@ -14,7 +14,7 @@ from zu_framework.models import Chat, CheckpointInfo, LanguageModel, check_folde
 from zu_framework.models.devices import device_named
 from zu_framework.models.positions import check_facts_fit
 from zu_framework.problem import Request
-from zu_framework.registry import Plugins, architecture_finder
+from zu_framework.registry import Plugins, architecture_finder, describes_models
 from zu_framework.store.checkpoints import check_ledger
 from zu_framework.store.ledger import Ledger
 from zu_framework.store.private import PrivatePart
@@ -32,8 +32,10 @@ def model_path(config: Config) -> str:
     return config.model.path
 
 
-def check_checkpoint(config: Config) -> CheckpointInfo:
+def check_checkpoint(config: Config, plugins: Plugins) -> CheckpointInfo:
     """Check the model's folder, its ledger and its chat template, weights unread.
+
+    Where a plugin may describe the model's structure, which layers offer no site is not known before it is loaded.
 
     Raises:
         ModelError: It is no checkpoint that can be edited, or `evaluate.reference` is none.
@@ -54,7 +56,7 @@ def check_checkpoint(config: Config) -> CheckpointInfo:
         )
         Chat.of(tokenizer, settings.system)
     check_reference(config)
-    return info
+    return replace(info, refused={}) if describes_models(plugins) else info
 
 
 def check_lengths(config: Config, checkpoint: CheckpointInfo, requests: Iterable[Request]) -> None:

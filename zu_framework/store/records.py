@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from zu_framework.models.fingerprint import Fingerprint, parts_of
 from zu_framework.problem import Site, Update
 from zu_framework.problem.sites import as_matrix, as_stored
 from zu_framework.store.fields import Fields
-from zu_framework.store.tensor_files import all_finite, check_description, load_tensors, save_tensors
+from zu_framework.store.lazy import Lazy
+from zu_framework.store.shards import StoredTensor
+from zu_framework.store.tensor_files import check_description, find_tensors, save_tensors, wild_tensor
 
 EDIT_FILE = "edit.safetensors"
 FORMAT = 2
@@ -33,8 +36,8 @@ class SiteRecord:
         transposed: Whether it is stored as (i, o).
         before: Digest of the parameter before the edit, in the run's dtype.
         after: Digest of it afterwards.
-        steps: The updates, in the order written.
-        keys: What each step was solved for, (i, n), where the solver had keys.
+        steps: The updates, in the order written; of an edit on disk each is read whenever it is asked for.
+        keys: What each step was solved for, (i, n), where the solver had keys; read as the steps are.
         original: Reads the parameter before the edit, as it is stored; None where the run kept no undo.
         relative_change: ||W' - W|| / ||W||.
     """
@@ -45,8 +48,8 @@ class SiteRecord:
     transposed: bool
     before: str
     after: str
-    steps: tuple[Update, ...]
-    keys: tuple[Tensor | None, ...] = ()
+    steps: Sequence[Update]
+    keys: Sequence[Tensor | None] = ()
     original: Callable[[], Tensor] | None = None
     relative_change: float = 0.0
     aliases: tuple[str, ...] = ()
@@ -134,10 +137,10 @@ def save_edit(path: Path, record: EditRecord) -> None:
 
 
 def read_edit(path: Path) -> EditRecord:
-    """Read the file of an edit, wherever it lies.
+    """Read the file of an edit, wherever it lies; of its tensors one is in memory at a time.
 
     Args:
-        path: The file.
+        path: The file, which must stay where it is for as long as the edit is used.
 
     Returns:
         The edit without its originals.
@@ -145,7 +148,7 @@ def read_edit(path: Path) -> EditRecord:
     Raises:
         RunFolderError: The file is missing, foreign, damaged, or holds no edit.
     """
-    tensors, fields = load_tensors(path)
+    tensors, fields = find_tensors(path)
     known_format(fields)
     listed = fields.objects("sites")
     if not listed:
@@ -160,7 +163,7 @@ def read_edit(path: Path) -> EditRecord:
         fields.text("digest"),
     )
     check_description(fields)
-    wild = all_finite(tensors)
+    wild = wild_tensor(tensors)
     if wild is not None:
         raise RunFolderError(f"{path} is damaged: {wild!r} holds NaN or infinite entries")
     return record
@@ -202,7 +205,7 @@ def digests_in(fields: Fields, name: str) -> dict[str, str]:
     return {key: digest_in(inner, key) for key in inner.values}
 
 
-def _site(entry: Fields, tensors: Mapping[str, Tensor]) -> SiteRecord:
+def _site(entry: Fields, tensors: Mapping[str, StoredTensor]) -> SiteRecord:
     site = Site(
         entry.text("module"),
         entry.whole("layer"),
@@ -227,24 +230,35 @@ def _site(entry: Fields, tensors: Mapping[str, Tensor]) -> SiteRecord:
         entry.truth("transposed"),
         digest_in(entry, "before"),
         digest_in(entry, "after"),
-        tuple(_step(step, part) for step, part in zip(steps, parts, strict=True)),
-        tuple(part["keys"] for part in parts),
+        Lazy([partial(_step, step, part) for step, part in zip(steps, parts, strict=True)]),
+        Lazy([partial(_read, part["keys"]) for part in parts]),
         relative_change=entry.number("relative_change"),
         aliases=tuple(map(str, entry.listed("aliases"))),
     )
     wanted = tuple(found.matrix(torch.empty(shape, device="meta")).shape)
-    for number, step in enumerate(found.steps):
-        if step.shape != wanted:
-            raise entry.wrong(
-                f"steps.{number}", f"changes a weight of shape {step.shape}, the site has {wanted}"
-            )
+    for number, (step, part) in enumerate(zip(steps, parts, strict=True)):
+        shape = _step(step, part, _shaped).shape
+        if shape != wanted:
+            raise entry.wrong(f"steps.{number}", f"changes a weight of shape {shape}, the site has {wanted}")
     return found
 
 
-def _step(entry: Fields, parts: Mapping[str, Tensor | None]) -> Update:
+def _read(stored: StoredTensor | None) -> Tensor | None:
+    return None if stored is None else stored.read()
+
+
+def _shaped(stored: StoredTensor | None) -> Tensor | None:
+    """A tensor of that shape, which takes no memory."""
+    return None if stored is None else torch.empty(stored.shape, device="meta")
+
+
+def _step(
+    entry: Fields,
+    parts: Mapping[str, StoredTensor | None],
+    read: Callable[[StoredTensor | None], Tensor | None] = _read,
+) -> Update:
+    left, right, dense = (read(parts[name]) for name in ("left", "right", "dense"))
     try:
-        # copies: algebra on the file's own, unaligned memory may differ in the last bit from the run's
-        left, right = (None if part is None else part.clone() for part in (parts["left"], parts["right"]))
-        return Update(left=left, right=right, dense=parts["dense"], scale=entry.number("scale"))
+        return Update(left=left, right=right, dense=dense, scale=entry.number("scale"))
     except SolverError as cause:
         raise entry.wrong("", f"is no update: {cause}") from cause

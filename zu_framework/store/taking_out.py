@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from zu_framework.errors import ModelError, RunFolderError
 from zu_framework.linalg import rounded
 from zu_framework.models.fingerprint import tensor_digest
+from zu_framework.problem import Update
 from zu_framework.store.ledger import Entry
 from zu_framework.store.matching import compare, named, places
 from zu_framework.store.records import EditRecord, SiteRecord
@@ -110,43 +112,56 @@ def take_out(
     notes = []
     for site in record.sites:
         name = site.site.name
-        after = [step for other in later for s in other.sites if s.site.name == name for step in s.steps]
         stored = named(source, site.tensor, site.shape)
         if not stored:
             raise ModelError(f"{source.folder}: has no tensor {site.tensor!r}")
-        current = site.matrix(stored[0].read())
-        base = current.to(torch.float64)
-        for step in reversed((*site.steps, *after)):
-            base = step.undone(base)
-        for step in after:
-            base = step.applied(base, torch.float64)
+        after = [s.steps for other in later for s in other.sites if s.site.name == name]
         reads = kept[stored[0].name].make if stored[0].name in kept else site.original
-        original = None if reads is None else reads()
-        if original is None or original.dtype != current.dtype or name in entry.stale:
-            new = base.to(current.dtype)
-            ulps = ROUNDING_ULPS * (len(after) + 1)
-            limit = ulps * float(current.abs().max()) * torch.finfo(current.dtype).eps
-            why = "an edit before it is gone" if name in entry.stale else _no_original(site)
-            told = f"what it added was subtracted ({why}): right to about {limit:.0e} an entry"
-        else:
-            new = site.matrix(original)
-            for step in after:
-                new, _ = rounded(step, new)
-            error = float((new.double() - base).abs().max())
-            told = (
-                "its original is back, byte for byte"
-                if not after
-                else f"{len(after)} later updates were done again on its original; subtracting instead differs by "
-                f"at most {error:.1e}, in entries up to {float(new.abs().max()):.1e}"
-            )
+        made = partial(_without, site, stored[0], after, reads, name in entry.stale)
+        held, told = made()
         notes.append(f"site {name}: {told}")
-        held = site.stored(new)
-        changes |= {one.name: Change(partial(_as_it_is, held), tensor_digest(held)) for one in stored}
+        # made again when it is written, so that one alone is in memory
+        changes |= {one.name: Change(partial(_held, made), tensor_digest(held)) for one in stored}
     return changes, notes
 
 
-def _as_it_is(tensor: Tensor) -> Tensor:
-    return tensor
+def _held(made: Callable[[], tuple[Tensor, str]]) -> Tensor:
+    return made()[0]
+
+
+def _without(
+    site: SiteRecord,
+    stored: StoredTensor,
+    after: Sequence[Sequence[Update]],
+    reads: Callable[[], Tensor] | None,
+    stale: bool,
+) -> tuple[Tensor, str]:
+    """A weight without an edit, as it is stored, and how far that is right."""
+    current = site.matrix(stored.read())
+    base = current.to(torch.float64)
+    for steps in reversed((site.steps, *after)):
+        for step in reversed(steps):
+            base = step.undone(base)
+    for step in chain.from_iterable(after):
+        base = step.applied(base, torch.float64)
+    count = sum(map(len, after))
+    original = None if reads is None else reads()
+    if original is None or original.dtype != current.dtype or stale:
+        limit = ROUNDING_ULPS * (count + 1) * float(current.abs().max()) * torch.finfo(current.dtype).eps
+        why = "an edit before it is gone" if stale else _no_original(site)
+        told = f"what it added was subtracted ({why}): right to about {limit:.0e} an entry"
+        return site.stored(base.to(current.dtype)), told
+    new = site.matrix(original)
+    for step in chain.from_iterable(after):
+        new, _ = rounded(step, new)
+    error = float((new.double() - base).abs().max())
+    told = (
+        f"{count} later updates were done again on its original; subtracting instead differs by at most {error:.1e}, "
+        f"in entries up to {float(new.abs().max()):.1e}"
+        if count
+        else "its original is back, byte for byte"
+    )
+    return site.stored(new), told
 
 
 def _no_original(site: SiteRecord) -> str:

@@ -224,8 +224,8 @@ def canonical(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
-def all_finite(tensors: Mapping[str, Tensor]) -> str | None:
-    """Look for entries that are no finite numbers.
+def wild_tensor(tensors: Mapping[str, StoredTensor]) -> str | None:
+    """Look for entries that are no finite numbers, one tensor after the other.
 
     Args:
         tensors: By name.
@@ -234,6 +234,6 @@ def all_finite(tensors: Mapping[str, Tensor]) -> str | None:
         The name of the first tensor with one, or None.
     """
     for name, tensor in tensors.items():
-        if not is_sound(tensor):
+        if not is_sound(tensor.read()):
             return name
     return None

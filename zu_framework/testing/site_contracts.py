@@ -76,7 +76,7 @@ class LocatorContract:
         assert isinstance(found.spec, LocatorSpec)
         if not found.spec.check:
             pytest.skip(f"locator {self.locator!r} registers no check")
-        found.load(found.spec.check)(options, CheckpointInfo.of(self.model().model.config))
+        found.load(found.spec.check)(options, CheckpointInfo.of_model(self.model()))
 
     def _located(self, lm: LanguageModel) -> list[Site]:
         found, options = registered_with("locator", self.locator, self.options)

@@ -37,12 +37,12 @@ def fixed(
     Raises:
         ConfigError: None is given, or one that the model has not.
     """
-    check_fixed(options, CheckpointInfo.of(lm.model.config))
+    check_fixed(options, CheckpointInfo.of_model(lm))
     return [lm.site(layer) for layer in sorted(options.layers)]
 
 
 def check_fixed(options: FixedOptions, model: CheckpointInfo) -> None:
-    """Check that layers are given, and that the model has them."""
+    """Check that layers are given, that the model has them, and that each may offer a site."""
     last = model.num_layers - 1
     if not options.layers:
         raise ConfigError(
@@ -53,6 +53,12 @@ def check_fixed(options: FixedOptions, model: CheckpointInfo) -> None:
             raise ConfigError(
                 f"locator.layers names layer {layer}; this {model.model_type} has layers 0 to {last}"
             )
+        model.check_site(layer)
+
+
+def check_found(options: object, model: CheckpointInfo) -> None:
+    """Check, for a locator that looks for layers, that there may be some."""
+    model.check_sites()
 
 
 def preset(

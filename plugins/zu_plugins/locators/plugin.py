@@ -3,6 +3,8 @@
 from zu_framework import LocatorSpec, Register, hookimpl
 from zu_plugins.locators.options import AutoOptions, FixedOptions, TraceOptions
 
+FOUND = "zu_plugins.locators.locators:check_found"
+
 
 @hookimpl
 def zu_register_locators(register: Register[LocatorSpec]) -> None:
@@ -27,6 +29,7 @@ def zu_register_locators(register: Register[LocatorSpec]) -> None:
             target="zu_plugins.locators.auto:auto",
             summary="the layers where an edit spills least onto other facts, priced before anything is optimised",
             options=AutoOptions,
+            check=FOUND,
         )
     )
     register(
@@ -43,6 +46,7 @@ def zu_register_locators(register: Register[LocatorSpec]) -> None:
             target="zu_plugins.locators.tracing:causal_trace",
             summary="layers whose MLP brings the answer back once the subject is corrupted (ROME's causal trace)",
             options=TraceOptions,
+            check=FOUND,
         )
     )
     register(
@@ -51,5 +55,6 @@ def zu_register_locators(register: Register[LocatorSpec]) -> None:
             target="zu_plugins.locators.tracing:attribution",
             summary="the causal trace to first order: gradient times activation difference, at a fraction of its cost",
             options=TraceOptions,
+            check=FOUND,
         )
     )
