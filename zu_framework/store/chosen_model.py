@@ -69,8 +69,10 @@ def check_lengths(config: Config, checkpoint: CheckpointInfo, requests: Iterable
     long = [r for r in requests if len(f"{r.prompt} {r.answer}".encode()) > checkpoint.positions]
     if long:
         settings = config.model
-        asked = {"trust_remote_code": settings.trust_remote_code, "revision": settings.revision}
-        check_facts_fit(load_tokenizer(settings.path, **asked), long, checkpoint.positions)
+        tokenizer = load_tokenizer(
+            settings.path, trust_remote_code=settings.trust_remote_code, revision=settings.revision
+        )
+        check_facts_fit(tokenizer, long, checkpoint.positions)
 
 
 def check_reference(config: Config) -> None:
