@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -26,23 +26,28 @@ class CheckpointInfo:
         num_layers: Decoder layers.
         hidden_size: The width of the residual stream.
         refused: Layer -> why it offers no site, of those of which its modules alone tell.
+        parameters: Name of each parameter -> class of the module that it is of; {} where they are not known.
+        has_eos: Whether its tokenizer has an EOS; True where it is not known.
     """
 
     model_type: str
     num_layers: int
     hidden_size: int
     refused: Mapping[int, str] = field(default_factory=dict)
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    has_eos: bool = True
 
     @classmethod
-    def of(cls, config: Any, model: Any = None) -> CheckpointInfo:
+    def of(cls, config: Any, model: Any = None, tokenizer: Any = None) -> CheckpointInfo:
         """Return what a transformers config says.
 
         Args:
             config: Of a causal language model.
             model: Which it describes, with or without its weights; None where it is not at hand.
+            tokenizer: Of the model; None where it is not at hand.
 
         Returns:
-            Its type, number of layers and width, and what its modules tell.
+            Its type, number of layers and width, and what its modules and its tokenizer tell.
 
         Raises:
             ModelError: It says no number of layers, or no width.
@@ -56,7 +61,9 @@ class CheckpointInfo:
             sizes.append(value)
         num_layers, hidden_size = sizes
         refused = {} if model is None else _refused(model, num_layers, hidden_size)
-        return cls(str(config.model_type), num_layers, hidden_size, refused)
+        parameters = {} if model is None else _parameters(model)
+        has_eos = tokenizer is None or bool(tokenizer.eos_token)
+        return cls(str(config.model_type), num_layers, hidden_size, refused, parameters, has_eos)
 
     @classmethod
     def of_model(cls, lm: LanguageModel) -> CheckpointInfo:
@@ -68,8 +75,7 @@ class CheckpointInfo:
         Returns:
             The same as its checkpoint says, and of every layer whether it offers a site.
         """
-        found = cls.of(lm.model.config)
-        return cls(found.model_type, found.num_layers, found.hidden_size, lm.architecture.refused)
+        return replace(cls.of(lm.model.config, lm.model, lm.tokenizer), refused=lm.architecture.refused)
 
     def check_site(self, layer: int) -> None:
         """Refuse a layer that is known to offer no site.
@@ -110,6 +116,13 @@ def no_site(why: str, dense: list[int]) -> str:
         f"{why}; no layer of this model has a dense MLP: load a model that has, or name other linear maps by a locator "
         "of your own"
     )
+
+
+def _parameters(model: Any) -> dict[str, str]:
+    return {
+        name: type(model.get_submodule(name.rpartition(".")[0])).__name__
+        for name, _ in model.named_parameters()
+    }
 
 
 def _refused(model: Any, num_layers: int, hidden: int) -> dict[int, str]:
