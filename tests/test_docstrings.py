@@ -56,7 +56,11 @@ OPTIONAL = ("ray", "datasets", "lm_eval", "peft", "accelerate")
 #   tests of a contract class: pytest calls them
 #   what fulfils a contract (a component, a hook, a method that a base declares): the contract says it, once
 FULFILS = frozenset(
-    [one.spec.target.replace(":", ".") for one in installed_plugins().registry]
+    [
+        target.replace(":", ".")
+        for one in installed_plugins().registry
+        for target in (one.spec.target, getattr(one.spec, "check", ""))
+    ]
     + [name for name in vars(hookspecs) if name.startswith("zu_")]
 )
 

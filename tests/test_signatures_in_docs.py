@@ -19,7 +19,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 # what a page may call each contract; several kinds share a name
 CALLED = {
     "locate": [contracts.Locator.__call__],
-    "check": [contracts.LocatorCheck.__call__],
+    "check": [contracts.Check.__call__],
     "plan": [contracts.Collector.plan],
     "collect": [contracts.Collector.collect],
     "retained": [contracts.Collector.retained],

@@ -85,8 +85,8 @@ HERE = "here:it"
             "needs 'keys' is unknown: use nothing for this kind",
         ),
         (
-            LocatorSpec("l", HERE, "", remedies={"subject": "-"}),
-            "remedies for 'subject' is unknown: use one of damage, docu",
+            LocatorSpec("l", HERE, "", remedies={"sensitive": "-"}),
+            "remedies for 'sensitive' is unknown: use one of damage, docu",
         ),
         (
             SolverSpec("s", HERE, "", laws=frozenset({"murphy"})),

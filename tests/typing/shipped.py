@@ -40,6 +40,7 @@ import zu_plugins.datasets.zsre
 import zu_plugins.executors.local
 import zu_plugins.executors.processes
 import zu_plugins.executors.ray_cluster
+import zu_plugins.finetune.checks
 import zu_plugins.finetune.solvers
 import zu_plugins.locators.auto
 import zu_plugins.locators.locators
@@ -65,6 +66,7 @@ import zu_plugins.reports.revert
 import zu_plugins.reports.verdict
 import zu_plugins.targets.fixed
 import zu_plugins.targets.neutral
+import zu_plugins.targets.texts
 from zu_framework import contracts
 
 LOCATORS: tuple[contracts.Locator, ...] = (
@@ -74,10 +76,14 @@ LOCATORS: tuple[contracts.Locator, ...] = (
     zu_plugins.locators.tracing.attribution,
     zu_plugins.locators.tracing.causal_trace,
 )
-LOCATOR_CHECKS: tuple[contracts.LocatorCheck, ...] = (
+CHECKS: tuple[contracts.Check, ...] = (
+    zu_plugins.finetune.checks.check,
     zu_plugins.locators.locators.check_fixed,
     zu_plugins.locators.locators.check_found,
     zu_plugins.locators.locators.check_preset,
+    zu_plugins.locators.locators.check_traced,
+    zu_plugins.metrics.harness.check,
+    zu_plugins.targets.texts.check,
 )
 COLLECTORS: tuple[type[contracts.Collector], ...] = (
     zu_plugins.collectors.collectors.PromptLast,

@@ -11,7 +11,7 @@ import pytest
 
 from zu_framework.registry import installed_plugins
 from zu_framework.registry.checking import contract_of
-from zu_framework.specs import LocatorSpec, SolverSpec
+from zu_framework.specs import CheckedSpec, SolverSpec
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = Path(__file__).parent / "shipped.py"
@@ -40,8 +40,8 @@ def test_every_shipped_implementation_is_assigned_to_its_contract() -> None:
         wanted.add((contract.__name__, spec.target))
         if isinstance(spec, SolverSpec) and spec.prepare is not None:
             wanted.add(("Prepare", spec.prepare.target))
-        if isinstance(spec, LocatorSpec) and spec.check:
-            wanted.add(("LocatorCheck", spec.check))
+        if isinstance(spec, CheckedSpec) and spec.check:
+            wanted.add(("Check", spec.check))
     assert len(wanted) > 60
     assert assigned() == wanted
 

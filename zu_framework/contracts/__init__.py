@@ -16,9 +16,9 @@ from zu_framework.contracts.context import (
     no_progress,
 )
 from zu_framework.contracts.editing import (
+    Check,
     Collector,
     Locator,
-    LocatorCheck,
     ModelSolver,
     Prepare,
     PreparedSolver,
@@ -39,11 +39,11 @@ __all__ = [
     "Audit",
     "AuditContext",
     "BackgroundSource",
+    "Check",
     "Collector",
     "Dataset",
     "Executor",
     "Locator",
-    "LocatorCheck",
     "Metric",
     "MetricWithOptions",
     "ModelSolver",

@@ -45,21 +45,23 @@ class Locator(Protocol):
         """
 
 
-class LocatorCheck(Protocol):
-    """Checks a locator's options against what a model says of itself; named by `LocatorSpec.check`.
+class Check(Protocol):
+    """Holds a component's options against what a model says of itself; named by the `check` of a registration.
 
-    Asked before weights are loaded, and again once they are, before anything else is done.
+    Asked before weights are loaded, and again once they are, before anything else is done: what cannot work is refused
+    before work is done.
     """
 
     def __call__(self, options: Any, model: CheckpointInfo, /) -> None:
-        """Return where the locator can serve this model.
+        """Return where the component can work under these options on this model.
 
         Args:
             options: The options dataclass of the registration.
-            model: What the checkpoint says of itself: type, number of layers, width, and which layers offer no site.
+            model: What the checkpoint says of itself: type, number of layers, width, parameters, which layers offer no
+                site. What is not known yet is empty.
 
         Raises:
-            ConfigError: It cannot; the message says the way out.
+            ConfigError: It cannot; the message names the key and says the way out.
             ModelError: By `model.check_site` or `model.check_sites`: a layer, or every layer, offers no site.
         """
 

@@ -13,7 +13,7 @@ from typing import Any
 from zu_framework.config import Config, load_config
 from zu_framework.contracts import Progress, no_progress
 from zu_framework.engine.measuring import Measured, measured, settled
-from zu_framework.engine.opening import read_inputs
+from zu_framework.engine.opening import check_options, read_inputs
 from zu_framework.engine.session import Session, resolve
 from zu_framework.errors import ConfigError, DataError, ExitCode, unknown_name
 from zu_framework.files import write_json
@@ -106,7 +106,7 @@ def evaluate(
     session = resolve(config, plugins, ("data",), progress=progress)
     paths = {"before": base, "after": model} if base is not None else {"after": model}
     check_reference(config)
-    for side, path in paths.items():
+    checkpoints = [
         check_folder(
             path,
             trust_remote_code=config.model.trust_remote_code,
@@ -114,7 +114,11 @@ def evaluate(
             dtype=config.model.dtype,
             key=GIVEN_BY[side],
         )
+        for side, path in paths.items()
+    ]
     session = read_inputs(session)
+    for checkpoint in checkpoints:
+        check_options(session, checkpoint)
     sides: dict[str, Measured] = {}
     about: dict[str, dict[str, str]] = {}
     journal = session.journal

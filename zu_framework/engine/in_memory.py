@@ -19,7 +19,7 @@ from zu_framework.engine.edit import Edit
 from zu_framework.engine.locating import located
 from zu_framework.engine.loop import make_edit
 from zu_framework.engine.measuring import settled
-from zu_framework.engine.opening import check_facts, check_locators, open_text
+from zu_framework.engine.opening import check_facts, check_options, open_text
 from zu_framework.engine.session import Session, resolve
 from zu_framework.errors import ConfigError, ModelError
 from zu_framework.models import CheckpointInfo, LanguageModel, borrowed, quick_products
@@ -87,7 +87,7 @@ def _with_text(session: Session) -> Session:
     """Ask the locators about the model and find the background's text; one error says all that is missing."""
     said = []
     try:
-        check_locators(session, CheckpointInfo.of_model(session.lm))
+        check_options(session, CheckpointInfo.of_model(session.lm))
     except ConfigError as cause:
         said.append(str(cause))
     try:

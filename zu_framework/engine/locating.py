@@ -31,12 +31,13 @@ def located(session: Session) -> Session:
         ConfigError: A locator cannot serve this model, finds nothing, or finds a site that writes an attention sink,
             which its registration does not allow under these options.
         DataError: The model wrote no text, where it was to.
-        ModelError: A layer that a locator names offers no site; nothing was read or written then.
+        ModelError: A layer that a component names offers no site; nothing was read or written then.
     """
     model = CheckpointInfo.of_model(session.lm)
     for stage in session.stages:
         with in_stage(stage.number):
-            stage["locator"].check(model)
+            for chosen in stage.working:
+                chosen.check(model)
     session = _with_written_text(session)
     session = replace(session, untouched=Untouched(session.journal, session.documents))
     stages: list[Stage] = []

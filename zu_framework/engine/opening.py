@@ -41,7 +41,7 @@ def open_session(
     session = read_inputs(session)
     checkpoint = check_checkpoint(session.config, plugins)
     check_lengths(session.config, checkpoint, session.split.forget)
-    check_locators(session, checkpoint)
+    check_options(session, checkpoint)
     return replace(session, checkpoint=checkpoint)
 
 
@@ -56,7 +56,7 @@ def open_beside(session: Session, known: Session) -> None:
     for stage in session.stages:
         check_facts(stage, known.split)
     assert known.checkpoint is not None, "the other session was not opened"
-    check_locators(session, known.checkpoint)
+    check_options(session, known.checkpoint)
 
 
 def read_inputs(session: Session) -> Session:
@@ -93,15 +93,21 @@ def check_facts(stage: Stage, split: DataSplit) -> None:
 
     Raises:
         ConfigError: The solver reads facts to retain, and there are none.
-        DataError: A fact has no subject, where the collector reads there.
+        DataError: No fact has a subject, where the locator reads there; one has none, where the collector does.
     """
-    solver, collector = stage["solver"], stage["collector"]
-    retains = not stage.solves_model and "retain_keys" in stage.needs
+    locator, solver, collector = stage["locator"], stage["solver"], stage["collector"]
+    retains = "retain_keys" in stage.needs
     with in_stage(stage.number):
-        if retains and not split.retain:
+        retaining = stage.needs & {"retain_keys", "retain"}
+        if retaining and not split.retain:
             raise ConfigError(
                 f"solver {solver.name!r} reads facts to retain under these options, and there are none"
-                f"{solver.remedy('retain_keys') or ': give them by data.retain'}"
+                f"{solver.remedy(min(retaining)) or ': give them by data.retain'}"
+            )
+        if "subject" in locator.needs and all(request.subject is None for request in split.forget):
+            raise DataError(
+                f"none of {len(split.forget)} facts to forget has a subject, which locator {locator.name!r} reads"
+                f"{locator.remedy('subject')}"
             )
         if stage.solves_model or "subject" not in collector.needs:
             return
@@ -114,16 +120,19 @@ def check_facts(stage: Stage, split: DataSplit) -> None:
             )
 
 
-def check_locators(session: Session, model: CheckpointInfo) -> None:
-    """Ask each stage's locator whether it can serve a model whose weights are not loaded.
+def check_options(session: Session, model: CheckpointInfo) -> None:
+    """Ask each component whether it can work on a model whose weights are not loaded.
 
     Raises:
         ConfigError: One cannot; the message says the way out.
-        ModelError: A layer that it names offers no site.
+        ModelError: A layer that a locator names offers no site.
     """
     for stage in session.stages:
         with in_stage(stage.number):
-            stage["locator"].check(model)
+            for chosen in stage.working:
+                chosen.check(model)
+    for metric in session.metrics:
+        metric.check(model)
 
 
 def open_text(session: Session) -> Session:

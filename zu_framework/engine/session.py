@@ -72,6 +72,12 @@ class Stage:
         return isinstance(self["solver"].spec, ModelSolverSpec)
 
     @property
+    def working(self) -> tuple[Chosen, ...]:
+        """Its components that take part."""
+        idle = ("collector", "target") if self.solves_model else ()
+        return tuple(chosen for group, chosen in self.chosen.items() if group not in idle)
+
+    @property
     def moments(self) -> frozenset[str]:
         """The background statistics that solver and target builder need."""
         return frozenset() if self.solves_model else (self.needs | self["target"].needs) & MOMENTS

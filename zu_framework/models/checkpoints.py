@@ -62,6 +62,7 @@ def check_folder(
     source = find_source(path, key=key, revision=revision)
     config = read_config(source, key, trust_remote_code=trust_remote_code, revision=revision)
     model = None if hasattr(config, "auto_map") else _without_weights(source, config)
+    tokenizer = None
     if source.is_local and source.gguf is None:
         folder = Path(source.path)
         headers = read_headers(folder)
@@ -72,7 +73,7 @@ def check_folder(
         check_vocabulary(tokenizer, int(text.vocab_size), f"{folder}: config.json's vocab_size")
         if model is not None:
             _check_tensors(folder, headers, config, model)
-    return CheckpointInfo.of(config, model)
+    return CheckpointInfo.of(config, model, tokenizer)
 
 
 def dtype_of(name: Any, key: str = "model.path") -> Any:

@@ -44,7 +44,7 @@ def load_checkpoint(
             which must therefore be in memory.
     """
     source = find_source(path, key=key, revision=revision)
-    spread = {} if device_map is None else {"device_map": _device_map(device_map)}
+    spread = {} if device_map is None else {"device_map": checked_device_map(device_map)}
     asked: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     options = {"dtype": dtype_of(dtype, key), **asked, **gguf_options(source), **spread}
     check_folder(path, dtype=dtype, key=key, **asked)
@@ -107,8 +107,15 @@ def _dequantised(model: Any) -> None:
             delattr(model, name)
 
 
-def _device_map(given: Any) -> Any:
-    """The map, checked as far as it can be without a model."""
+def checked_device_map(given: Any) -> Any:
+    """Return `model.device_map`, checked as far as it can be without a model.
+
+    Args:
+        given: As accelerate knows it.
+
+    Raises:
+        ModelError: It is none, or accelerate is missing.
+    """
     if importlib.util.find_spec("accelerate") is None:
         raise ModelError(
             "model.device_map needs the package accelerate: pip install 'zu_framework[accelerate]', or use model.device"

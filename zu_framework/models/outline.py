@@ -27,6 +27,8 @@ class CheckpointInfo:
         num_layers: Decoder layers.
         hidden_size: The width of the residual stream.
         refused: Layer -> why it offers no site, of those of which its modules alone tell.
+        parameters: Name of each parameter -> class of the module that it is of; {} where they are not known.
+        has_eos: Whether its tokenizer has an EOS; True where it is not known.
         positions: Tokens that it takes at once.
     """
 
@@ -34,18 +36,21 @@ class CheckpointInfo:
     num_layers: int
     hidden_size: int
     refused: Mapping[int, str] = field(default_factory=dict)
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    has_eos: bool = True
     positions: int = UNLIMITED
 
     @classmethod
-    def of(cls, config: Any, model: Any = None) -> CheckpointInfo:
+    def of(cls, config: Any, model: Any = None, tokenizer: Any = None) -> CheckpointInfo:
         """Return what a transformers config says.
 
         Args:
             config: Of a causal language model.
             model: Which it describes, with or without its weights; None where it is not at hand.
+            tokenizer: Of the model; None where it is not at hand.
 
         Returns:
-            Its type, number of layers and width, and what its modules tell.
+            Its type, number of layers and width, and what its modules and its tokenizer tell.
 
         Raises:
             ModelError: It says no number of layers, or no width.
@@ -59,7 +64,17 @@ class CheckpointInfo:
             sizes.append(value)
         num_layers, hidden_size = sizes
         refused = {} if model is None else _refused(model, num_layers, hidden_size)
-        return cls(str(config.model_type), num_layers, hidden_size, refused, positions_of(config))
+        parameters = {} if model is None else _parameters(model)
+        has_eos = tokenizer is None or bool(tokenizer.eos_token)
+        return cls(
+            str(config.model_type),
+            num_layers,
+            hidden_size,
+            refused,
+            parameters,
+            has_eos,
+            positions_of(config),
+        )
 
     @classmethod
     def of_model(cls, lm: LanguageModel) -> CheckpointInfo:
@@ -71,8 +86,7 @@ class CheckpointInfo:
         Returns:
             The same as its checkpoint says, and of every layer whether it offers a site.
         """
-        found = cls.of(lm.model.config)
-        return replace(found, refused=lm.architecture.refused)
+        return replace(cls.of(lm.model.config, lm.model, lm.tokenizer), refused=lm.architecture.refused)
 
     def check_site(self, layer: int) -> None:
         """Refuse a layer that is known to offer no site.
@@ -113,6 +127,13 @@ def no_site(why: str, dense: list[int]) -> str:
         f"{why}; no layer of this model has a dense MLP: load a model that has, or name other linear maps by a locator "
         "of your own"
     )
+
+
+def _parameters(model: Any) -> dict[str, str]:
+    return {
+        name: type(model.get_submodule(name.rpartition(".")[0])).__name__
+        for name, _ in model.named_parameters()
+    }
 
 
 def _refused(model: Any, num_layers: int, hidden: int) -> dict[int, str]:

@@ -51,7 +51,7 @@ def contract_fault(spec: Spec, implementation: Any, target: str) -> str:
         "it has no method plan(lm, requests)", or "" where it can be called as the contract says.
     """
     if target != spec.target:
-        declared = contracts.LocatorCheck if isinstance(spec, LocatorSpec) else contracts.Prepare
+        declared = contracts.Check if target == getattr(spec, "check", "") else contracts.Prepare
         return call_fault(implementation, declared.__call__)
     contract = contract_of(spec)
     if contract is None:

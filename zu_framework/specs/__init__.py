@@ -5,7 +5,17 @@ every component therefore imports neither torch nor transformers. What the imple
 in `zu_framework.contracts`. A spec is checked when it is added.
 """
 
-from zu_framework.specs.base import MOMENTS, TROUBLES, Need, Needs, NoOptions, Register, Spec, SpecT_contra
+from zu_framework.specs.base import (
+    MOMENTS,
+    TROUBLES,
+    CheckedSpec,
+    Need,
+    Needs,
+    NoOptions,
+    Register,
+    Spec,
+    SpecT_contra,
+)
 from zu_framework.specs.editing import (
     LAWS,
     AnySolverSpec,
@@ -46,6 +56,7 @@ __all__ = [
     "BackgroundSpec",
     "Better",
     "By",
+    "CheckedSpec",
     "CollectorSpec",
     "DatasetSpec",
     "ExecutorSpec",

@@ -11,7 +11,7 @@ from zu_framework.errors import PluginError, described
 
 # What a component may ask of the run. A problem's tensors: keys, bare_keys, retain_keys, sensitive. Moments of general
 # text at a site: key_moment, value_moment, mean_value. General text itself: documents; the model, to write it. Of a
-# metric: held-out texts, and a reference model. Of a request: its subject.
+# metric: held-out texts, and a reference model. Of a request: its subject. Of the data: facts to retain.
 Need = Literal[
     "keys",
     "bare_keys",
@@ -25,6 +25,7 @@ Need = Literal[
     "texts",
     "reference",
     "subject",
+    "retain",
     "base",
 ]
 
@@ -117,6 +118,23 @@ class Spec:
         except PluginError as cause:
             yield str(cause).partition(": ")[2]
         yield from unknown_names("remedies for", frozenset(self.remedies), self.known_needs | TROUBLES)
+
+
+@dataclass(frozen=True)
+class CheckedSpec(Spec):
+    """What registrations say of components whose options can be held against the model before its weights are loaded.
+
+    Args:
+        check: `"module:attr"` of a `Check`; "" for none.
+    """
+
+    check: str = ""
+
+    def faults(self) -> Iterator[str]:
+        """Yield what is wrong with this registration."""
+        yield from super().faults()
+        if self.check and ":" not in self.check:
+            yield f"check names {self.check!r}, which is no 'module:attribute'"
 
 
 SpecT_contra = TypeVar("SpecT_contra", bound=Spec, contravariant=True)

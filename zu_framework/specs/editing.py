@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, ClassVar, Literal, get_args
 
-from zu_framework.specs.base import Needs, Spec, unknown_names
+from zu_framework.specs.base import CheckedSpec, Needs, unknown_names
 
 Law = Literal["objective", "order-free", "orthogonality"]
 
@@ -15,22 +15,22 @@ LAWS: frozenset[str] = frozenset(get_args(Law))
 
 
 @dataclass(frozen=True)
-class LocatorSpec(Spec):
+class LocatorSpec(CheckedSpec):
     """Registers a `Locator`.
 
+    It needs "subject" where it reads there; one fact that has one is enough.
+
     Args:
-        check: `"module:attr"` of a `LocatorCheck`, which `zu check` calls before weights are loaded; "" for none.
         may_write_sinks: Says of the options whether a site that writes an attention sink may be chosen; None for never.
     """
 
-    check: str = ""
     may_write_sinks: Callable[[Any], bool] | None = None
     kind: ClassVar[str] = "locator"
-    known_needs: ClassVar[frozenset[str]] = frozenset({"documents"})
+    known_needs: ClassVar[frozenset[str]] = frozenset({"documents", "subject"})
 
 
 @dataclass(frozen=True)
-class CollectorSpec(Spec):
+class CollectorSpec(CheckedSpec):
     """Registers a `Collector`, by its class.
 
     It needs "subject" where it reads there.
@@ -41,7 +41,7 @@ class CollectorSpec(Spec):
 
 
 @dataclass(frozen=True)
-class TargetSpec(Spec):
+class TargetSpec(CheckedSpec):
     """Registers a `TargetBuilder`, by its class.
 
     Args:
@@ -80,7 +80,7 @@ class Prepared:
 
 
 @dataclass(frozen=True)
-class AnySolverSpec(Spec):
+class AnySolverSpec(CheckedSpec):
     """What the registrations of both kinds of solvers say.
 
     Args:
@@ -145,7 +145,8 @@ class SolverSpec(AnySolverSpec):
 class ModelSolverSpec(AnySolverSpec):
     """Registers a `ModelSolver`.
 
-    Its names share one namespace with site solvers: `solver.name` chooses either.
+    Its names share one namespace with site solvers: `solver.name` chooses either. It needs "documents" where it reads
+    general text, "retain" where it reads facts to retain.
 
     Args:
         group_size: As a site solver's; a model solver takes all requests at once.
@@ -153,4 +154,4 @@ class ModelSolverSpec(AnySolverSpec):
     """
 
     full_rank: str | Callable[[Any], str] = "trains whole weights"
-    known_needs: ClassVar[frozenset[str]] = frozenset({"documents"})
+    known_needs: ClassVar[frozenset[str]] = frozenset({"documents", "retain"})

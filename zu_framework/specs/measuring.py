@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
-from zu_framework.specs.base import Spec, unknown_names
+from zu_framework.specs.base import CheckedSpec, Spec, unknown_names
 
 Better = Literal["lower", "higher", "unchanged"]
 
@@ -69,7 +69,7 @@ class Limit:
 
 
 @dataclass(frozen=True)
-class MetricSpec(Spec):
+class MetricSpec(CheckedSpec):
     """Registers a `Metric`.
 
     It needs "reference" for a retrained model, "texts" for held-out text.

@@ -12,6 +12,7 @@ from zu_framework.config import Config
 from zu_framework.errors import ConfigError
 from zu_framework.models import Chat, CheckpointInfo, LanguageModel, check_folder, load_tokenizer
 from zu_framework.models.devices import device_named
+from zu_framework.models.loading import checked_device_map
 from zu_framework.models.positions import check_facts_fit
 from zu_framework.problem import Request
 from zu_framework.registry import Plugins, architecture_finder, describes_models
@@ -49,6 +50,8 @@ def check_checkpoint(config: Config, plugins: Plugins) -> CheckpointInfo:
         dtype=settings.dtype,
     )
     device_named(config.model.device)
+    if settings.device_map is not None:
+        checked_device_map(settings.device_map)
     read_ledger(settings.path)
     if settings.chat:
         tokenizer = load_tokenizer(

@@ -11,6 +11,7 @@ import torch
 from zu_framework.contracts import Collector, RunContext, TargetBuilder
 from zu_framework.models import CheckpointInfo, LanguageModel
 from zu_framework.problem import Background, ReadPlan, Representations, Request, Site, TargetStates
+from zu_framework.registry import Chosen
 from zu_framework.specs import LocatorSpec, TargetSpec
 from zu_framework.testing.facts import FACTS, RETAIN, TEXTS
 from zu_framework.testing.frozen import snapshot
@@ -76,7 +77,7 @@ class LocatorContract:
         assert isinstance(found.spec, LocatorSpec)
         if not found.spec.check:
             pytest.skip(f"locator {self.locator!r} registers no check")
-        found.load(found.spec.check)(options, CheckpointInfo.of_model(self.model()))
+        Chosen(found, options).check(CheckpointInfo.of_model(self.model()))
 
     def _located(self, lm: LanguageModel) -> list[Site]:
         found, options = registered_with("locator", self.locator, self.options)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from zu_framework import ConfigError
 from zu_framework.options import not_negative, one_of, positive
 
+LORA_TAKES = ("Linear", "Conv1D")  # classes of modules whose weights LoRA trains
+
 
 @dataclass
 class TrainOptions:
@@ -164,7 +166,8 @@ class WgaOptions(TrainOptions):
 
 
 def needs(options: TrainOptions) -> frozenset[str]:
-    """Return the needs: general text, where it is retained."""
-    reads = options.retain_source == "text" and options.retain_weight > 0
+    """Return the needs: general text or facts, where they are retained."""
     retains = options.retain != "none" or isinstance(options, RmuOptions)
-    return frozenset({"documents"} if reads and retains else set())
+    if not retains or options.retain_weight == 0:
+        return frozenset()
+    return frozenset({"documents" if options.retain_source == "text" else "retain"})

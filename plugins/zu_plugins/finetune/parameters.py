@@ -14,7 +14,7 @@ from torch import Tensor
 from zu_framework import ConfigError, LanguageModel, Site, Update, ZuError
 from zu_framework.linalg import product_norm
 from zu_framework.models import lent
-from zu_plugins.finetune.options import TrainOptions
+from zu_plugins.finetune.options import LORA_TAKES, TrainOptions
 
 ADAPTER = "zu"  # name under which LoRA factors live in the model while they are trained
 
@@ -164,4 +164,4 @@ def _adapters(
 
 def _takes_lora(lm: LanguageModel, site: Site) -> bool:
     kind = type(lm.model.get_submodule(site.module)).__name__
-    return site.parameter == "weight" and kind in ("Linear", "Conv1D") and site.module != lm.architecture.head
+    return site.parameter == "weight" and kind in LORA_TAKES and site.module != lm.architecture.head

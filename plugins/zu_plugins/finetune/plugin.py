@@ -44,6 +44,10 @@ def zu_register_solvers(register: Register[ModelSolverSpec]) -> None:
                 summary=summary,
                 options=options,
                 needs=needs,
+                remedies={
+                    "retain": "give them (data.retain, or `retain` of zu.unlearn), or use solver.retain_source=text"
+                },
+                check="zu_plugins.finetune.checks:check",
                 full_rank=full_rank,
             )
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from zu_framework import ConfigError, LanguageModel, NoOptions, Request, RunContext, Site
 from zu_framework.models import CheckpointInfo
-from zu_plugins.locators.options import FixedOptions
+from zu_plugins.locators.options import FixedOptions, TraceOptions
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,17 @@ def check_fixed(options: FixedOptions, model: CheckpointInfo) -> None:
 def check_found(options: object, model: CheckpointInfo) -> None:
     """Check, for a locator that looks for layers, that there may be some."""
     model.check_sites()
+
+
+def check_traced(options: TraceOptions, model: CheckpointInfo) -> None:
+    """Check that the model may have as many layers as are picked."""
+    model.check_sites()
+    offered = model.num_layers - len(model.refused)
+    if options.width > offered:
+        raise ConfigError(
+            f"locator.width is {options.width}, but only {offered} layers of this {model.model_type} offer a site: "
+            "lower it"
+        )
 
 
 def preset(

@@ -1,9 +1,15 @@
 """Offers the locators."""
 
+from typing import Any
+
 from zu_framework import LocatorSpec, Register, hookimpl
 from zu_plugins.locators.options import AutoOptions, FixedOptions, TraceOptions
 
-FOUND = "zu_plugins.locators.locators:check_found"
+TRACED: Any = {
+    "needs": frozenset({"subject"}),
+    "remedies": {"subject": "choose layers yourself, locator.name=fixed 'locator.layers=[...]'"},
+    "check": "zu_plugins.locators.locators:check_traced",
+}
 
 
 @hookimpl
@@ -29,7 +35,7 @@ def zu_register_locators(register: Register[LocatorSpec]) -> None:
             target="zu_plugins.locators.auto:auto",
             summary="the layers where an edit spills least onto other facts, priced before anything is optimised",
             options=AutoOptions,
-            check=FOUND,
+            check="zu_plugins.locators.locators:check_found",
         )
     )
     register(
@@ -46,7 +52,7 @@ def zu_register_locators(register: Register[LocatorSpec]) -> None:
             target="zu_plugins.locators.tracing:causal_trace",
             summary="layers whose MLP brings the answer back once the subject is corrupted (ROME's causal trace)",
             options=TraceOptions,
-            check=FOUND,
+            **TRACED,
         )
     )
     register(
@@ -55,6 +61,6 @@ def zu_register_locators(register: Register[LocatorSpec]) -> None:
             target="zu_plugins.locators.tracing:attribution",
             summary="the causal trace to first order: gradient times activation difference, at a fraction of its cost",
             options=TraceOptions,
-            check=FOUND,
+            **TRACED,
         )
     )

@@ -5,6 +5,8 @@ Imports lm_eval at the top: a run that names the metric without having the extra
 
 from __future__ import annotations
 
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import lm_eval
@@ -13,24 +15,39 @@ from lm_eval.tasks import TaskManager
 
 from zu_framework import ConfigError, DataSplit, Measurement, Scorer
 from zu_framework.evaluation import mean, ratio
+from zu_framework.models import CheckpointInfo
 from zu_plugins.metrics.options import HarnessOptions
+
+
+@cache
+def _tasks(folder: str | None) -> TaskManager:
+    """What lm-eval knows, with a folder's tasks; finding them takes seconds."""
+    return TaskManager(include_path=folder)
+
+
+def check(options: HarnessOptions, model: CheckpointInfo) -> None:
+    """Check that tasks are named, and that lm-eval knows each."""
+    if not options.tasks:
+        raise ConfigError("evaluate.options.lm_eval.tasks is empty: name tasks, such as [arc_easy]")
+    if options.folder is not None and not Path(options.folder).is_dir():
+        raise ConfigError(
+            f"evaluate.options.lm_eval.folder {options.folder!r} is no folder: give the one that holds your task files"
+        )
+    known = _tasks(options.folder).all_tasks
+    unknown = [name for name in options.tasks if name not in known]
+    if unknown:
+        raise ConfigError(
+            f"evaluate.options.lm_eval.tasks: lm-eval knows no task {unknown[0]!r}; `lm-eval ls tasks` lists them, and "
+            "evaluate.options.lm_eval.folder adds task files of your own"
+        )
 
 
 def evaluate(scorer: Scorer, data: DataSplit, options: HarnessOptions) -> dict[str, Measurement]:
     """Each number of each task by its lm-eval name, with an interval over the task's documents.
 
     Numbers that the harness aggregates by a mean stand; other aggregates (perplexities, F1 over a corpus) are left to
-    lm-eval itself. Raises `ConfigError` for a task that it does not know.
+    lm-eval itself.
     """
-    if not options.tasks:
-        raise ConfigError("evaluate.options.lm_eval.tasks is empty: name tasks, such as [arc_easy]")
-    manager = TaskManager(include_path=options.folder)
-    unknown = [name for name in options.tasks if name not in manager.all_tasks]
-    if unknown:
-        raise ConfigError(
-            f"evaluate.options.lm_eval.tasks: lm-eval knows no task {unknown[0]!r}; `lm-eval ls tasks` lists them, and "
-            "evaluate.options.lm_eval.folder adds task files of your own"
-        )
     lm = scorer.lm
     model = HFLM(pretrained=lm.model, tokenizer=lm.tokenizer, batch_size=scorer.batch_size)
     answered = lm_eval.simple_evaluate(
@@ -38,7 +55,7 @@ def evaluate(scorer: Scorer, data: DataSplit, options: HarnessOptions) -> dict[s
         tasks=list(options.tasks),
         num_fewshot=options.shots,
         limit=options.limit,
-        task_manager=manager,
+        task_manager=_tasks(options.folder),
         log_samples=True,
         bootstrap_iters=0,  # the interval is ours, so that every number has the same kind
     )

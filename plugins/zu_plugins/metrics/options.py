@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from zu_framework import ConfigError
-from zu_framework.options import one_of, positive
+from zu_framework.options import not_negative, one_of, positive
 
 
 @dataclass
@@ -111,3 +111,5 @@ class HarnessOptions:
     def __post_init__(self) -> None:
         if self.limit is not None:
             positive(self, "limit")
+        if self.shots is not None:
+            not_negative(self, "shots")

@@ -259,6 +259,7 @@ METRICS = (
         target="zu_plugins.metrics.harness:evaluate",
         summary="Tasks of lm-eval on the model in memory (extra lm-eval)",
         options=HarnessOptions,
+        check="zu_plugins.metrics.harness:check",
         better="higher",
     ),
 )

@@ -13,6 +13,7 @@ def zu_register_targets(register: Register[TargetSpec]) -> None:
             target="zu_plugins.targets.neutral:Neutral",
             summary="the state that makes the model end, or say a neutral text, optimised per request",
             options=NeutralOptions,
+            check="zu_plugins.targets.texts:check",
             independent=True,
             remedies={"damage": "take shorter steps (a smaller target.clamp)"},
         )

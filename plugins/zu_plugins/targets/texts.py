@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import torch
 
-from zu_framework import LanguageModel, Request
-from zu_framework.models import answer_row, continuations, encode_answer
+from zu_framework import ConfigError, LanguageModel, Request
+from zu_framework.models import CheckpointInfo, answer_row, continuations, encode_answer
+from zu_plugins.targets.options import NeutralOptions
 
 EOS = "eos"
 TEXTS = (".", " unknown", " not known")
@@ -18,6 +19,14 @@ CHAT_TEXTS = (
     "I have no information on that.",
 )
 PROMPTS = 16  # facts whose prompts are looked at
+
+
+def check(options: NeutralOptions, model: CheckpointInfo) -> None:
+    """Check that the tokenizer has an EOS, where that is the text."""
+    if options.text == EOS and not model.has_eos:
+        raise ConfigError(
+            'this model\'s tokenizer has no EOS token: give another target.text, for example target.text=" unknown"'
+        )
 
 
 def readiest(lm: LanguageModel, requests: Sequence[Request], rows: int) -> tuple[str, dict[str, float]]:

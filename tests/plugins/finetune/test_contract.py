@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pytest
 import torch
 
-from zu_framework import DataError, LanguageModel, unlearn
+from zu_framework import ConfigError, LanguageModel, unlearn
 from zu_framework.testing import ModelSolverContract, tiny_model
 from zu_framework.testing.model_contract import FACTS
 
@@ -130,5 +130,7 @@ class TestRetainedFacts(ModelSolverContract):
 
     def test_an_edit_is_undone_to_the_bit(self, tmp_path: Path) -> None:
         """`zu.unlearn` is given no facts to retain: it says so, and the model stays as it was."""
-        with pytest.raises(DataError, match="holds no facts to retain"):
+        with pytest.raises(
+            ConfigError, match="reads facts to retain under these options, and there are none"
+        ):
             super().test_an_edit_is_undone_to_the_bit(tmp_path)

@@ -84,9 +84,7 @@ def test_what_is_trained_is_what_changes(lm: zu.LanguageModel) -> None:
 
 
 def test_a_pattern_that_matches_nothing_says_what_names_are_like(lm: zu.LanguageModel) -> None:
-    with pytest.raises(
-        zu.ConfigError, match=r"'layers.9' matches no parameter; names are like model.layers.0"
-    ):
+    with pytest.raises(zu.ConfigError, match=r"'layers.9' matches no parameter; names are like model.layers"):
         forget(lm, "ga", train="layers.9")
     with pytest.raises(zu.ConfigError, match="train '\\(': use located, all, or a regular expression"):
         forget(lm, "ga", train="(")
@@ -141,7 +139,7 @@ def test_the_retain_loss_keeps_what_it_looks_at(lm: zu.LanguageModel, text: Path
     [
         (
             {"retain": "nll", "retain_source": "facts"},
-            "holds no facts to retain; use solver.retain_source=text",
+            "reads facts to retain .* there are none: .* or use solver.retain_source=text",
         ),
         ({"retain": "often"}, "retain"),
         ({"steps": 0}, "steps"),

@@ -10,6 +10,7 @@ import yaml
 
 from tests.plugins.metrics.known import metric
 from zu_framework import ConfigError, DataSplit, LanguageModel, Request, Scorer
+from zu_framework.models import CheckpointInfo
 
 LIMIT = 12
 
@@ -51,7 +52,10 @@ def test_a_task_of_ours_agrees_with_our_multiple_choice(
 
 def test_a_task_that_lm_eval_does_not_know_is_refused() -> None:
     pytest.importorskip("lm_eval", reason="the extra lm-eval is not installed")
+    from zu_plugins.metrics.harness import HarnessOptions, check
+
+    model = CheckpointInfo("llama", 3, 32)
     with pytest.raises(ConfigError, match="knows no task 'no_such_task'"):
-        metric("lm_eval", tasks=["no_such_task"])(None, DataSplit(()))
+        check(HarnessOptions(tasks=["arc_easy", "no_such_task"]), model)
     with pytest.raises(ConfigError, match="tasks is empty"):
-        metric("lm_eval")(None, DataSplit(()))
+        check(HarnessOptions(), model)
