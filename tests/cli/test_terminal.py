@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -19,7 +20,8 @@ from rich.table import Table
 
 from tests.commands import zu
 from zu_framework.cli.console import Terminal
-from zu_framework.cli.terminal import command
+from zu_framework.cli.progress import progress
+from zu_framework.cli.terminal import command, say
 from zu_framework.printable import printable
 
 HOSTILE = "\x1b]52;c;ZXZpbA==\x07\x1b[2J\u202e[red]x[/red]\x9b1m\r"
@@ -32,6 +34,28 @@ def test_no_text_steers_a_terminal(text: str) -> None:
     assert not STEERING.search(shown)
     shown.encode("utf-8")
     assert len(shown) >= len(text)
+
+
+class FullDisk(io.StringIO):
+    """A log that takes nothing more."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_log_on_a_full_disk_costs_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", FullDisk())
+    with progress() as report:
+        report("load", 0, 0)
+    say("note: nobody reads this")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell's redirection")
+@pytest.mark.parametrize("closed", [">&-", ">&- 2>&-", "2>&-", "<&-"])
+def test_a_stream_that_is_closed_from_the_start_is_no_defect(closed: str) -> None:
+    asked = f"{shlex.quote(sys.executable)} -m zu_framework plugins --json {closed}"
+    done = subprocess.run(["sh", "-c", asked], capture_output=True, text=True)
+    assert done.returncode == 0 and "Traceback" not in done.stderr
 
 
 def test_plain_text_is_left_as_it_is() -> None:

@@ -210,6 +210,14 @@ def test_the_file_that_is_damaged_is_named(name: str, text: str, message: str, f
     refused(folder, message)
 
 
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that opens and cannot be read")
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
+def test_a_file_that_cannot_be_read_is_not_called_damaged(name: str, folder: Path) -> None:
+    (folder / name).unlink()
+    (folder / name).symlink_to("/proc/self/mem")
+    refused(folder, f"{name}: cannot be read: Input/output error$")
+
+
 # ------------------------------------------------------------------------------------------------ config.json
 
 

@@ -173,3 +173,7 @@ def test_the_time_of_use_is_noted(tmp_path: Path) -> None:
     os.utime(path, (1, 1))
     cache.load("key")
     assert path.stat().st_mtime > time.time() - 100
+
+
+def test_an_entry_that_cannot_be_looked_at_is_computed_anew(tmp_path: Path) -> None:
+    assert TensorCache(tmp_path).load("x" * 5000) is None, "no file has such a name, and looking is an error"

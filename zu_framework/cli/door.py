@@ -34,7 +34,8 @@ def guarded(command: Callable[[], Any]) -> int:
     try:
         with _sigterm_is_ctrl_c():
             code = int(command() or 0)
-            sys.stdout.flush()
+            if sys.stdout is not None:  # None: it was closed before the command began
+                sys.stdout.flush()
     except PeerError as error:  # the process that failed says why
         return error.exit_code
     except ZuError as error:

@@ -15,8 +15,13 @@ from zu_framework.printable import printable
 
 
 def say(message: str) -> None:
-    """Print one message on stderr."""
-    print(printable(message), file=sys.stderr, flush=True)
+    """Print one message on stderr; a log on a full disk costs no run."""
+    try:
+        print(printable(message), file=sys.stderr, flush=True)
+    except BrokenPipeError:  # whoever read us went away, which the door tells by its exit code
+        raise
+    except OSError:
+        return
 
 
 def tell(result: str) -> None:

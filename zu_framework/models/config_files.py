@@ -82,7 +82,9 @@ def damaged_tokenizer_file(folder: Path) -> str:
 def _object(file: Path) -> dict[str, Any]:
     try:
         raw = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError, OSError) as cause:
+    except OSError as cause:
+        raise ModelError(f"{file}: cannot be read: {cause.strerror}") from cause
+    except (ValueError, RecursionError) as cause:
         raise ModelError(f"{file}: not valid JSON: {cause}; copy it again") from cause
     if not isinstance(raw, dict):
         raise ModelError(f"{file}: holds {_json_kind(raw)}, not an object: copy it again")

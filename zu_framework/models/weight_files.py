@@ -196,8 +196,11 @@ def _header(file: Path) -> dict[str, TensorInfo]:
                 for name, part in slices.items()
             }
     except (SafetensorError, OSError) as cause:
-        with file.open("rb") as raw:
-            pointer = raw.read(len(_LFS)) == _LFS
+        try:
+            with file.open("rb") as raw:
+                pointer = raw.read(len(_LFS)) == _LFS
+        except OSError as second:
+            raise ModelError(f"{file}: cannot be read: {second.strerror}") from second
         raise ModelError(
             f"{file}: only a Git LFS pointer, not the weights: run `git lfs pull` in that folder"
             if pointer

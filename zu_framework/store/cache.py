@@ -90,7 +90,7 @@ class TensorCache:
             Tensors and facts, or None.
         """
         path = self._path(key, suffix)
-        if not path.exists():
+        if not os.path.exists(path):  # unlike Path.exists, false also where the folder may not be entered
             return None
         try:
             with safe_open(path, framework="pt") as file:
