@@ -129,6 +129,17 @@ READ: dict[str, tuple[str, dict[str, Any], str]] = {
         {"prompt": PROMPT, "paraphrases": ("France's capital is",)},
         "",
     ),
+    "zero_width.jsonl": (lines(PARIS) + "\u200b\n\ufeff\n", PARIS, ""),
+    "asked.jsonl": (
+        lines({**PARIS, "neighbours": [{"question": ROME.prompt, "completion": ROME.answer}]}),
+        {"neighbours": (ROME,)},
+        "",
+    ),
+    "halves.jsonl": (
+        lines({"prompt": MESSAGES[:1], "completion": MESSAGES[1:]}),
+        {"prompt": "What is the capital of France?", "answer": "Paris"},
+        "",
+    ),
     "macintosh.jsonl": (lines(PARIS, {**PARIS, "prompt": "France: "}).replace("\n", "\r"), PARIS, ""),
     "row_numbers.csv": (f",prompt,subject,answer\n0,{PROMPT},France,Paris\n", PARIS, ""),
     "row_numbers_twice.csv": (f"Unnamed: 0,prompt,subject,answer\n7,{PROMPT},France,Paris\n", PARIS, ""),
@@ -177,6 +188,16 @@ REFUSED = {
         "line 2, field 'paraphrase': unknown field: did you mean 'paraphrases'?",
     ),
     "capital.jsonl": (lines({"Question": "Who?", "answer": "x"}), "did you mean 'question'?"),
+    "year.jsonl": (lines({**PARIS, "answer": 1984}), "expected a text, got a number (1984): quote it"),
+    "letter.jsonl": (
+        lines({**PARIS, "answer": "B", "choices": ["Rome", "Paris"]}),
+        "the answer 'B' is none of them: write the whole choice as answer",
+    ),
+    "form_feed.jsonl": (lines(PARIS) + "\f" + lines(PARIS), "line 2: not JSON: Expecting value (column 1)"),
+    "half_a_talk.jsonl": (
+        lines({"prompt": MESSAGES[:1], "completion": []}),
+        "field 'prompt': a fact is one message of user and one of assistant; here speak: user",
+    ),
     "wrapped.json": (
         json.dumps({"facts": [PARIS]}),
         "field 'facts': unknown field: it holds objects: if they are the facts, save that list alone",

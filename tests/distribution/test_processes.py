@@ -15,9 +15,10 @@ import yaml
 from safetensors.torch import load_file
 
 from zu_framework import LanguageModel, Representations
-from zu_framework.distribution import Processes
+from zu_framework.distribution import Processes, rank_here
 from zu_framework.distribution.division import joined_representations, joined_states
 from zu_framework.engine import loop
+from zu_framework.errors import ProcessError
 from zu_framework.testing import tiny_model
 
 PROBE = """
@@ -172,6 +173,16 @@ def test_the_loop_does_not_know_of_processes() -> None:
     """Distribution stays inside statistics and one wrapper around collector and target builder."""
     code = Path(loop.__file__).read_text("utf-8")
     assert "process" not in code and "torch.distributed" not in code
+
+
+def test_a_rank_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "first")
+    assert rank_here() == 0, "without WORLD_SIZE there is one process"
+    monkeypatch.setenv("WORLD_SIZE", "two")
+    with pytest.raises(
+        ProcessError, match="RANK is 'first', which is no number: start the processes by torchrun"
+    ):
+        rank_here()
 
 
 def test_a_single_process_needs_no_other() -> None:

@@ -138,6 +138,14 @@ def test_mistakes_are_met_at_the_door(run: Path, overrides: list[str], said: str
     assert not (run / "audit").exists()
 
 
+@pytest.mark.parametrize("target", ["nowhere", "."])
+def test_what_is_no_run_folder_is_called_so(target: str) -> None:
+    with pytest.raises(
+        zu.ConfigError, match=f"^{target} is no run folder .*; of a model, give the facts too: data"
+    ):
+        zu.audit(target, overrides=ATTACKS)
+
+
 def test_another_base_is_refused(run: Path) -> None:
     with pytest.raises(zu.ModelError, match="not the model"):
         zu.audit(run, overrides=ATTACKS, base="zu:demo-twin")

@@ -119,9 +119,13 @@ def test_several_files_a_part_and_a_damaged_one_are_refused(file: Path) -> None:
     other.write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
     with pytest.raises(ModelError, match=r"tiny.Q4_0.gguf: damaged, or no GGUF file"):
         check_folder(str(other))
-    other.write_bytes(file.read_bytes()[:5000])
-    with pytest.raises(ModelError, match=r"tiny.Q4_0.gguf': its config cannot be loaded"):
-        check_folder(str(other))
+    whole = file.read_bytes()
+    for damaged in (whole[:4], whole[:5000], whole[:-2000], whole[:8] + b"\xff" * 16 + whole[24:]):
+        other.write_bytes(damaged)
+        with pytest.raises(
+            ModelError, match=r"tiny.Q4_0.gguf: damaged or cut off.*: download or copy it again"
+        ):
+            check_folder(str(other))
 
 
 def absent(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:

@@ -51,6 +51,9 @@ def test_a_fact_beyond_the_context_is_named(
 ) -> None:
     with pytest.raises(DataError, match=r"prompt .* have \d+ tokens, the model takes 128: shorten"):
         run(settings, solver, **changes)
+    place = r"line 1: prompt and answer have \d+ tokens, the model takes 128"
+    with pytest.raises(DataError, match=place):
+        zu.check({**settings, "solver": {"name": solver}})
 
 
 @pytest.mark.parametrize("solver", SOLVERS)

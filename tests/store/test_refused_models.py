@@ -98,6 +98,12 @@ def test_an_edit_that_changes_nothing_is_refused(folder: Path, tmp_path: Path) -
     assert not (tmp_path / "out").exists()
 
 
+def test_a_private_folder_that_is_not_there_is_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match="private folder 'nowhere' does not exist"):
+        zu.revert(tmp_path / "run", folder, tmp_path / "out", private="nowhere")
+    assert not (tmp_path / "out").exists()
+
+
 def test_without_undo_a_revert_is_refused(folder: Path, tmp_path: Path) -> None:
     run = run_on(folder, tmp_path / "run", undo=False)
     assert "keeps no undo record" in zu.apply(run, folder, tmp_path / "edited")[-1]

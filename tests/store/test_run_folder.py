@@ -17,7 +17,7 @@ from filelock import FileLock
 from zu_framework import RunFolderError
 from zu_framework.config import load_config
 from zu_framework.files import held_partial, sweep, whole_folder, write_json
-from zu_framework.store.run_folder import check_place, run_folder
+from zu_framework.store.run_folder import run_folder
 
 
 def test_the_folder_appears_when_the_block_ends(tmp_path: Path) -> None:
@@ -65,33 +65,6 @@ def test_an_output_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     config = load_config("zerounlearn", [f"output.folder={tmp_path}/file"])
     with pytest.raises(RunFolderError, match=r"cannot be written.*output\.folder="), run_folder(config):
         pass
-
-
-@pytest.mark.parametrize(
-    ("folder", "name", "said"),
-    [
-        (".", "a/b", "output.name 'a/b': use letters"),
-        (".", "one", "one' exists: choose another output.name"),
-        ("file", "two", "file is no folder; choose another with output.folder="),
-        ("file/a/b", "two", "file is no folder"),
-        ("link", "two", "a link to nowhere, which is not there"),
-    ],
-)
-def test_a_place_is_checked_before_the_run_and_nothing_is_written(
-    tmp_path: Path, folder: str, name: str, said: str
-) -> None:
-    (tmp_path / "file").write_text("")
-    (tmp_path / "one").mkdir()
-    (tmp_path / "link").symlink_to("nowhere")
-    asked = [f"output.folder={tmp_path}/{folder}", f"output.name={name}"]
-    config = load_config("zerounlearn", asked)
-    with pytest.raises(RunFolderError) as refused:
-        check_place(config)
-    assert said in str(refused.value)
-    with pytest.raises(RunFolderError), run_folder(config):
-        pass
-    check_place(load_config("zerounlearn", [f"output.folder={tmp_path}/new/er", "output.name=one"]))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link", "one"]
 
 
 def worker(tmp_path: Path, *overrides: str) -> subprocess.Popen[str]:

@@ -152,7 +152,8 @@ def _find(source: str, named: Mapping[str, Path], beside: Path | None = None) ->
             return Path(place)
     if path.suffix in YAML or "/" in source:
         what = "is a folder" if os.path.isdir(path) else "does not exist"
-        raise ConfigError(f"config file {source!r} {what}; {_near(path)}ready-made ones: {', '.join(named)}")
+        others = f"ready-made ones: {', '.join(named)}" if named else "give the path of a YAML file"
+        raise ConfigError(f"config file {source!r} {what}; {_near(path)}{others}")
     if near := _near(path, stem=True):
         raise UnknownName(f"unknown config {source!r}: {near}ready-made: {', '.join(named)}")
     listing = f"ready-made: {', '.join(named)}; or give the path of a YAML file"

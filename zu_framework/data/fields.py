@@ -54,7 +54,9 @@ def request_of(record: Record, declared: Collection[str] = ()) -> Request:
     prompt, start = _placed(record, record.text("prompt"), subject)
     choices = record.one_or_several("choices")
     if choices and answer not in map(stripped, choices):
-        raise record.error("choices", f"the answer {answer!r} is none of them")
+        raise record.error(
+            "choices", f"the answer {answer!r} is none of them: write the whole choice as answer"
+        )
     target = record.text_or_none("target")
     if target is not None and stripped(target) == answer:
         raise record.error("target", f"is the answer {answer!r} itself: give a text that does not say it")
@@ -106,6 +108,24 @@ def filled(record: Record, name: str, template: str, subject: str | None) -> tup
         raise record.error("subject", f"missing, while {escaped(name)} holds {{}} for it")
     text = subject.join(parts)
     return text, len(text) - len(parts[-1]) - len(subject)
+
+
+def spelled(record: Record) -> Record:
+    """Return a record with a fact's own names for fields that may be spelled otherwise.
+
+    Raises:
+        DataError: Two of its fields say the same.
+    """
+    fields = dict(record.fields)
+    called = dict(record.called)
+    for name, own in SPELLINGS.items():
+        if name not in fields:
+            continue
+        if fields.get(own) is not None:
+            raise record.error(name, f"says what {called.get(own, own)!r} says: keep one of them")
+        fields[own] = fields.pop(name)
+        called[own] = name
+    return Record(fields, record.where, record.prefix, called)
 
 
 def refuse_unknown(record: Record, known: Collection[str], also: Collection[str] = ()) -> None:
@@ -186,6 +206,7 @@ def _probes(record: Record, name: str, answer: str, subject: str | None) -> tupl
 
 
 def _probe(record: Record, subject: str | None) -> Probe:
+    record = spelled(record)
     refuse_unknown(record, PROBE_FIELDS)
     text, _ = filled(record, "prompt", record.text("prompt"), record.stripped_or_none("subject") or subject)
     return Probe(text, record.text("answer"), tuple(map(stripped, record.one_or_several("aliases"))))

@@ -12,6 +12,7 @@ from zu_framework.data.records import Record
 from zu_framework.data.tables import read_csv, read_parquet, read_workbook
 from zu_framework.data.text import parsed, raw_content, text_of
 from zu_framework.errors import DataError
+from zu_framework.problem.requests import stripped
 
 Reader = Callable[[str, str, Collection[str]], list[Record]]
 
@@ -61,7 +62,7 @@ def _lines(text: str, path: str) -> list[Record]:
     records: list[Record] = []
     # not splitlines(): U+2028 and its like are allowed inside JSON texts, and a bare "\r" is not
     for number, line in enumerate(re.split("\r\n|\n|\r", text), 1):
-        if not line.strip():
+        if not stripped(line):
             continue
         where = f"{path}, line {number}"
         if not records and line.strip() == "{":  # one object over many lines

@@ -246,7 +246,8 @@ class Record:
             raise self.error(name, f"missing; the record has: {listed(self.fields)}")
         value = self.fields[name]
         if not isinstance(value, Mapping if kind is dict else kind):
-            raise self.error(name, f"expected {JSON_NAMES[kind]}, got {described(value)}")
+            quote = ": quote it" if kind is str and isinstance(value, bool | int | float) else ""
+            raise self.error(name, f"expected {JSON_NAMES[kind]}, got {described(value)}{quote}")
         return cast(T, value)
 
 

@@ -9,13 +9,14 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from zu_framework.data.fields import FIELDS, PROBES, SPELLINGS, TEXTS
+from zu_framework.data.fields import FIELDS, PROBES, SPELLINGS, TEXTS, spelled
 from zu_framework.data.messages import described
 from zu_framework.data.records import Record
 from zu_framework.data.text import parsed
 from zu_framework.problem.requests import stripped
 
 TURNS = {"messages": ("role", "content"), "conversations": ("from", "value")}
+HALVES = ("prompt", "completion")  # of a conversation, where both are lists of messages
 ASKS, ANSWERS, SETS = ("user", "human"), ("assistant", "gpt"), ("system", "developer")
 KNOWEDIT = ("rephrase_prompt", "rephrase", "portability", "locality", "target_new", "ground_truth")
 COLUMNS = frozenset({*FIELDS, *SPELLINGS, *TURNS, *KNOWEDIT, "answers", "instruction", "input"})
@@ -40,15 +41,17 @@ def own_fields(record: Record) -> Record:
     for name, dataset in PUBLISHED.items():
         if name in record.fields and name not in FIELDS:
             raise record.error(name, f"is of a publisher's schema, which data.name={dataset} reads")
+    if all(isinstance(record.fields.get(name), list) for name in HALVES):
+        record = _from_halves(record)
     if turns := next((name for name in TURNS if record.has(name)), None):
-        return _spelled(_from_messages(record, turns))
+        return spelled(_from_messages(record, turns))
     if record.has("instruction"):
         record = _from_instruction(record)
     if "answer" not in record.fields and (record.has("ground_truth") or record.has("target_new")):
-        return _spelled(_from_knowedit(record))
+        return spelled(_from_knowedit(record))
     if "answer" not in record.fields and record.has("answers"):
-        return _spelled(_from_answers(record))
-    return _spelled(record)
+        return spelled(_from_answers(record))
+    return spelled(record)
 
 
 def unfolded(record: Record, separator: str) -> Record:
@@ -75,19 +78,6 @@ def system_message(record: Record) -> str:
     return next((text for role, text in turns if role in SETS), "")
 
 
-def _spelled(record: Record) -> Record:
-    fields = dict(record.fields)
-    called = dict(record.called)
-    for name, own in SPELLINGS.items():
-        if name not in fields:
-            continue
-        if fields.get(own) is not None:
-            raise record.error(name, f"says what {called.get(own, own)!r} says: keep one of them")
-        fields[own] = fields.pop(name)
-        called[own] = name
-    return Record(fields, record.where, record.prefix, called)
-
-
 def _changed(
     record: Record, out: tuple[str, ...], fields: Mapping[str, Any], called: Mapping[str, str]
 ) -> Record:
@@ -112,6 +102,12 @@ def _turns(record: Record, name: str) -> list[tuple[str, str]]:
             turn = Record({**turn.fields, what: "".join(map(str, texts))}, turn.where, turn.prefix)
         turns.append((turn.text(who).strip().lower(), turn.text(what)))
     return turns
+
+
+def _from_halves(record: Record) -> Record:
+    """Messages that ask under `prompt`, and the one that answers under `completion` (TRL's conversational form)."""
+    turns = [turn for name in HALVES for turn in record.items(name)]
+    return _changed(record, HALVES, {"messages": turns}, {"messages": HALVES[0]})
 
 
 def _from_messages(record: Record, name: str) -> Record:

@@ -20,9 +20,12 @@ STOPPED_AT = {
     re.compile(r"//|#|/\*"): "JSON has no comments: take it out",
     re.compile(r"None|True|False"): "JSON writes null, true and false",
     re.compile(r"[}\]]"): "take out the comma before it",
-    re.compile(r"\{"): "a second object follows: one a line, or all in a list",
-    re.compile(r","): "no comma between lines of one object each; in a list they stand in [ ]",
     re.compile(r"\ufeff"): "a second byte order mark: take it out",
+}
+# the same, where a whole value stands before it
+FOLLOWED_BY = {
+    "{": "a second object follows: one a line, or all in a list",
+    ",": "no comma between lines of one object each; in a list they stand in [ ]",
 }
 # what the parser says, and the way out
 COMPLAINTS = {
@@ -152,6 +155,8 @@ def _way_out(cause: json.JSONDecodeError) -> str:
         if cause.msg.startswith(complaint):
             return f": {way_out}"
     before, rest = cause.doc[: cause.pos].rstrip(), cause.doc[cause.pos :].lstrip()
+    if cause.msg == "Extra data":
+        return f": {FOLLOWED_BY[rest[0]]}" if rest[0] in FOLLOWED_BY else ""
     for stop, way_out in STOPPED_AT.items():
         if stop.match(rest) and (rest[0] not in "}]" or before.endswith(",")):
             return f": {way_out}"

@@ -124,8 +124,19 @@ def current() -> Processes:
 
 
 def rank_here() -> int:
-    """This process's rank as torchrun gave it, 0 without: known before anything is joined."""
-    return int(os.environ.get("RANK", "0")) if os.environ.get("WORLD_SIZE", "1") != "1" else 0
+    """This process's rank as torchrun gave it, 0 without: known before anything is joined.
+
+    Raises:
+        ProcessError: RANK is no number.
+    """
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return 0
+    given = os.environ.get("RANK", "0")
+    if not given.isdecimal():
+        raise ProcessError(
+            f"RANK is {given!r}, which is no number: start the processes by torchrun, or unset WORLD_SIZE"
+        )
+    return int(given)
 
 
 @contextmanager

@@ -201,6 +201,11 @@ def _config(
     else:
         if any(given.partition("=")[0].strip() in ("model", "model.path") for given in overrides):
             raise ConfigError("zu audit takes the model as its first argument, not as model.path")
+        if not any(given.partition("=")[0].strip() in ("data", "data.name") for given in overrides):
+            raise ConfigError(
+                f"{target} is no run folder (it holds no edit); of a model, give the facts too: data.name=facts "
+                "data.path=facts.jsonl"
+            )
         name, what = read_layer({"model": {"path": str(target)}}, {})
         name, laid = f"audit-{Path(target).name}", lay_over(what, how)
     return typed_config(name, overridden(laid, overrides), plugins=plugins)

@@ -21,7 +21,7 @@ from zu_framework.models import CheckpointInfo
 from zu_framework.problem import DataSplit
 from zu_framework.registry import Chosen, Plugins, installed_plugins
 from zu_framework.specs import BackgroundSpec
-from zu_framework.store.chosen_model import check_checkpoint
+from zu_framework.store.chosen_model import check_checkpoint, check_lengths
 
 
 def open_session(
@@ -40,6 +40,7 @@ def open_session(
     session = resolve(load_config(config, overrides, plugins=plugins), plugins, progress=progress)
     session = read_inputs(session)
     checkpoint = check_checkpoint(session.config, plugins)
+    check_lengths(session.config, checkpoint, session.split.forget)
     check_options(session, checkpoint)
     return replace(session, checkpoint=checkpoint)
 

@@ -19,7 +19,7 @@ from transformers.models.auto.modeling_auto import (
 from zu_framework.errors import ModelError
 from zu_framework.models.borrowing import check_tokenizer, check_vocabulary
 from zu_framework.models.config_files import check_config_file, check_generation_file, damaged_tokenizer_file
-from zu_framework.models.gguf_reading import read_once
+from zu_framework.models.gguf_reading import damage, read_once
 from zu_framework.models.outline import CheckpointInfo
 from zu_framework.models.places import Source, find_source
 from zu_framework.models.weight_files import TensorInfo, check_complete, check_shapes, read_headers
@@ -164,6 +164,10 @@ def read_config(source: Source, key: str, *, trust_remote_code: bool, revision: 
         raise
     # transformers raises many kinds here; each means that the config cannot be used
     except Exception as cause:
+        if source.gguf is not None and (found := damage(Path(where))):
+            raise ModelError(
+                f"{where}: damaged or cut off, or no GGUF file that can be read ({found}): download or copy it again"
+            ) from cause
         raise ModelError(f"{key} {where!r}: its config cannot be loaded: {brief(cause)}") from cause
     kind = config.model_type
     if getattr(config, "is_encoder_decoder", False):

@@ -9,6 +9,8 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
+from zu_framework.errors import described
+
 _Identity = tuple[str, int, int]  # path, size and time of the last change
 
 
@@ -47,6 +49,19 @@ def read_once(wanted: bool) -> Iterator[None]:
     finally:
         for (module, name, _), theirs in zip(replaced, before, strict=True):
             setattr(module, name, theirs)
+
+
+def damage(file: Path) -> str:
+    """Return what stops a GGUF file from being read, "" where its header and the extents of its tensors are whole."""
+    import gguf
+
+    try:
+        gguf.GGUFReader(file)
+    except (
+        Exception
+    ) as cause:  # half a header, or a count that was hit, shows as whatever it makes the reader do
+        return described(cause)
+    return ""
 
 
 def let_go() -> None:

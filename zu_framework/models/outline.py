@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from zu_framework.errors import ModelError
+from zu_framework.models.positions import UNLIMITED, positions_of
 from zu_framework.models.projections import known_refusal
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class CheckpointInfo:
         refused: Layer -> why it offers no site, of those of which its modules alone tell.
         parameters: Name of each parameter -> class of the module that it is of; {} where they are not known.
         has_eos: Whether its tokenizer has an EOS; True where it is not known.
+        positions: Tokens that it takes at once.
     """
 
     model_type: str
@@ -36,6 +38,7 @@ class CheckpointInfo:
     refused: Mapping[int, str] = field(default_factory=dict)
     parameters: Mapping[str, str] = field(default_factory=dict)
     has_eos: bool = True
+    positions: int = UNLIMITED
 
     @classmethod
     def of(cls, config: Any, model: Any = None, tokenizer: Any = None) -> CheckpointInfo:
@@ -63,7 +66,15 @@ class CheckpointInfo:
         refused = {} if model is None else _refused(model, num_layers, hidden_size)
         parameters = {} if model is None else _parameters(model)
         has_eos = tokenizer is None or bool(tokenizer.eos_token)
-        return cls(str(config.model_type), num_layers, hidden_size, refused, parameters, has_eos)
+        return cls(
+            str(config.model_type),
+            num_layers,
+            hidden_size,
+            refused,
+            parameters,
+            has_eos,
+            positions_of(config),
+        )
 
     @classmethod
     def of_model(cls, lm: LanguageModel) -> CheckpointInfo:

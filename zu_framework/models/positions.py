@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zu_framework.errors import DataError
 from zu_framework.models.tokens import beginning_of, encode_all
+from zu_framework.problem import Request
 
 if TYPE_CHECKING:
     from zu_framework.models.language_model import LanguageModel
+
+
+UNLIMITED = 2**31  # positions, where a config names no limit
 
 
 def longest_input(lm: LanguageModel) -> int:
@@ -21,8 +25,35 @@ def longest_input(lm: LanguageModel) -> int:
     Returns:
         The limit; without one, more than any text.
     """
-    limit = getattr(lm.model.config.get_text_config(), "max_position_embeddings", None)
-    return limit if isinstance(limit, int) and limit > 1 else 2**31
+    return positions_of(lm.model.config)
+
+
+def positions_of(config: Any) -> int:
+    """Return how many positions a transformers config names; more than any text where it names none."""
+    limit = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return limit if isinstance(limit, int) and limit > 1 else UNLIMITED
+
+
+def check_facts_fit(tokenizer: Any, requests: Iterable[Request], most: int) -> None:
+    """Refuse a fact whose prompt and answer alone have more tokens than a model's positions.
+
+    Args:
+        tokenizer: The model's.
+        requests: The facts.
+        most: How many positions the model has.
+
+    Raises:
+        DataError: There is one; its place is named.
+    """
+    for request in requests:
+        text = f"{request.prompt} {request.answer}"
+        tokens = len(tokenizer(text, add_special_tokens=False).input_ids)
+        if tokens > most:
+            where = request.source or f"fact {_shown(request.prompt)}"
+            raise DataError(
+                f"{where}: prompt and answer have {tokens} tokens, the model takes {most}: shorten them, or leave "
+                "the fact out"
+            )
 
 
 def check_length(lm: LanguageModel, prompt: str, tokens: int) -> None:

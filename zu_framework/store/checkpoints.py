@@ -112,6 +112,8 @@ def revert(
         ModelError: The checkpoint does not carry the edit.
     """
     run, out = Path(run), Path(out)
+    if private is not None and not Path(private).is_dir():
+        raise RunFolderError(f"private folder {str(private)!r} does not exist")
     record = load_edit(run)
     _refuse_existing(out)
     source = Checkpoint.open(source_folder(str(model)))

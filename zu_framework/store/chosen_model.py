@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from zu_framework.errors import ConfigError
 from zu_framework.models import Chat, CheckpointInfo, LanguageModel, check_folder, load_tokenizer
 from zu_framework.models.devices import device_named
 from zu_framework.models.loading import checked_device_map
+from zu_framework.models.positions import check_facts_fit
+from zu_framework.problem import Request
 from zu_framework.registry import Plugins, architecture_finder, describes_models
 from zu_framework.store.checkpoints import check_ledger
 from zu_framework.store.ledger import Ledger
@@ -58,6 +60,22 @@ def check_checkpoint(config: Config, plugins: Plugins) -> CheckpointInfo:
         Chat.of(tokenizer, settings.system)
     check_reference(config)
     return replace(info, refused={}) if describes_models(plugins) else info
+
+
+def check_lengths(config: Config, checkpoint: CheckpointInfo, requests: Iterable[Request]) -> None:
+    """Check that the model takes the facts; its tokenizer is loaded where some are long.
+
+    Raises:
+        DataError: One has more tokens than the model has positions.
+    """
+    # no tokenizer makes more tokens of a text than it has bytes
+    long = [r for r in requests if len(f"{r.prompt} {r.answer}".encode()) > checkpoint.positions]
+    if long:
+        settings = config.model
+        tokenizer = load_tokenizer(
+            settings.path, trust_remote_code=settings.trust_remote_code, revision=settings.revision
+        )
+        check_facts_fit(tokenizer, long, checkpoint.positions)
 
 
 def check_reference(config: Config) -> None:
