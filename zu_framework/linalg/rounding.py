@@ -27,7 +27,7 @@ def rounded(update: Update, weight: Tensor) -> tuple[Tensor, float]:
     lost = change = 0.0
     for rows in row_blocks(weight):
         block = weight[rows]
-        exact = _rows(update, rows).applied(block, torch.float64)
+        exact = update.rows(rows).applied(block, torch.float64)
         new[rows] = exact.to(weight.dtype)
         lost += float((new[rows].to(torch.float64) - exact).square().sum())
         change += float((exact - block.to(torch.float64)).square().sum())
@@ -46,10 +46,3 @@ def row_blocks(weight: Tensor) -> Iterator[slice]:
     count = max(1, BLOCK // max(1, 8 * weight.shape[1]))
     for start in range(0, weight.shape[0], count):
         yield slice(start, start + count)
-
-
-def _rows(update: Update, rows: slice) -> Update:
-    if update.dense is not None:
-        return Update(dense=update.dense[rows])
-    assert update.left is not None
-    return Update(left=update.left[rows], right=update.right, scale=update.scale)

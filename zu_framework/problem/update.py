@@ -90,6 +90,20 @@ class Update:
         assert self.left is not None and self.right is not None
         return torch.addmm(base, self.left.to(base), self.right.to(base), beta=self.scale)  # (o, i)
 
+    def rows(self, rows: slice) -> Update:
+        """Return the update of some rows of the weight.
+
+        Args:
+            rows: Of W (o, i).
+
+        Returns:
+            An update of (rows, i), its factors views.
+        """
+        if self.dense is not None:
+            return Update(dense=self.dense[rows])
+        assert self.left is not None
+        return Update(left=self.left[rows], right=self.right, scale=self.scale)
+
     def undone(self, weight: Tensor) -> Tensor:
         """Compute W from W': `(W' - left @ right) / scale`, or `W' - dense`.
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from zu_framework.errors import ModelError, RunFolderError
-from zu_framework.linalg import rounded
+from zu_framework.linalg import rounded, row_blocks
 from zu_framework.models.fingerprint import tensor_digest
 from zu_framework.problem import Update
 from zu_framework.store.ledger import Entry
@@ -118,15 +118,19 @@ def take_out(
         after = [s.steps for other in later for s in other.sites if s.site.name == name]
         reads = kept[stored[0].name].make if stored[0].name in kept else site.original
         made = partial(_without, site, stored[0], after, reads, name in entry.stale)
-        held, told = made()
+        digest, told = _digested(*made())
         notes.append(f"site {name}: {told}")
         # made again when it is written, so that one alone is in memory
-        changes |= {one.name: Change(partial(_held, made), tensor_digest(held)) for one in stored}
+        changes |= {one.name: Change(partial(_held, made), digest) for one in stored}
     return changes, notes
 
 
 def _held(made: Callable[[], tuple[Tensor, str]]) -> Tensor:
     return made()[0]
+
+
+def _digested(held: Tensor, told: str) -> tuple[str, str]:
+    return tensor_digest(held), told
 
 
 def _without(
@@ -138,30 +142,42 @@ def _without(
 ) -> tuple[Tensor, str]:
     """A weight without an edit, as it is stored, and how far that is right."""
     current = site.matrix(stored.read())
-    base = current.to(torch.float64)
-    for steps in reversed((site.steps, *after)):
-        for step in reversed(steps):
-            base = step.undone(base)
-    for step in chain.from_iterable(after):
-        base = step.applied(base, torch.float64)
-    count = sum(map(len, after))
-    original = None if reads is None else reads()
-    if original is None or original.dtype != current.dtype or stale:
-        limit = ROUNDING_ULPS * (count + 1) * float(current.abs().max()) * torch.finfo(current.dtype).eps
+    own, later = [*site.steps], [*chain.from_iterable(after)]
+
+    def subtracted(rows: slice) -> Tensor:
+        """Rows of the weight with all taken off and the later steps put on again, in float64."""
+        found = current[rows].to(torch.float64)
+        for step in reversed((*own, *later)):
+            found = step.rows(rows).undone(found)
+        for step in later:
+            found = step.rows(rows).applied(found, torch.float64)
+        return found
+
+    new = None if reads is None or stale else site.matrix(reads())
+    if new is None or new.dtype != current.dtype:
+        ulps = ROUNDING_ULPS * (len(later) + 1)
+        limit = ulps * _largest(current) * torch.finfo(current.dtype).eps
         why = "an edit before it is gone" if stale else _no_original(site)
+        new = torch.empty_like(current)
+        for rows in row_blocks(current):
+            new[rows] = subtracted(rows).to(current.dtype)
         told = f"what it added was subtracted ({why}): right to about {limit:.0e} an entry"
-        return site.stored(base.to(current.dtype)), told
-    new = site.matrix(original)
-    for step in chain.from_iterable(after):
+        return site.stored(new), told
+    for step in later:
         new, _ = rounded(step, new)
-    error = float((new.double() - base).abs().max())
+    if not later:
+        return site.stored(new), "its original is back, byte for byte"
+    error = max(float((new[rows].double() - subtracted(rows)).abs().max()) for rows in row_blocks(new))
     told = (
-        f"{count} later updates were done again on its original; subtracting instead differs by at most {error:.1e}, "
-        f"in entries up to {float(new.abs().max()):.1e}"
-        if count
-        else "its original is back, byte for byte"
+        f"{len(later)} later updates were done again on its original; subtracting instead differs by at most "
+        f"{error:.1e}, in entries up to {_largest(new):.1e}"
     )
     return site.stored(new), told
+
+
+def _largest(matrix: Tensor) -> float:
+    """The largest size of an entry, nothing of the matrix's size made."""
+    return max(float(matrix[rows].abs().max()) for rows in row_blocks(matrix))
 
 
 def _no_original(site: SiteRecord) -> str:
