@@ -170,6 +170,10 @@ class DescentOptions:
     kl_weight: float = field(
         default=0.0625, metadata={"help": "weight of the divergence after '<subject> is a'"}
     )
+    spare_weight: float = field(
+        default=0.0,
+        metadata={"help": "weight of the divergence after what else is asked of the subject (`others`)"},
+    )
     clamp: float = field(default=0.75, metadata={"help": "||delta|| stays within this share of ||init||"})
     replay: str = field(
         default="auto",
@@ -191,7 +195,7 @@ class DescentOptions:
     )
 
     def __post_init__(self) -> None:
-        not_negative(self, "lr", "loss_threshold", "weight_decay", "kl_weight")
+        not_negative(self, "lr", "loss_threshold", "weight_decay", "kl_weight", "spare_weight")
         positive(self, "clamp")
         one_of(self, "lr_unit", ("absolute", "radius"))
         one_of(self, "replay", ("auto", "none"))

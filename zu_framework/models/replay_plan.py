@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 HELD_EACH_MAP = 2
 
 
-def replay_bytes(lm: LanguageModel, module: str, rows: Sequence[Row], *, whole: bool = False) -> int:
+def replay_bytes(
+    lm: LanguageModel, module: str, rows: Sequence[Row], *, whole: bool = False, anchors: int = 1
+) -> int:
     """Estimate how much memory rows take while they are replayed: activations for the slope, keys and values.
 
     By the widths of the linear maps; routed experts are counted as the dense maps that they hold.
@@ -25,6 +27,7 @@ def replay_bytes(lm: LanguageModel, module: str, rows: Sequence[Row], *, whole: 
         module: As of `capture`.
         rows: As of `capture`.
         whole: As of `capture`.
+        anchors: Rows of which all that they predict is held, from before anything moves.
 
     Returns:
         Bytes.
@@ -43,8 +46,8 @@ def replay_bytes(lm: LanguageModel, module: str, rows: Sequence[Row], *, whole: 
     prefixes = 0 if whole else max(row.position for row in rows) * len(rows)
     a_token = HELD_EACH_MAP * sum(widths) + 2 * hidden  # (the states that enter, and their moved copy)
     a_prefix = 2 * hidden * (len(layers) - start)
-    # of the anchor's row: what it predicts before anything moves
-    return (windows * a_token + prefixes * a_prefix) * lm.dtype.itemsize + int(config.vocab_size) * 4
+    predicted = anchors * int(config.vocab_size) * 4
+    return (windows * a_token + prefixes * a_prefix) * lm.dtype.itemsize + predicted
 
 
 def entry_of(lm: LanguageModel, module: str) -> tuple[int, str | None]:

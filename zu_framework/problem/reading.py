@@ -38,6 +38,8 @@ class ReadPlan:
         anchors: One a request: the row "<subject> is a", whose next-token distribution a target state should not
             change; None without a subject.
         notes: What a user should know of the choice of texts, a sentence each.
+        others: A row a request: what else is asked of its subject, whose next-token distribution at the text's end a
+            target state should not change; empty where nothing is spared.
     """
 
     requests: tuple[Request, ...]
@@ -45,6 +47,7 @@ class ReadPlan:
     weights: tuple[float, ...]
     anchors: tuple[ReadPrompt | None, ...]
     notes: tuple[str, ...] = ()
+    others: tuple[tuple[ReadPrompt, ...], ...] = ()
 
     def subset(self, indices: Sequence[int]) -> ReadPlan:
         """Return the plan of some of the requests.
@@ -60,6 +63,7 @@ class ReadPlan:
             requests=tuple(self.requests[i] for i in indices),
             prompts=tuple(self.prompts[i] for i in indices),
             anchors=tuple(self.anchors[i] for i in indices),
+            others=tuple(self.others[i] for i in indices) if self.others else (),
         )
 
     def bare(self) -> ReadPlan:

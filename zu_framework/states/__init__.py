@@ -5,7 +5,7 @@ with the wanted text.
 """
 
 from zu_framework.states.batches import memory, optimise
+from zu_framework.states.captures import Captures
 from zu_framework.states.descent import Optimised
-from zu_framework.states.evaluators import Captures
 
 __all__ = ["Captures", "Optimised", "memory", "optimise"]

@@ -19,8 +19,9 @@ from zu_framework.errors import ModelError
 from zu_framework.models import LanguageModel, Readout, find_readout, replay_bytes, row_of
 from zu_framework.options import DescentOptions
 from zu_framework.problem import ReadPlan
+from zu_framework.states.captures import Captures
 from zu_framework.states.descent import Optimised, descend
-from zu_framework.states.evaluators import Captures, Evaluator, FullForward, Replayed, Task
+from zu_framework.states.evaluators import Evaluator, FullForward, Replayed, Task
 
 GIB = 1 << 30
 CPU_MEMORY = 2 * GIB  # of a batch, where nothing else is asked for
@@ -85,8 +86,11 @@ def optimise(
             rows=[row_of(lm, prompt, ids[:-1]) for prompt in prompts],
             wanted=list(ids),
             anchor=None if anchor is None else row_of(lm, anchor),
+            spared=[row_of(lm, other) for other in others] if options.spare_weight > 0 else [],
         )
-        for prompts, anchor, ids in zip(plan.prompts, plan.anchors, texts, strict=True)
+        for prompts, anchor, others, ids in zip(
+            plan.prompts, plan.anchors, plan.others or [()] * len(texts), texts, strict=True
+        )
     ]
     readout = find_readout(lm) if options.replay == "auto" else None
     way = _Way([WINDOW, WHOLE, FULL] if readout is not None else [FULL])
@@ -198,7 +202,8 @@ def _fitting(
         return min(most, len(tasks))
     room = memory(lm, options)
     for count, task in enumerate(tasks[:most]):
-        room -= replay_bytes(lm, module, task.all_rows, whole=way.left[0] == WHOLE)
+        whole = way.left[0] == WHOLE
+        room -= replay_bytes(lm, module, task.all_rows, whole=whole, anchors=len(task.anchors))
         if room < 0:
             return max(1, count)
     return min(most, len(tasks))

@@ -65,10 +65,11 @@ def descend(
     last_nll = [0.0] * n
     for step in range(options.steps):
         with torch.enable_grad():
-            nll, divergence = evaluator.losses(active, delta)
+            nll, divergence, spared = evaluator.losses(active, delta)
             here = torch.tensor(active, device=delta.device)
             decay = _norm(delta[here]) / size[here] ** 2
-            total = nll + options.kl_weight * divergence + options.weight_decay * decay.to(nll)
+            total = nll + options.kl_weight * divergence + options.spare_weight * spared
+            total = total + options.weight_decay * decay.to(nll)
         for request, loss, own in zip(active, total.tolist(), nll.tolist(), strict=True):
             trace[request].append(loss)
             last_nll[request] = own

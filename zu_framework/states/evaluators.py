@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -20,10 +20,10 @@ from zu_framework.models import (
     add_at,
     batch,
     capture,
-    entry_of,
     logits_at,
     run_until,
 )
+from zu_framework.states.captures import Captures
 
 
 @dataclass(frozen=True)
@@ -33,20 +33,27 @@ class Task:
     Args:
         rows: Its contexts, each with the text's tokens but the last.
         wanted: The text's tokens.
-        anchor: The row whose next-token distribution should stay, where there is one.
+        anchor: The row whose next-token distribution should stay where it is moved, if there is one.
+        spared: Rows moved at their positions, whose next-token distributions at their ends should stay.
     """
 
     rows: list[Row]
     wanted: list[int]
     anchor: Row | None
+    spared: list[Row] = field(default_factory=list)
+
+    @property
+    def anchors(self) -> list[Row]:
+        """The anchor, cut after its read position (nothing later is looked at), then what is spared."""
+        if self.anchor is None:
+            return self.spared
+        at = self.anchor.position
+        return [Row(self.anchor.ids[: at + 1], at), *self.spared]
 
     @property
     def all_rows(self) -> list[Row]:
-        """The contexts' rows, then the anchor's, cut after its read position: nothing later is looked at."""
-        if self.anchor is None:
-            return self.rows
-        at = self.anchor.position
-        return [*self.rows, Row(self.anchor.ids[: at + 1], at)]
+        """The contexts' rows, then the anchors'."""
+        return [*self.rows, *self.anchors]
 
     @property
     def width(self) -> int:
@@ -67,8 +74,9 @@ class Layout:
         wanted: (p,) the token.
         of: (p,) whose it is.
         anchor_row: (a,) the row of an anchor.
-        anchor_position: (a,) its place in it.
+        anchor_position: (a,) its last place, where it is looked at.
         anchor_of: (a,) whose it is.
+        anchor_share: (a,) its weight among those that its task spares; 0 for the anchor itself.
     """
 
     rows: list[Row]
@@ -81,25 +89,42 @@ class Layout:
     anchor_row: Tensor
     anchor_position: Tensor
     anchor_of: Tensor
+    anchor_share: Tensor
 
     @classmethod
     def made_of(cls, tasks: Sequence[Task], device: torch.device) -> Layout:
         """Lay tasks out."""
         rows: list[Row] = []
-        first, owner, places, anchors = [0], [], [], []
+        first, owner, places, anchors, shares = [0], [], [], [], []
         for number, task in enumerate(tasks):
             for row in task.rows:
                 start = len(row.ids) - 1
                 places += [(len(rows), start + k, token, number) for k, token in enumerate(task.wanted)]
                 rows.append(row)
-            for anchor in task.all_rows[len(task.rows) :]:
-                anchors.append((len(rows), anchor.position, number))
+            shares += [0.0] * (task.anchor is not None) + [1 / len(task.spared) for _ in task.spared]
+            for anchor in task.anchors:
+                anchors.append((len(rows), len(anchor.ids) - 1, number))
                 rows.append(anchor)
             owner += [number] * (len(rows) - first[-1])
             first.append(len(rows))
         place = torch.tensor(places, dtype=torch.long, device=device).reshape(-1, 4)
         anchored = torch.tensor(anchors, dtype=torch.long, device=device).reshape(-1, 3)
-        return cls(rows, first, torch.tensor(owner, device=device), *place.T, *anchored.T)
+        share = torch.tensor(shares, dtype=torch.float32, device=device)
+        row, position, wanted, of = place.T
+        anchor_row, anchor_position, anchor_of = anchored.T
+        return cls(
+            rows=rows,
+            first=first,
+            owner=torch.tensor(owner, device=device),
+            row=row,
+            position=position,
+            wanted=wanted,
+            of=of,
+            anchor_row=anchor_row,
+            anchor_position=anchor_position,
+            anchor_of=anchor_of,
+            anchor_share=share,
+        )
 
     @property
     def places(self) -> tuple[Tensor, Tensor]:
@@ -119,10 +144,11 @@ class Layout:
         total = torch.zeros(len(self.first) - 1, dtype=nll.dtype, device=nll.device).index_add(0, of, nll)
         return total / torch.bincount(of, minlength=len(total))
 
-    def of_anchors(self, values: Tensor) -> Tensor:
-        """Return values of the anchors (a,) as the tasks' (m,), zero for a task without one."""
+    def of_anchors(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Return values (a,) as the tasks': of the anchors (m,), and the mean of what is spared (m,); zero without."""
         zeros = torch.zeros(len(self.first) - 1, dtype=values.dtype, device=values.device)
-        return zeros.index_add(0, self.anchor_of.to(values.device), values)
+        of, share = self.anchor_of.to(values.device), self.anchor_share.to(values)
+        return zeros.index_add(0, of, values * (share == 0)), zeros.index_add(0, of, values * share)
 
 
 class Evaluator(Protocol):
@@ -130,10 +156,11 @@ class Evaluator(Protocol):
 
     init: Tensor
 
-    def losses(self, active: Sequence[int], delta: Tensor) -> tuple[Tensor, Tensor]:
-        """Return NLL a text token (m,) and divergence after the anchor (m,) of the active tasks, moved by delta (n, o).
+    def losses(self, active: Sequence[int], delta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the active tasks' NLL a text token, divergence after the anchor and mean of those spared, (m,) each.
 
-        The divergence is from what the first call predicted, which is why the first call moves nothing.
+        They are moved by delta (n, o). A divergence is from what the first call predicted, which is why the first call
+        is of all tasks and moves nothing.
         """
         ...
 
@@ -148,16 +175,15 @@ class FullForward:
     def __init__(self, lm: LanguageModel, module: str, tasks: Sequence[Task]) -> None:
         self.lm, self.module, self.tasks = lm, module, tasks
         self.init = _clean_states(lm, module, tasks)
-        self._clean: Tensor | None = None  # (n, v)
+        self._clean: Tensor | None = None  # (a, v), of all tasks' anchors
 
-    def losses(self, active: Sequence[int], delta: Tensor) -> tuple[Tensor, Tensor]:
+    def losses(self, active: Sequence[int], delta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return them as the protocol has it."""
         layout, nll, after = self._run(active, delta)
-        here = torch.tensor(active, device=after.device)[layout.anchor_of.to(after.device)]
         if self._clean is None:
-            self._clean = torch.zeros(len(self.tasks), after.shape[1], dtype=after.dtype, device=after.device)
-            self._clean[here] = after.detach()
-        return nll, layout.of_anchors((after.exp() * (after - self._clean[here])).sum(1))
+            self._clean = after.detach()
+        clean = self._clean[_anchors_of(self.tasks, active, after.device)]
+        return nll, *layout.of_anchors((after.exp() * (after - clean)).sum(1))
 
     def predicted(self, active: Sequence[int], delta: Tensor) -> tuple[Tensor, Tensor]:
         """Return them as the protocol has it."""
@@ -172,50 +198,6 @@ class FullForward:
         count = len(layout.row)
         nll = -log_probabilities[:count].gather(1, layout.wanted.to(logits.device)[:, None])[:, 0]
         return layout, layout.mean(nll), log_probabilities[count:]
-
-
-@dataclass
-class Captures:
-    """Captures that another text at the same layer may use, as long as nobody writes to the model.
-
-    Args:
-        room: Bytes that may be held yet.
-    """
-
-    room: float = 0.0
-    _held: dict[Any, Replay] = field(default_factory=dict)
-
-    def find(self, lm: LanguageModel, module: str, rows: Sequence[Row], whole: bool) -> Replay | None:
-        """Return a capture that fits: of these very rows, moved at the same place.
-
-        Args:
-            lm: The model that it was captured from.
-            module: Whose output is moved.
-            rows: In their order.
-            whole: Whether the windows are whole rows.
-
-        Returns:
-            The capture; None where none fits.
-        """
-        return self._held.get(self._key(lm, module, rows, whole))
-
-    def hold(self, lm: LanguageModel, module: str, rows: Sequence[Row], whole: bool, replay: Replay) -> None:
-        """Hold a capture, where there is room.
-
-        Args:
-            lm: The model that it was captured from.
-            module: Whose output is moved.
-            rows: In their order.
-            whole: Whether the windows are whole rows.
-            replay: The capture.
-        """
-        if replay.nbytes <= self.room:
-            self.room -= replay.nbytes
-            self._held[self._key(lm, module, rows, whole)] = replay
-
-    def _key(self, lm: LanguageModel, module: str, rows: Sequence[Row], whole: bool) -> Any:
-        read = tuple((tuple(row.ids), row.position, tuple(row.continuation)) for row in rows)
-        return entry_of(lm, module), whole, read
 
 
 class Replayed:
@@ -242,19 +224,17 @@ class Replayed:
             self._replay, self.init = found, _clean_states(lm, module, tasks)
         self._active = tuple(range(len(tasks)))
         self._now = self._layout, self._replay
-        self._clean: Tensor | None = None  # (n, v)
+        self._clean: Tensor | None = None  # (a, v), of all tasks' anchors
 
-    def losses(self, active: Sequence[int], delta: Tensor) -> tuple[Tensor, Tensor]:
+    def losses(self, active: Sequence[int], delta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return them as the protocol has it."""
         layout, nll, after = self._run(active, delta)
         if not len(layout.anchor_row):
-            return nll, torch.zeros_like(nll)
-        here = torch.tensor(active, device=nll.device)[layout.anchor_of.to(nll.device)]
+            return nll, torch.zeros_like(nll), torch.zeros_like(nll)
         if self._clean is None:
-            clean = self.readout.log_probabilities(after)
-            self._clean = clean.new_zeros(len(self.tasks), clean.shape[1])
-            self._clean[here] = clean
-        return nll, layout.of_anchors(self.readout.divergence(after, self._clean[here]))
+            self._clean = self.readout.log_probabilities(after)
+        clean = self._clean[_anchors_of(self.tasks, active, self._clean.device)]
+        return nll, *layout.of_anchors(self.readout.divergence(after, clean))
 
     def predicted(self, active: Sequence[int], delta: Tensor) -> tuple[Tensor, Tensor]:
         """Return them as the protocol has it."""
@@ -277,6 +257,14 @@ class Replayed:
             self._now = layout, self._replay.of(torch.tensor(rows, device=layout.owner.device))
             self._active = active
         return self._now
+
+
+def _anchors_of(tasks: Sequence[Task], active: Sequence[int], device: torch.device) -> Tensor:
+    """Indices of some tasks' anchors among those of all."""
+    first = [0]
+    for task in tasks:
+        first.append(first[-1] + len(task.anchors))
+    return torch.tensor([a for i in active for a in range(first[i], first[i + 1])], device=device)
 
 
 def _clean_states(lm: LanguageModel, module: str, tasks: Sequence[Task]) -> Tensor:

@@ -26,6 +26,7 @@ from zu_framework import (
 from zu_framework.models import encode_answer, eos_of, read_states
 from zu_framework.states import Captures, Optimised, memory, optimise
 from zu_plugins.targets.options import NeutralOptions
+from zu_plugins.targets.others import others_of
 from zu_plugins.targets.texts import EOS, readiest
 
 # options that the optimised state does not follow from: how it is used, and how rows are batched
@@ -63,6 +64,9 @@ class Neutral(TargetBuilder):
 
     def prepare(self, lm: LanguageModel, plan: ReadPlan, sites: Sequence[Site]) -> NeutralState:
         """Optimise the neutral states on the model as it is, before any write."""
+        if self.options.others and self.options.spare_weight > 0:
+            more = self.options.others, self._rows_per_forward, self.context.seed
+            plan = replace(plan, others=others_of(lm, plan, self.context.retain, *more))
         text, told = self._text(lm, plan)
         texts = [encode_answer(lm, r.target or text, r.prompt) for r in plan.requests]
         if self.options.at == "stream" and all(site.residual_stream for site in sites):
@@ -159,6 +163,7 @@ class Neutral(TargetBuilder):
                 "module": module,
                 "contexts": [[[p.text, p.read_end, p.at_end] for p in prompts] for prompts in plan.prompts],
                 "anchors": [None if a is None else [a.text, a.read_end] for a in plan.anchors],
+                "others": [[[p.text, p.read_end, p.at_end] for p in asked] for asked in plan.others],
                 "texts": [list(ids) for ids in texts],
                 "options": {k: v for k, v in asdict(self.options).items() if k not in _LATER},
             }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from zu_framework import ConfigError
-from zu_framework.options import DescentOptions, one_of
+from zu_framework.options import DescentOptions, not_negative, one_of
 
 
 @dataclass
@@ -26,6 +26,13 @@ class NeutralOptions(DescentOptions):
             "shift; default: all"
         },
     )
+    others: int = field(
+        default=0,
+        metadata={
+            "help": "what else is asked of each subject, so many questions, whose answers a state should leave "
+            "(`spare_weight`): the wordings of other facts, to forget and to retain, with this subject"
+        },
+    )
     at: str = field(
         default="stream",
         metadata={
@@ -41,6 +48,7 @@ class NeutralOptions(DescentOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        not_negative(self, "others")
         if self.prompts is not None and self.prompts < 1:
             raise ConfigError(f"prompts must be at least 1, got {self.prompts}", option="prompts")
         one_of(self, "at", ("stream", "site"))
