@@ -19,14 +19,14 @@ from zu_framework.testing import tiny_model
 
 
 def spied(monkeypatch: pytest.MonkeyPatch, room: int | None = None) -> list[list[int]]:
-    """Widths of the tasks of each batch; batches above `room` requests do not fit into memory."""
+    """Windows of the tasks of each batch; batches above `room` requests do not fit into memory."""
     batches: list[list[int]] = []
     real = module_under_test.descend
 
     def descend(evaluator: Any, *rest: Any) -> Optimised:
         if room is not None and len(evaluator.tasks) > room:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        batches.append([task.width for task in evaluator.tasks])
+        batches.append([task.window for task in evaluator.tasks])
         return real(evaluator, *rest)
 
     monkeypatch.setattr(module_under_test, "descend", descend)
@@ -39,10 +39,28 @@ def test_memory_sets_the_size_of_a_batch_and_like_lengths_share_one(monkeypatch:
     whole = run(lm, module)
     batches = spied(monkeypatch)
     small = run(lm, module, memory=1e-6)
-    assert [len(widths) for widths in batches] == [1, 1, 1]
-    flat = [width for widths in batches for width in widths]
+    assert [len(windows) for windows in batches] == [1, 1, 1]
+    flat = [window for windows in batches for window in windows]
     assert flat == sorted(flat, reverse=True) and len(set(flat)) > 1
     compare_order(small, whole)
+
+
+def test_rows_are_padded_no_further_than_a_pass_of_their_own_is_worth(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lm = tiny_model("llama")
+    module = f"{lm.architecture.layers}.1"
+    batches = spied(monkeypatch)
+    whole = run(lm, module)
+    assert len(batches) == 1  # three short requests are not worth a second pass
+    windows = batches.pop()
+    monkeypatch.setitem(module_under_test.PASS_COSTS, "cpu", 0)
+    parted = run(lm, module)
+    assert sorted(batches, reverse=True) == [
+        [w] * windows.count(w) for w in sorted(set(windows), reverse=True)
+    ]
+    assert len(batches) > 1
+    compare_order(parted, whole)
 
 
 @pytest.mark.parametrize("way", ["auto", "none"])

@@ -19,12 +19,15 @@ from zu_framework.errors import ModelError
 from zu_framework.models import LanguageModel, Readout, find_readout, replay_bytes, row_of
 from zu_framework.options import DescentOptions
 from zu_framework.problem import ReadPlan
+from zu_framework.states.alike import alike
 from zu_framework.states.captures import Captures
 from zu_framework.states.descent import Optimised, descend
 from zu_framework.states.evaluators import Evaluator, FullForward, Replayed, Task
 
 GIB = 1 << 30
 CPU_MEMORY = 2 * GIB  # of a batch, where nothing else is asked for
+# tokens that take as long as a pass does beside them: 140 on two CPU cores and SmolLM2; a guess elsewhere
+PASS_COSTS = {"cpu": 140, "cuda": 4096}
 WINDOW, WHOLE, FULL = "replay", "replay of whole rows", "full forward"
 # largest differences that rounding explains: of losses, relative to 1 + the loss, and of slopes, relative
 # (in a float64 model too, some families compute attention in float32)
@@ -116,12 +119,14 @@ def optimise(
             raise
 
     parts: list[tuple[Sequence[int], Optimised]] = []
-    waiting = sorted(range(len(tasks)), key=lambda i: -tasks[i].width)
+    sizes = [task.window if way.left[0] == WINDOW else task.width for task in tasks]
+    pass_costs = PASS_COSTS.get(lm.device.type, PASS_COSTS["cpu"])
     with _frozen(lm):
-        while waiting:
-            count = _fitting(lm, module, [tasks[i] for i in waiting], way, options, rows_per_forward)
-            parts += _by_halves(run, waiting[:count], way)
-            waiting = waiting[count:]
+        for waiting in alike(sizes, [len(task.all_rows) for task in tasks], pass_costs):
+            while waiting:
+                count = _fitting(lm, module, [tasks[i] for i in waiting], way, options, rows_per_forward)
+                parts += _by_halves(run, waiting[:count], way)
+                waiting = waiting[count:]
     return _in_order(parts)
 
 

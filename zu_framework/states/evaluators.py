@@ -60,6 +60,11 @@ class Task:
         """Tokens of its longest row."""
         return max(len(row.ids) + len(row.continuation) for row in self.rows)
 
+    @property
+    def window(self) -> int:
+        """Tokens of its longest row from where that is moved: all that a replay runs."""
+        return max(len(row.ids) + len(row.continuation) - row.position for row in self.all_rows)
+
 
 @dataclass(frozen=True)
 class Layout:
