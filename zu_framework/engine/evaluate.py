@@ -103,6 +103,8 @@ def evaluate(
     """
     plugins = plugins or installed_plugins()
     config, notes = suite_config(model, suite, overrides, plugins)
+    if not config.evaluate.metrics:
+        raise ConfigError(f"suite {suite!s}: evaluate.metrics is empty: name at least one metric")
     session = resolve(config, plugins, ("data",), progress=progress)
     paths = {"before": base, "after": model} if base is not None else {"after": model}
     check_reference(config)
