@@ -99,6 +99,7 @@ def evaluate(
 
     Raises:
         ZuError: It says what to mend, before a weight is loaded where that can be known; no folder is left then.
+        ConfigError: The suite has no metric.
         DataError: The data hold nothing that any metric of the suite measures.
     """
     plugins = plugins or installed_plugins()
