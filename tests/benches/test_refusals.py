@@ -57,6 +57,8 @@ def test_a_mistake_in_the_last_method_is_met_before_the_first_cell(
         ({}, ["bench.name=../escaped"], "no path separators"),
         ({}, ["bench.name=/tmp/escaped"], "no path separators"),
         ({}, ["methods.MEMTI.solver.relative_ridge=1"], "did you mean 'MEMIT'"),
+        ({"method": []}, [], "unknown key 'method': did you mean 'methods'?"),
+        ({}, ["seedz=3"], "override 'seedz=3': unknown key 'seedz': did you mean 'seeds'?"),
         ({}, ["methods=[]"], "chooses none of"),
         ({}, ["methods=[MEMIT, ROME]"], "unknown method 'ROME'"),
         ({}, ["executor.wrokers=2"], "executor"),

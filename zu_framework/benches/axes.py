@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from zu_framework.config import Layer, at_origin, lay_over, parse_override
+from zu_framework.config import COMPONENT_GROUPS, CORE_GROUPS, Layer, at_origin, lay_over, parse_override
 from zu_framework.errors import ConfigError, did_you_mean, unknown_name
 
 AXES = ("models", "datasets", "methods")
@@ -97,3 +97,21 @@ def overridden_entries(axis: str, rest: str, entries: list[Entry], override: str
     return [
         Entry(label, lay_over(entry.layer, upper)) if entry.label == label else entry for entry in entries
     ]
+
+
+def refuse_mistyped(common: Layer) -> None:
+    """Refuse a key that is none of a run's groups, and close to one that a bench has of its own.
+
+    Args:
+        common: What all cells share.
+
+    Raises:
+        ConfigError: There is one.
+    """
+    for key in common.tree:
+        near = did_you_mean(str(key), OWN, most=1)
+        if near and key not in ("name", "seed", "then", *COMPONENT_GROUPS, *CORE_GROUPS):
+            raise ConfigError(
+                f"{at_origin(common.origins, str(key))}unknown key {key!r}: {near}a bench has {', '.join(OWN)}, and "
+                "the groups of a run"
+            )

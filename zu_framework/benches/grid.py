@@ -13,7 +13,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from zu_framework.benches.axes import AXES, OWN, Entry, entries_of, overridden_entries
+from zu_framework.benches.axes import AXES, OWN, Entry, entries_of, overridden_entries, refuse_mistyped
 from zu_framework.config import (
     Component,
     Config,
@@ -169,6 +169,7 @@ def load_bench(
         else:
             changes.append(override)
     common = overridden(common, changes)
+    refuse_mistyped(common)
     for group, key in (("output", "folder"), ("output", "name")):
         if key in (common.tree.get(group) or {}):
             raise ConfigError(

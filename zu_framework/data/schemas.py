@@ -105,7 +105,7 @@ def _turns(record: Record, name: str) -> list[tuple[str, str]]:
 
 
 def _from_halves(record: Record) -> Record:
-    """Messages that ask under `prompt`, and the one that answers under `completion` (TRL's conversational form)."""
+    """The question under `prompt` and its answer under `completion`, both as messages (TRL's conversational form)."""
     turns = [turn for name in HALVES for turn in record.items(name)]
     return _changed(record, HALVES, {"messages": turns}, {"messages": HALVES[0]})
 

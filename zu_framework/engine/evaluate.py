@@ -99,10 +99,13 @@ def evaluate(
 
     Raises:
         ZuError: It says what to mend, before a weight is loaded where that can be known; no folder is left then.
+        ConfigError: The suite has no metric.
         DataError: The data hold nothing that any metric of the suite measures.
     """
     plugins = plugins or installed_plugins()
     config, notes = suite_config(model, suite, overrides, plugins)
+    if not config.evaluate.metrics:
+        raise ConfigError(f"suite {suite!s}: evaluate.metrics is empty: name at least one metric")
     session = resolve(config, plugins, ("data",), progress=progress)
     paths = {"before": base, "after": model} if base is not None else {"after": model}
     check_reference(config)

@@ -57,9 +57,8 @@ def damage(file: Path) -> str:
 
     try:
         gguf.GGUFReader(file)
-    except (
-        Exception
-    ) as cause:  # half a header, or a count that was hit, shows as whatever it makes the reader do
+    # half a header, or a count that was hit, shows as whatever it makes the reader do
+    except Exception as cause:
         return described(cause)
     return ""
 
