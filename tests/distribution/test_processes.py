@@ -127,6 +127,13 @@ def test_two_processes_give_what_one_gives(config: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
+def test_what_is_chosen_by_looking_at_facts_is_chosen_by_all(config: Path) -> None:
+    """The neutral text, and what else is asked of subjects: each process looks at all facts, not at its own."""
+    target = {"text": None, "others": 1, "spare_weight": 30.0, "lr": 0.3, "clamp": 3.0}
+    assert_same_weights(named(config, "chosen", target=target), rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.slow
 def test_two_processes_go_through_stages_as_one_does(config: Path) -> None:
     """A trained stage and a retaining one after a closed form: the edited weights to 1e-8."""
     tree = yaml.safe_load(config.read_text())

@@ -84,6 +84,8 @@ class RunContext:
         backgrounds: Moments at the sites, by module; empty for a locator and a collector.
         documents: Streams the background's texts afresh on each call; None where the run has none.
         retain: Facts to retain, where the data set has them.
+        requests: All facts that the stage forgets, for target builders and solvers: processes, and groups of requests,
+            each have a plan of some.
         artifacts: The folder that `keep` writes to; None where nothing is written.
         part_failed: `part_failed(name, why)` is told of what could not be written there.
         remember: `remember(kind, depends_on, compute)` returns what `compute()` returns, or what an earlier run with an
@@ -103,6 +105,7 @@ class RunContext:
     backgrounds: Mapping[str, Background] = field(default_factory=dict)
     documents: Callable[[], Iterable[str]] | None = None
     retain: tuple[Request, ...] = ()
+    requests: tuple[Request, ...] = ()
     artifacts: Path | None = None
     part_failed: Callable[[str, str], None] = ignored
     remember: Remember = compute_anew

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from zu_framework.config import Component
-from zu_framework.contracts import Collector
+from zu_framework.contracts import Collector, RunContext
 from zu_framework.distribution import Division
 from zu_framework.engine.edit import Edit
 from zu_framework.engine.guard import Guard
@@ -167,7 +167,7 @@ class _Making:
     def whole_model(self, stage: Stage) -> None:
         """Let a model solver find its updates, then write them."""
         session, guard = self.session, self.guard
-        context = replace(stage.context, backgrounds=self.backgrounds)
+        context = self._context(stage)
         with session.journal.phase("solve"):
             found = []
             if self.division.solves:
@@ -198,12 +198,16 @@ class _Making:
             part = plan.subset(range(start, min(start + size, len(self.requests))))
             self._one_pass(stage, part, retained, earlier)
 
+    def _context(self, stage: Stage) -> RunContext:
+        """What target builder and solver may know of the run."""
+        return replace(stage.context, backgrounds=self.backgrounds, requests=tuple(self.requests))
+
     def _one_pass(
         self, stage: Stage, plan: ReadPlan, retained: ReadPlan | None, earlier: dict[str, Tensor]
     ) -> None:
         """Forget the requests of one plan at all sites of a stage."""
         lm, phase, collector = self.session.lm, self.session.journal.phase, _collector(stage)
-        context = replace(stage.context, backgrounds=self.backgrounds)
+        context = self._context(stage)
         builder = stage["target"].load()(stage["target"].options, context)
         columns = self.division.columns(lm, plan, collector, builder, stage["target"].spec.independent)
         solver = SiteSolver(stage["solver"], self.division, self.factors)

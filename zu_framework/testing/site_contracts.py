@@ -262,7 +262,12 @@ class TargetBuilderContract:
         )
         builder, options = registered_with("target", self.target, self.options)
         sites = [lm.site(0), lm.site(1)]
-        context = RunContext(batch_size=4, needs=needs, backgrounds={s.module: moments(lm, s) for s in sites})
+        context = RunContext(
+            batch_size=4,
+            needs=needs,
+            backgrounds={s.module: moments(lm, s) for s in sites},
+            requests=self.requests,
+        )
         collector: Collector = reader.load()(reading, context)
         plan: ReadPlan = collector.plan(lm, requests)
         made: TargetBuilder = builder.load()(options, context)

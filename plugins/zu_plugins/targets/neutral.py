@@ -18,6 +18,7 @@ from zu_framework import (
     ReadPlan,
     Remembered,
     Representations,
+    Request,
     RunContext,
     Site,
     TargetBuilder,
@@ -64,22 +65,20 @@ class Neutral(TargetBuilder):
 
     def prepare(self, lm: LanguageModel, plan: ReadPlan, sites: Sequence[Site]) -> NeutralState:
         """Optimise the neutral states on the model as it is, before any write."""
-        if self.options.others and self.options.spare_weight > 0:
-            more = self.options.others, self._rows_per_forward, self.context.seed
-            plan = replace(plan, others=others_of(lm, plan, self.context.retain, *more))
+        asked = self._with_others(lm, plan)
         text, told = self._text(lm, plan)
         texts = [encode_answer(lm, r.target or text, r.prompt) for r in plan.requests]
         if self.options.at == "stream" and all(site.residual_stream for site in sites):
             again = len(sites) == 1 and "sensitive" in self.context.needs
             captures = Captures(memory(lm, self.options) / 4 if again else 0)
-            found = self._optimise(lm, sites[-1].block, plan, texts, "neutral targets", captures)
+            found = self._optimise(lm, sites[-1].block, asked, texts, "neutral targets", captures)
             told |= self._report(found, "neutral")
             return NeutralState(plan, tuple(sites), found.states, {}, told, captures)
         own, report = {}, {}
         for site in sites:
             # also where a norm or a factor stands between site and stream: a residual there means nothing here
             found = self._optimise(
-                lm, site.module, plan, texts, f"neutral targets, layer {site.layer}", Captures()
+                lm, site.module, asked, texts, f"neutral targets, layer {site.layer}", Captures()
             )
             own[site.module] = found.states
             report[site.module] = {**told, **self._report(found, "neutral")}
@@ -120,12 +119,25 @@ class Neutral(TargetBuilder):
     def _rows_per_forward(self) -> int:
         return self.options.rows_per_pass or self.context.batch_size
 
+    def _with_others(self, lm: LanguageModel, plan: ReadPlan) -> ReadPlan:
+        """The plan with what else is asked of its subjects, where that is spared."""
+        if not self.options.others or self.options.spare_weight == 0:
+            return plan
+        requests = self._requests(plan)
+        facts = [*requests, *self.context.retain]
+        more = self.options.others, self._rows_per_forward, self.context.seed
+        return replace(plan, others=others_of(lm, plan, requests, facts, *more))
+
+    def _requests(self, plan: ReadPlan) -> Sequence[Request]:
+        """All that is forgotten: what is chosen by looking at facts is the same for every share of them."""
+        return self.context.requests or plan.requests
+
     def _text(self, lm: LanguageModel, plan: ReadPlan) -> tuple[str, dict[str, Any]]:
         """The neutral text, and what the report says of it. Raises `ConfigError` for an EOS that is not there."""
         if self.options.text is not None:
             text = eos_of(lm, "target.text") if self.options.text == EOS else self.options.text
             return text, {"neutral_text": text}
-        text, found = readiest(lm, plan.requests, self._rows_per_forward)
+        text, found = readiest(lm, self._requests(plan), self._rows_per_forward)
         return text, {"neutral_text": text, "neutral_texts_nll": found}
 
     def _optimise(

@@ -42,7 +42,13 @@ class Wording:
 
 
 def others_of(
-    lm: LanguageModel, plan: ReadPlan, retain: Sequence[Request], count: int, rows: int, seed: int
+    lm: LanguageModel,
+    plan: ReadPlan,
+    requests: Sequence[Request],
+    facts: Sequence[Request],
+    count: int,
+    rows: int,
+    seed: int,
 ) -> tuple[tuple[ReadPrompt, ...], ...]:
     """Choose what else is asked of each request's subject.
 
@@ -53,7 +59,8 @@ def others_of(
     Args:
         lm: The untouched model.
         plan: n requests; those that are not read at their subject are asked nothing.
-        retain: Facts that lend their wordings, as the requests do.
+        requests: All that is forgotten, these among them.
+        facts: Facts that lend their wordings.
         count: Questions a request, at most.
         rows: Of a forward pass.
         seed: Decides which wordings are looked at.
@@ -67,11 +74,12 @@ def others_of(
         if request.subject is not None and texts[0].read_end == request.subject_end
     ]
     answers: dict[str, list[str]] = {}
-    for i, subject in at_subject:
-        answers.setdefault(subject, []).append(plan.requests[i].answer)
+    for request in requests:
+        if request.subject is not None:
+            answers.setdefault(request.subject, []).append(request.answer)
     found: list[list[tuple[float, ReadPrompt]]] = [[] for _ in plan.requests]
-    forgotten = {request.prompt for request in plan.requests}
-    for wording in _lent([*plan.requests, *retain], seed):
+    forgotten = {request.prompt for request in requests}
+    for wording in _lent(facts, seed):
         subjects = list(dict.fromkeys([wording.subject, *answers]))
         usual = _following(lm, [wording.ask(subject) for subject in subjects[:COMPARED]]).mean(0)
         for start in range(0, len(at_subject), rows):

@@ -12,6 +12,13 @@ class TestNeutral(TargetBuilderContract):
     options: ClassVar[dict[str, Any]] = {"steps": 3}
 
 
+class TestNeutralSparing(TargetBuilderContract):
+    """What is chosen by looking at all facts is the same for one alone: text and questions."""
+
+    target = "neutral"
+    options: ClassVar[dict[str, Any]] = {"steps": 3, "lr": 0.3, "others": 1, "spare_weight": 30.0}
+
+
 class TestNeutralAtSites(TargetBuilderContract):
     target = "neutral"
     options: ClassVar[dict[str, Any]] = {"steps": 3, "at": "site", "text": " unknown", "spread": "root"}

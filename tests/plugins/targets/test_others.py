@@ -36,6 +36,10 @@ def texts(plan: ReadPlan, found: tuple[tuple[ReadPrompt, ...], ...]) -> list[lis
     return [[question.text for question in row] for row in found]
 
 
+def asked_of(lm: LanguageModel, plan: ReadPlan, *more: int, seed: int) -> tuple[tuple[ReadPrompt, ...], ...]:
+    return others_of(lm, plan, plan.requests, [*plan.requests, *RETAIN], *more, seed=seed)
+
+
 def following(lm: LanguageModel, text: str) -> torch.Tensor:
     with torch.no_grad():
         given = batch([row_of(lm, ReadPrompt(text, len(text), True))])
@@ -45,14 +49,14 @@ def following(lm: LanguageModel, text: str) -> torch.Tensor:
 def test_facts_lend_each_other_their_wordings(lm: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(others, "GIVEN_AWAY", 0)
     plan = made(lm)[1]
-    found = texts(plan, others_of(lm, plan, RETAIN, 9, 2, seed=0))
+    found = texts(plan, asked_of(lm, plan, 9, 2, seed=0))
     assert {*found[0]} == {"The mother tongue of France is", "France works as a", "The river in France is"}
     assert {*found[2]} == {
         "The capital of Irene Osborn is",
         "The mother tongue of Irene Osborn is",
         "The river in Irene Osborn is",
     }
-    fewer = texts(plan, others_of(lm, plan, RETAIN, 2, 32, seed=0))
+    fewer = texts(plan, asked_of(lm, plan, 2, 32, seed=0))
     assert fewer == [row[:2] for row in found]  # however they are batched
 
 
@@ -61,7 +65,7 @@ def test_those_come_first_whose_answer_is_most_the_subjects_own(
 ) -> None:
     monkeypatch.setattr(others, "GIVEN_AWAY", 0)
     plan = made(lm)[1]
-    (first, *_), *_ = texts(plan, others_of(lm, plan, RETAIN, 9, 32, seed=0))
+    (first, *_), *_ = texts(plan, asked_of(lm, plan, 9, 32, seed=0))
     subjects = [str(r.subject) for r in REQUESTS]
     apart = {}
     for lender, wording in [(r.subject, r.prompt) for r in (*REQUESTS[1:], RETAIN[0])]:
@@ -79,7 +83,7 @@ def test_a_question_that_the_forgotten_answers_is_not_spared(
     question = "The river in France is"
     likeliest = int(following(lm, question).argmax())
     monkeypatch.setattr(others, "GIVEN_AWAY", 1)
-    assert question in texts(plan, others_of(lm, plan, RETAIN, 9, 32, seed=0))[0]
+    assert question in texts(plan, asked_of(lm, plan, 9, 32, seed=0))[0]
     real = others.encode_answer
 
     def encode(lm: LanguageModel, answer: str, prompt: str = "") -> list[int]:
@@ -87,7 +91,7 @@ def test_a_question_that_the_forgotten_answers_is_not_spared(
         return [likeliest] if answer == "Paris" else list(real(lm, answer, prompt))
 
     monkeypatch.setattr(others, "encode_answer", encode)
-    found = texts(plan, others_of(lm, plan, RETAIN, 9, 32, seed=0))
+    found = texts(plan, asked_of(lm, plan, 9, 32, seed=0))
     assert question not in found[0] and "The river in Anna Norton is" in found[1]
 
 
@@ -95,14 +99,21 @@ def test_of_two_facts_of_one_subject_neither_spares_the_other(lm: LanguageModel)
     two = [REQUESTS[0], Request("The flag of France is", "blue", subject="France")]
     collector, _, _ = made(lm)
     plan = collector.plan(lm, two)
-    asked = {text for row in texts(plan, others_of(lm, plan, RETAIN, 9, 32, seed=0)) for text in row}
+    asked = {text for row in texts(plan, asked_of(lm, plan, 9, 32, seed=0)) for text in row}
     assert asked <= {"The river in France is"}
+
+
+def test_a_share_of_the_requests_is_asked_what_it_is_asked_among_all(lm: LanguageModel) -> None:
+    plan = made(lm)[1]
+    whole = asked_of(lm, plan, 2, 32, seed=0)
+    part = others_of(lm, plan.subset([1]), plan.requests, [*plan.requests, *RETAIN], 2, 32, seed=0)
+    assert part == whole[1:2] and part[0]
 
 
 def test_nothing_is_asked_where_the_subject_is_not_what_is_read(lm: LanguageModel) -> None:
     context = RunContext(batch_size=32)
     plan = PromptLast(ContextOptions(contexts="none"), context).plan(lm, REQUESTS)
-    assert others_of(lm, plan, RETAIN, 9, 32, seed=0) == ((), (), ())
+    assert asked_of(lm, plan, 9, 32, seed=0) == ((), (), ())
 
 
 def test_the_builder_asks_and_spares_only_when_told_to(lm: LanguageModel) -> None:
