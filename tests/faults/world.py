@@ -85,6 +85,8 @@ def make(folder: Path) -> World:
     }
     run = zu.run(settings).folder
     zu.apply(run, model, folder / "edited")
+    # a name that no run has: a check refuses one that is taken, whatever else is wrong
+    settings = {**settings, "output": {**settings["output"], "name": "another"}}
     return World(folder, model, settings, run, folder / "edited")
 
 
