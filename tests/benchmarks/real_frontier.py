@@ -28,13 +28,10 @@ import torch
 
 import zu_framework as zu
 from tests.benchmarks.frontier import drawing, once
-from tests.benchmarks.frontier.cells import merged, plugins
 from tests.benchmarks.real_methods import Method, cost, methods
-from tests.benchmarks.real_world import Measured, World, measured, world_of
+from tests.benchmarks.real_world import Measured, World, add_arguments, forget, measured, world_of
 from zu_framework.models import quick_products
 
-HELD_OUT = 24
-LONG = 300  # characters: a heading says little of a model
 COLUMNS = ("efficacy", "generalization", "specificity", "retained", "kl", "kl95", "perplexity", "seconds")
 HEADS = ("Eff", "Gen", "Spe", "retained", "KL", "KL 95 %", "PPL x", "s a fact")
 DAMAGES = (*drawing.DAMAGES[:2], ("kl", "KL to the untouched, nats a token (lower is better)"))
@@ -47,18 +44,12 @@ def run_cell(world: World, cell: Cell, config: Mapping[str, Any]) -> Measured:
     """Forget, measure, revert; a refusal is a result too."""
     stage, facts, seed, _, _ = cell
     data, retain = world.drawn(stage, facts, seed)
-    # a comparison shows damage, it does not prevent it
-    config = {"base": "zerounlearn-local", "seed": seed, "guard": {"text": None, "facts": None}, **config}
-    config = merged(config, {"background": {"name": "text", "path": str(world.background)}})
     if stage != "choose" and not world.warm:
         once.forget()  # seconds then hold all that a method does
-    world.untouched.score([zu.Probe(r.prompt, r.answer) for r in data.forget])  # while it is untouched
-    start = time.perf_counter()
     try:
-        edit = zu.unlearn(world.lm, world.lm.tokenizer, data.forget, config, retain=retain, plugins=plugins())
+        edit, seconds = forget(world, config, seed, data, retain)
     except zu.ZuError as refusal:
         return {"refused": str(refusal)}
-    seconds = (time.perf_counter() - start) / len(data.forget)
     if stage == "seconds":
         edit.revert()
         return {"seconds": seconds}
@@ -174,27 +165,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("out", type=Path, help="folder of the results")
-    parser.add_argument("--model", type=Path, help="folder of a checkpoint")
-    parser.add_argument("--text", type=Path, help="general text, one document a line")
-    parser.add_argument(
-        "--facts", nargs="+", default=["world"], help="files of CounterFact records, or world"
-    )
+    add_arguments(parser)
     parser.add_argument("--stage", choices=("choose", "report", "seconds"), default="choose")
     parser.add_argument("--sizes", type=int, nargs="+", default=[10])
     parser.add_argument("--draws", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--methods", nargs="+", help="default: all")
     parser.add_argument("--settings", nargs="+", help="by name, of those of the methods; default: all")
     parser.add_argument("--layers", type=int, nargs="+", default=[4, 5, 6], help="that editors edit")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--shard", default="0/1", help="i/n: every n-th missing cell, from the i-th")
-    parser.add_argument("--documents", type=int, default=1000, help="background documents at most")
-    parser.add_argument("--heldout", type=int, default=HELD_OUT, help="held-out documents at most")
-    parser.add_argument("--long", type=int, default=LONG, help="characters that a document has at least")
     parser.add_argument("--plot", type=Path, help="with --table: a picture of each number of facts goes here")
-    parser.add_argument(
-        "--warm", action="store_true", help="states found once serve all; seconds are not told"
-    )
     parser.add_argument("--table", action="store_true", help="print what OUT holds")
     asked = parser.parse_args(arguments)
     asked.out.mkdir(parents=True, exist_ok=True)

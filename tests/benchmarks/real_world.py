@@ -8,7 +8,8 @@ import json
 import math
 import os
 import random
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
@@ -17,12 +18,14 @@ from typing import Any
 import torch
 
 import zu_framework as zu
-from tests.benchmarks.frontier.cells import plugins
+from tests.benchmarks.frontier.cells import merged, plugins
 from zu_framework.data import Record
 from zu_framework.evaluation import Scorer, read_texts
 from zu_plugins.datasets.counterfact import request_of
 
 HELD_OUT_EVERY = 10  # of the documents: these alone serve perplexity and KL
+HELD_OUT = 24
+LONG = 300  # characters: a heading says little of a model
 
 Measured = dict[str, Any]
 
@@ -55,6 +58,41 @@ class World:
         rest = tuple(r for i, r in enumerate(first) if i not in chosen)
         forget = tuple(first[i] for i in sorted(chosen))
         return zu.DataSplit(forget, rest[1::2], self.heldout), rest[0::2]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `world_of` reads, and how many threads."""
+    parser.add_argument("--model", type=Path, help="folder of a checkpoint")
+    parser.add_argument("--text", type=Path, help="general text, one document a line")
+    parser.add_argument(
+        "--facts", nargs="+", default=["world"], help="files of CounterFact records, or world"
+    )
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--documents", type=int, default=1000, help="background documents at most")
+    parser.add_argument("--heldout", type=int, default=HELD_OUT, help="held-out documents at most")
+    parser.add_argument("--long", type=int, default=LONG, help="characters that a document has at least")
+    parser.add_argument(
+        "--warm", action="store_true", help="states found once serve all; seconds are not told"
+    )
+
+
+def forget(
+    world: World,
+    config: Mapping[str, Any],
+    seed: int,
+    data: zu.DataSplit,
+    retain: Sequence[zu.Request],
+    over: Sequence[str] = (),
+) -> tuple[zu.Edit, float]:
+    """The edit, and its seconds a fact; nothing guards: a comparison shows damage, it does not prevent it."""
+    lm = world.lm
+    whole = {"base": "zerounlearn-local", "seed": seed, "guard": {"text": None, "facts": None}, **config}
+    whole = merged(whole, {"background": {"name": "text", "path": str(world.background)}})
+    world.untouched.score([zu.Probe(r.prompt, r.answer) for r in data.forget])  # while it is untouched
+    start = time.perf_counter()
+    edit = zu.unlearn(lm, lm.tokenizer, data.forget, whole, over, retain=retain, plugins=plugins())
+    return edit, (time.perf_counter() - start) / len(data.forget)
 
 
 def world_of(asked: argparse.Namespace) -> World:

@@ -25,10 +25,9 @@ from typing import Any
 import torch
 
 import zu_framework as zu
-from tests.benchmarks.frontier.cells import merged, plugins
-from tests.benchmarks.real_frontier import HELD_OUT, LONG, Records
+from tests.benchmarks.real_frontier import Records
 from tests.benchmarks.real_methods import methods
-from tests.benchmarks.real_world import World, measured, world_of
+from tests.benchmarks.real_world import World, add_arguments, forget, measured, world_of
 from zu_framework.evaluation import Scorer
 from zu_framework.models import answer_row, continuations, encode_answer, quick_products
 
@@ -57,18 +56,6 @@ class Method:
     over: Sequence[str]
 
 
-def edited(
-    world: World, method: Method, seed: int, data: zu.DataSplit, retain: Sequence[zu.Request]
-) -> zu.Edit:
-    """The edit, unguarded, as the frontier makes it."""
-    world.untouched.score([zu.Probe(r.prompt, r.answer) for r in data.forget])  # while it is untouched
-    whole = {"base": "zerounlearn-local", "seed": seed, "guard": {"text": None, "facts": None}}
-    whole |= method.config
-    whole = merged(whole, {"background": {"name": "text", "path": str(world.background)}})
-    lm = world.lm
-    return zu.unlearn(lm, lm.tokenizer, data.forget, whole, method.over, retain=retain, plugins=plugins())
-
-
 def by_margin(world: World, method: Method, draws: Sequence[int], facts: int) -> list[list[str]]:
     """A row a kind of fact: of each bin how many there are and how many per cent still stand."""
     pairs: dict[str, list[tuple[float, float]]] = defaultdict(list)
@@ -79,7 +66,7 @@ def by_margin(world: World, method: Method, draws: Sequence[int], facts: int) ->
             "retained": [zu.Probe(r.prompt, r.answer) for r in data.retain],
         }
         before = {kind: margins(world.lm, probes) for kind, probes in kinds.items()}
-        edit = edited(world, method, seed, data, retain)
+        edit, _ = forget(world, method.config, seed, data, retain, method.over)
         for kind, probes in kinds.items():
             pairs[kind] += zip(before[kind], margins(world.lm, probes), strict=True)
         edit.revert()
@@ -109,12 +96,12 @@ def same_subject(
     for seed in draws:
         draw = random.Random(seed)
         subjects = draw.sample(several, min(facts, len(several)))
-        forget = tuple(draw.choice(of[subject]) for subject in subjects)
-        gone = {r.prompt for r in forget}
-        beside = [r for subject in subjects for r in of[subject] if r.prompt not in gone]
+        gone = tuple(draw.choice(of[subject]) for subject in subjects)
+        asked = {r.prompt for r in gone}
+        beside = [r for subject in subjects for r in of[subject] if r.prompt not in asked]
         rest = [r for r in known if r.subject not in subjects]
-        data = zu.DataSplit(forget, tuple(rest[1::2]), world.heldout)
-        edit = edited(world, method, seed, data, rest[0::2])
+        data = zu.DataSplit(gone, tuple(rest[1::2]), world.heldout)
+        edit, _ = forget(world, method.config, seed, data, rest[0::2], method.over)
         found = measured(world, data)
         for name in SHOWN:
             sums[name] += found[name]
@@ -134,21 +121,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("out", type=Path, help="the frontier's folder")
-    parser.add_argument("--model", type=Path, help="folder of a checkpoint")
-    parser.add_argument("--text", type=Path, help="general text, one document a line")
-    parser.add_argument("--facts", nargs="+", default=["world"], help="files of records, or world")
+    add_arguments(parser)
     parser.add_argument("--methods", nargs="+", default=["ours"])
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="over the chosen settings")
     parser.add_argument("--draws", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--forget", type=int, default=10, help="facts a draw")
     parser.add_argument("--same-subject", action="store_true")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--documents", type=int, default=1000, help="background documents at most")
-    parser.add_argument("--heldout", type=int, default=HELD_OUT, help="held-out documents at most")
-    parser.add_argument("--long", type=int, default=LONG, help="characters that a document has at least")
     asked = parser.parse_args(arguments)
-    asked.warm = False  # each edit is made once
     torch.set_num_threads(asked.threads)
     contestants = methods()
     records = Records(asked.out, contestants)
